@@ -49,6 +49,7 @@ def annotate(
     blind: bool = False,
     control: bool = False,
     seconds: float | None = None,
+    turn: int = 0,
 ) -> int:
     """Records one decision about what stood on the left and on the right; returns its id.
 
@@ -57,10 +58,10 @@ def annotate(
     """
     cursor = connection.execute(
         "INSERT INTO annotation (run_id, example_id, left_id, right_id, kind, value, annotator, criterion, "
-        "queue, blind, control, seconds, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "queue, blind, control, seconds, turn, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             *(run_id, example_id, left_id, right_id, kind, _storable(value), annotator, criterion),
-            *(queue, blind, control, seconds, time.time()),
+            *(queue, blind, control, seconds, turn, time.time()),
         ),
     )
     assert cursor.lastrowid is not None
@@ -263,7 +264,7 @@ def own_decisions(
         LEFT JOIN verdict v ON v.candidate_id = ?2 AND v.baseline_id = ?3 AND v.example_id = n.example_id
           AND v.turn = 0
           AND v.judge_id = (SELECT min(id) FROM judge WHERE run_id = ?1 AND kind = 'pairwise')
-        WHERE n.run_id = ?1 AND n.annotator = ?4 AND n.kind = 'preference'
+        WHERE n.run_id = ?1 AND n.annotator = ?4 AND n.kind = 'preference' AND n.turn = 0
           AND min(n.left_id, n.right_id) = min(?2, ?3) AND max(n.left_id, n.right_id) = max(?2, ?3)
           AND n.id NOT IN (SELECT undoes FROM annotation WHERE run_id = ?1 AND undoes NOT NULL)
         ORDER BY n.id

@@ -200,6 +200,7 @@ def _said(row: AnnotatedRow, example: AnnotatedExample) -> dict[str, Any]:
         "queue": row.queue,
         "blind": row.blind,
         "control": row.control,
+        "turn": row.turn,
         "seconds": row.seconds,
     }
 
@@ -207,7 +208,7 @@ def _said(row: AnnotatedRow, example: AnnotatedExample) -> dict[str, Any]:
 def _by_pair(rows: Rows) -> dict[tuple[int, int, int], list[AnnotatedRow]]:
     found: defaultdict[tuple[int, int, int], list[AnnotatedRow]] = defaultdict(list)
     for row in rows:
-        if row.kind == "preference" and row.right_id is not None and not row.control:
+        if row.kind == "preference" and row.right_id is not None and not row.control and not row.turn:
             first, second = sorted((row.left_id, row.right_id))
             found[row.example_id, first, second].append(row)
     return dict(found)

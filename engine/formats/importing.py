@@ -108,7 +108,16 @@ def import_labels(
             "Its lines name no questions, so there must be one for each example, in the run's order.",
         )
     known = {
-        (row.example_id, row.kind, row.value, row.criterion, row.left_id, row.right_id, row.annotator)
+        (
+            row.example_id,
+            row.kind,
+            row.value,
+            row.criterion,
+            row.left_id,
+            row.right_id,
+            row.annotator,
+            row.turn,
+        )
         for row in annotated(connection, run_id)
         if not random or row.queue == RANDOM or row.kind != "preference"
     }
@@ -133,7 +142,16 @@ def import_labels(
                 )
             value = make_tag(connection, vote.value, person) if vote.kind == "tag" else vote.value
             value = _SIDES.get(value, value) if vote.kind == "preference" else value
-            key = (found.example, vote.kind, value, vote.criterion, found.left, found.right, person)
+            key = (
+                found.example,
+                vote.kind,
+                value,
+                vote.criterion,
+                found.left,
+                found.right,
+                person,
+                found.turn,
+            )
             if key in known:
                 left_out["here already"] += 1
                 continue
@@ -141,7 +159,7 @@ def import_labels(
             annotate(
                 connection, run_id, found.example, vote.kind, value, left_id=found.left,
                 right_id=found.right, annotator=person, criterion=vote.criterion,
-                queue=RANDOM if random else None, blind=found.blind,
+                queue=RANDOM if random else None, blind=found.blind, turn=found.turn,
             )  # fmt: skip
             people[person] += 1
     return Labelled(run_id, dict(people), dict(left_out))
@@ -181,7 +199,7 @@ def qualified(connection: Connection, run_id: int) -> list[Qualified]:
     said: dict[str, dict[tuple[int, frozenset[int | None]], tuple[str, bool]]] = {}
     for label in annotated(connection, run_id):
         item = label.example_id, frozenset((label.left_id, label.right_id))
-        if label.kind == "preference" and not label.control and item in known:
+        if label.kind == "preference" and not label.control and not label.turn and item in known:
             chosen = {"left": label.left_id, "right": label.right_id}.get(label.value)
             said.setdefault(label.annotator, {})[item] = (places.names[item[0]], chosen == known[item])
     people = []
@@ -202,6 +220,7 @@ class _Place:
     left: int
     right: int | None
     blind: bool = False
+    turn: int = 0  # an earlier turn alone
 
 
 class _Places:
@@ -239,15 +258,16 @@ class _Places:
         example = self._example(vote)
         if example is None:
             return "the run has no such example"
-        if vote.turn and vote.turn < self._turns.get(example, 1):
-            return "is about an earlier turn of a conversation alone"
+        turn = vote.turn if vote.turn < self._turns.get(example, 1) else 0
+        if turn and vote.kind != "preference":
+            return "is no preference, and about an earlier turn of a conversation alone"
         left = self._model(example, vote.first)
         right = None if vote.second is None else self._model(example, vote.second)
         if left is None and vote.second is None and vote.first == Answer(None) and len(self._candidates) == 1:
             left = self._candidates[0]
         if left is None or (vote.second is not None and right is None):
             return "the run has no such model or answer"
-        return "both answers are of one model" if left == right else _Place(example, left, right)
+        return "both answers are of one model" if left == right else _Place(example, left, right, turn=turn)
 
     def _example(self, vote: Vote) -> int | None:
         if vote.example in self._by_id:

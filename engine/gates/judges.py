@@ -39,12 +39,23 @@ class JudgeAgreement:
 
 
 @dataclass(frozen=True, slots=True)
+class VoteAgreement:
+    """People's single votes that a judge agrees with, over all pairs of models, as FastChat counts."""
+
+    alike: int
+    votes: int
+    alike_decided: int  # where neither the vote nor the verdict is a tie
+    decided: int
+
+
+@dataclass(frozen=True, slots=True)
 class RunAgreement:
     """Every labelled pair of models, and how each pointwise judge applies the rubric's criteria."""
 
     matches: list[JudgeAgreement]
     criteria: dict[str, list[CriterionAgreement]]
     alerts: list[Alert]
+    by_vote: dict[str, dict[int, VoteAgreement]]  # by judge and turn; only where a turn was voted on
 
 
 def agreement_of(connection: history.Connection, run_id: int, judge: str | None = None) -> RunAgreement:
@@ -62,11 +73,25 @@ def agreement_of(connection: history.Connection, run_id: int, judge: str | None 
     gates = tomllib.loads(run.plan).get("gates", {})
     names = {row.id: row.name for row in history.models(connection, run_id)}
     matches = []
+    votes: dict[str, list[tuple[int, str, str]]] = {}
     for candidate, baseline in labels.labelled_pairs(connection, run_id):
-        said = _labels(connection, run_id, candidate, baseline)
+        rows = labels.preferences(connection, run_id, candidate, baseline)
+        said = [
+            HumanLabel(label.example, label.annotator, label.outcome, label.category, label.queue)
+            for label in rows
+            if not label.turn
+        ]
         for row in chosen:
-            judged = dict(labels.verdicts(connection, row.id, candidate, baseline))
-            if row.kind == "pointwise" or not judged:
+            verdicts = labels.verdicts(connection, row.id, candidate, baseline)
+            if row.kind == "pointwise" or not verdicts:
+                continue
+            votes.setdefault(row.name, []).extend(
+                (label.turn, label.outcome, verdicts[label.turn, label.example])
+                for label in rows
+                if (label.turn, label.example) in verdicts
+            )
+            judged = {example: outcome for (turn, example), outcome in verdicts.items() if not turn}
+            if not said or not judged:
                 continue
             found = calibrate(said, judged, gates.get("min_win_rate"))
             annotators = tuple(dict.fromkeys(label.annotator for label in said))
@@ -79,18 +104,25 @@ def agreement_of(connection: history.Connection, run_id: int, judge: str | None 
             )  # fmt: skip
     read = {row.name: _criteria(connection, run_id, row.id) for row in chosen if row.kind == "pointwise"}
     by_criterion = {name: found for name, found in read.items() if found}
-    if not matches and not by_criterion:
+    by_vote = {name: _by_vote(own) for name, own in votes.items() if any(turn for turn, _, _ in own)}
+    if not matches and not by_criterion and not by_vote:
         raise BadInput(
             f"nobody has labelled pairs of answers that a judge of run {run_id} has judged",
             f"label some with `assay review {run_id}`; those of the queue “random” also correct the win rate",
         )
     alerts = [alert for match in matches for alert in _alerts(match, gates.get("min_judge_agreement"))]
-    return RunAgreement(matches, by_criterion, alerts)
+    return RunAgreement(matches, by_criterion, alerts, by_vote)
 
 
-def _labels(connection: history.Connection, run_id: int, candidate: int, baseline: int) -> list[HumanLabel]:
-    rows = labels.preferences(connection, run_id, candidate, baseline)
-    return [HumanLabel(row.example, row.annotator, row.outcome, row.category, row.queue) for row in rows]
+def _by_vote(votes: Sequence[tuple[int, str, str]]) -> dict[int, VoteAgreement]:
+    """From (turn, person's outcome, judge's); the earlier turns first, then whole conversations (0)."""
+    found = {}
+    for turn in sorted({turn for turn, _, _ in votes}, key=lambda turn: (not turn, turn)):
+        said = [("tie" if vote == "both_bad" else vote, judged) for own, vote, judged in votes if own == turn]
+        decided = [both for both in said if "tie" not in both]
+        alike, alike_decided = (sum(vote == judged for vote, judged in each) for each in (said, decided))
+        found[turn] = VoteAgreement(alike, len(said), alike_decided, len(decided))
+    return found
 
 
 def _criteria(connection: history.Connection, run_id: int, judge: int) -> list[CriterionAgreement]:

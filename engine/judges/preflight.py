@@ -124,6 +124,7 @@ class Estimate:
     tokens: tuple[int, int]
     dollars: tuple[float, float] | None
     open: bool = False
+    prices_of: str | None = None  # the date of the list that the price is from
 
     @property
     def counted(self) -> str:
@@ -137,7 +138,8 @@ class Estimate:
         """One line for people."""
         if self.dollars is None:
             return f"{self.counted}; cost unknown: no price for its model"
-        return f"{self.counted}, ${self.dollars[0]:,.2f} to ${self.dollars[1]:,.2f}"
+        dated = f" (prices of {self.prices_of})" if self.prices_of else ""
+        return f"{self.counted}, ${self.dollars[0]:,.2f} to ${self.dollars[1]:,.2f}{dated}"
 
 
 def estimate(plan: "Plan", examples: Sequence["Example"], prices: Prices | None = None) -> list[Estimate]:
@@ -180,6 +182,7 @@ def estimate_of(
         (tokens_in[0] + tokens_out[0], tokens_in[1] + tokens_out[1]),
         _dollars(price, tokens_in, tokens_out, share),
         open=later or judge.stop_early,
+        prices_of=price.updated if price else None,
     )
 
 

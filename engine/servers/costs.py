@@ -8,7 +8,7 @@ import threading
 import tomllib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -43,6 +43,9 @@ class Price:
     input: float
     output: float
     cached: float
+    updated: str | None = field(
+        default=None, compare=False
+    )  # the date of the list that has it, where the list says one
 
     def cost(self, tokens_in: int, tokens_out: int, cached: int = 0) -> float:
         """US dollars of one answer; `cached` of its `tokens_in` were read before."""
@@ -56,7 +59,6 @@ class Prices:
 
     own: Mapping[str, Price]
     shipped: Mapping[str, Price]
-    updated: str
     batch_discount: float
 
     def of(self, model: str, server: str) -> Price | None:
@@ -81,7 +83,7 @@ def read_prices(path: Path | None = None) -> Prices:
     shipped, standard = _read(SHIPPED)
     own, settings = _read(path) if path is not None else ({}, {})
     settings = {**standard, **settings}
-    return Prices(own, shipped, str(settings["updated"]), float(settings["batch_discount"]))
+    return Prices(own, shipped, float(settings["batch_discount"]))
 
 
 def is_local(server: str) -> bool:
@@ -97,7 +99,7 @@ def is_local(server: str) -> bool:
 def _read(path: Path) -> tuple[dict[str, Price], dict[str, Any]]:
     if path == SHIPPED:
         shipped = json.loads(read_text(path))
-        return {name: _price(path, name, entry) for name, entry in shipped["models"].items()}, shipped
+        return _prices(path, shipped["models"], shipped), shipped
     try:
         data = tomllib.loads(read_text(path))
     except tomllib.TOMLDecodeError as error:
@@ -110,17 +112,22 @@ def _read(path: Path) -> tuple[dict[str, Price], dict[str, Any]]:
         raise BadInput(f"{path}: models is not a table", _FORM)
     if unknown := sorted(set(data) - {"updated", "batch_discount"}):
         raise BadInput(f"{path}: {unknown[0]} is unknown", _FORM)
-    return {name: _price(path, name, entry) for name, entry in models.items()}, data
+    return _prices(path, models, data), data
 
 
-def _price(path: Path, name: str, entry: object) -> Price:
+def _prices(path: Path, models: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Price]:
+    updated = str(settings["updated"]) if "updated" in settings else None
+    return {name: _price(path, name, entry, updated) for name, entry in models.items()}
+
+
+def _price(path: Path, name: str, entry: object, updated: str | None) -> Price:
     if not isinstance(entry, dict) or not {"input", "output"} <= set(entry) <= {"input", "output", "cached"}:
         raise BadInput(f"{path}: models.{name} needs input and output, and may have cached", _FORM)
     for key, value in entry.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
             raise BadInput(f"{path}: models.{name}.{key} is {value!r}", "give US dollars per million tokens")
     cached = entry["cached"] if "cached" in entry else entry["input"]
-    return Price(input=entry["input"], output=entry["output"], cached=cached)
+    return Price(input=entry["input"], output=entry["output"], cached=cached, updated=updated)
 
 
 @dataclass(slots=True)

@@ -22,6 +22,7 @@ class PreferenceRow:
     queue: str | None
     blind: bool
     seconds: float | None
+    turn: int  # 0: whole answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,8 @@ _STANDING = """
     n.run_id = ?1 AND NOT n.control
     AND NOT EXISTS (SELECT 1 FROM annotation u WHERE u.undoes = n.id)
     AND NOT EXISTS (SELECT 1 FROM annotation m WHERE m.run_id = n.run_id AND m.example_id = n.example_id
-      AND m.annotator = n.annotator AND m.kind = n.kind AND m.criterion IS n.criterion AND NOT m.control
+      AND m.annotator = n.annotator AND m.kind = n.kind AND m.criterion IS n.criterion AND m.turn = n.turn
+      AND NOT m.control
       AND min(m.left_id, coalesce(m.right_id, m.left_id)) = min(n.left_id, coalesce(n.right_id, n.left_id))
       AND max(m.left_id, coalesce(m.right_id, m.left_id)) = max(n.left_id, coalesce(n.right_id, n.left_id))
       AND m.id > n.id AND NOT EXISTS (SELECT 1 FROM annotation u WHERE u.undoes = m.id))
@@ -57,12 +59,12 @@ _STANDING = """
 def preferences(
     connection: Connection, run_id: int, candidate_id: int, baseline_id: int
 ) -> list[PreferenceRow]:
-    """People's preferences between two models, whichever side each of them stood on."""
+    """People's preferences between two models, whichever side each of them stood on, turns included."""
     return select(
         connection,
         PreferenceRow,
         f"""
-        SELECT n.example_id, e.example, e.category, n.annotator, n.queue, n.blind, n.seconds,
+        SELECT n.example_id, e.example, e.category, n.annotator, n.queue, n.blind, n.seconds, n.turn,
           CASE WHEN n.value IN ('tie', 'both_bad') THEN n.value
                WHEN (n.value = 'left') = (n.left_id = ?2) THEN 'win' ELSE 'loss' END AS outcome
         FROM annotation n JOIN example e ON e.id = n.example_id
@@ -122,15 +124,14 @@ def labelled_pairs(connection: Connection, run_id: int) -> list[tuple[int, int]]
 
 def verdicts(
     connection: Connection, judge_id: int, candidate_id: int, baseline_id: int
-) -> list[tuple[str, str]]:
-    """One judge's outcomes on one pair of models, by the examples' own ids; failed ones left out."""
+) -> dict[tuple[int, str], str]:
+    """One judge's outcomes on one pair of models, by turn and the examples' own ids; failed ones left out."""
     rows = connection.execute(
-        "SELECT e.example, v.outcome FROM verdict v JOIN example e ON e.id = v.example_id "
-        "WHERE v.judge_id = ? AND v.candidate_id = ? AND v.baseline_id = ? AND v.turn = 0 "
-        "AND v.outcome <> 'failed'",
+        "SELECT v.turn, e.example, v.outcome FROM verdict v JOIN example e ON e.id = v.example_id "
+        "WHERE v.judge_id = ? AND v.candidate_id = ? AND v.baseline_id = ? AND v.outcome <> 'failed'",
         (judge_id, candidate_id, baseline_id),
     )
-    return [(str(row[0]), str(row[1])) for row in rows]
+    return {(int(row[0]), str(row[1])): str(row[2]) for row in rows}
 
 
 def judged_turns(connection: Connection, run_id: int) -> dict[int, int]:

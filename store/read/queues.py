@@ -28,6 +28,7 @@ class AnnotatedRow:
     criterion: str | None
     annotator: str
     created: float
+    turn: int
     queue: str | None
     blind: bool
     control: bool
@@ -61,7 +62,7 @@ def annotated(connection: Connection, run_id: int) -> list[AnnotatedRow]:
         f"""
         {CURRENT}
         SELECT n.id, n.run_id, n.example_id, n.kind, coalesce(c.now, n.value) AS value, n.criterion,
-          n.annotator, n.created, n.queue, n.blind, n.control, n.seconds, n.left_id, n.right_id,
+          n.annotator, n.created, n.turn, n.queue, n.blind, n.control, n.seconds, n.left_id, n.right_id,
           l.name AS left, r.name AS right,
           CASE WHEN r.role = 'candidate' AND l.role <> 'candidate' THEN r.id ELSE l.id END AS about_id,
           CASE WHEN r.role = 'candidate' AND l.role <> 'candidate' THEN r.name ELSE l.name END AS about
@@ -336,7 +337,8 @@ def _outcomes(
     """The newest standing word of each person on each example, seen from the candidate."""
     rows = connection.execute(
         "SELECT n.annotator, n.example_id, n.value, n.left_id FROM annotation n "
-        "WHERE n.run_id = ? AND n.kind = 'preference' AND NOT n.control AND min(n.left_id, n.right_id) = ? "
+        "WHERE n.run_id = ? AND n.kind = 'preference' AND NOT n.control AND n.turn = 0 "
+        "AND min(n.left_id, n.right_id) = ? "
         f"AND max(n.left_id, n.right_id) = ? AND {_STANDING} ORDER BY n.id",
         (run_id, min(candidate_id, baseline_id), max(candidate_id, baseline_id), run_id),
     )

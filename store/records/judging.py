@@ -25,6 +25,7 @@ class Annotation(Record):
     queue: str | None = None  # in which it was met: only a random one stands for all examples
     seconds: float | None = None  # that the person looked before deciding
     undoes: Annotated[int | None, Refers("annotation")] = None
+    turn: Annotated[int, ZERO] = 0  # 0: whole answers; from 1: a preference on an earlier turn alone
     annotator: str
     created: float
 

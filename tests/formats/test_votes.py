@@ -1,6 +1,7 @@
 """Verdicts of any tool become runs, and people's labels become annotations of named people."""
 
 import json
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from engine.formats.importing import Labelled, import_labels, import_run, import
 from engine.gates.judges import agreement_of
 from store import database
 from store.read import history
+from store.read.queues import annotated
 from tests.formats import files
 
 Records = list[dict[str, Any]]
@@ -242,11 +244,41 @@ def test_labels_on_pairs_of_candidates_count_in_agreement(tmp_path: Path, store:
     vote = {"question_id": 81, "model_a": files.MODELS[1], "model_b": files.MODELS[0], "winner": "model_b"}
     records = [vote | {"judge": "expert_1", "turn": turn} for turn in (1, 2)]
     found = _labels(_file(tmp_path, records), store, run)
-    assert found.people == {"expert_1": 1}
-    assert found.left_out == {"is about an earlier turn of a conversation alone": 1}
+    assert (found.people, found.left_out) == ({"expert_1": 2}, {})
     database.connect(store).execute("UPDATE model SET role = 'candidate'")
-    (match,) = agreement_of(history.attach(database.connect(store)), run).matches
+    agreement = agreement_of(history.attach(database.connect(store)), run)
+    (match,) = agreement.matches
     assert match.calibration.confusion[""] == {"win": {"tie": 1}}
+    (turns,) = agreement.by_vote.values()
+    assert list(turns) == [1, 0]  # the last turn stands for the conversation
+    assert [row.turn for row in annotated(history.attach(database.connect(store)), run)] == [1, 0]
+
+
+def test_each_vote_on_each_turn_is_counted_as_fastchat_counts_it(tmp_path: Path, store: Path) -> None:
+    """Its compute_agreement.py on these votes: 2 of 3 (1 of 2 without ties), then 1 of 2 (1 of 1)."""
+    pair = {"question_id": 81, "model_1": "x", "model_2": "y", "judge": ["gpt-4", "pair-v2-multi-turn"]}
+    games = [
+        pair | {"turn": turn, "g1_winner": won, "g2_winner": won}
+        for turn, won in ((1, "model_1"), (2, "model_1"))
+    ]
+    games += [pair | {"question_id": 82, "turn": 1, "g1_winner": "tie", "g2_winner": "tie"}]
+    games += [pair | {"question_id": 82, "turn": 2, "g1_winner": "model_1", "g2_winner": "model_1"}]
+    run = import_run("mt-bench", files.lines(tmp_path / "gpt-4_pair.jsonl", games), store)
+    votes = [
+        {"question_id": question, "model_a": a, "model_b": b, "winner": won, "judge": who, "turn": turn}
+        for question, a, b, won, who, turn in (
+            (81, "x", "y", "model_a", "expert_1", 1), (81, "y", "x", "model_a", "expert_2", 1),
+            (82, "x", "y", "tie (inconsistent)", "expert_1", 1),
+            (81, "y", "x", "model_b", "expert_1", 2), (82, "x", "y", "tie", "expert_1", 2),
+        )
+    ]  # fmt: skip
+    assert _labels(_file(tmp_path, votes), store, run, values={"tie (inconsistent)": "tie"}).people == {
+        "expert_1": 4, "expert_2": 1,
+    }  # fmt: skip
+    found = agreement_of(history.attach(database.connect(store)), run)
+    (turns,) = found.by_vote.values()
+    assert [astuple(each) for each in turns.values()] == [(2, 3, 1, 2), (1, 2, 1, 1)]
+    assert found.matches[0].calibration.against_people.pairs == 2  # votes on the first turn are not in it
 
 
 def test_who_labelled_must_be_known(tmp_path: Path, store: Path, run: int) -> None:

@@ -46,6 +46,15 @@ async def test_both_answers_stand_side_by_side_with_everything_about_them(store_
     assert all(measure in shown for measure in ("rougeL", "exact_match", "perplexity", "tokens_per_second"))
 
 
+async def test_the_rubric_of_an_example_stands_in_its_details(own_store: Path) -> None:
+    connection = database.connect(own_store)
+    rubric = '{"rubric": {"criteria": "Is it kind?", "score1_description": "Rude."}}'
+    connection.execute("UPDATE example SET extra = ?", (rubric,))
+    connection.close()
+    async with driven(review(own_store), (160, 80)) as ui:
+        assert "criteria: Is it kind?" in ui.text and "score1 description: Rude." in ui.text
+
+
 async def test_at_80_by_24_the_details_take_the_answers_place_and_give_it_back(store_folder: Path) -> None:
     app = review(store_folder)
     async with driven(app) as ui:

@@ -73,6 +73,10 @@ def agreement_values(run_id: int, found: "RunAgreement") -> dict[str, Any]:
         **(matches[0] if matches else {}),
         "matches": matches,
         "criteria": {name: [asdict(item) for item in items] for name, items in found.criteria.items()},
+        "by_vote": {
+            judge: [{"turn": turn, **asdict(counts)} for turn, counts in turns.items()]
+            for judge, turns in found.by_vote.items()
+        },
         "alerts": [asdict(alert) for alert in found.alerts],
     }
 
@@ -97,6 +101,13 @@ def _print(run_id: int, found: "RunAgreement") -> None:
     out(f"run {run_id}: judges against people")
     for match in found.matches:
         _print_match(match)
+    for judge, turns in found.by_vote.items():
+        heading(f"{judge} · each vote, over all pairs of models")
+        for turn, counts in turns.items():
+            out(
+                f"{f'turn {turn} alone' if turn else 'whole conversations'}: agrees with {counts.alike:,} of "
+                f"{counts.votes:,} votes, {counts.alike_decided:,} of {counts.decided:,} without ties"
+            )
     for name, items in found.criteria.items():
         _print_criteria(name, items)
     if found.alerts:

@@ -106,6 +106,8 @@ def details(view: PairView, review: Review, width: int) -> list[Content]:
             lines += _under(f"turn {place}", turn, width)
     for reference in view.example.references or ():
         lines += _under("reference", reference, width)
+    if rubric := (view.example.extra or {}).get("rubric"):
+        lines += _under("rubric", _rubric(rubric), width)
     for call in view.example.right_calls:
         lines += _under("right call", json.dumps(call, ensure_ascii=False), width)
     for response in filter(None, (view.baseline, view.candidate)):
@@ -114,11 +116,19 @@ def details(view: PairView, review: Review, width: int) -> list[Content]:
     return lines
 
 
+def _rubric(rubric: object) -> str:
+    """An example's rubric: a line for its criteria and for each score, where it has them apart."""
+    if not isinstance(rubric, dict):
+        return str(rubric)
+    return "\n".join(f"{str(name).replace('_', ' ')}: {said}" for name, said in rubric.items())
+
+
 def _annotated(note: Annotation, review: Review) -> tuple[str, str]:
     """Who said what of which answer, and the words."""
     text = DECISIONS.get(note.value, note.value) if note.kind == "preference" else note.value
     named = about(note, review.pair.left_id, review.names) if review.pair else ""
     words = [note.kind, note.criterion or "", f"of {cut(named, 30)}" if named else "", f"by {note.annotator}"]
+    words.append(f"on turn {note.turn}" if note.turn else "")
     return " ".join(word for word in words if word), text
 
 
@@ -263,9 +273,13 @@ def _own_words(pair: ComparedPair, review: Review, width: int) -> Content:
     """The person's newest preference, the others', and the signs of everything else that was said."""
     notes = pair.view.annotations
     own = [note for note in notes if note.annotator == review.person]
-    mine = [note.value for note in own if note.kind == "preference"]
+    mine = [note.value for note in own if note.kind == "preference" and not note.turn]
     words = [f"you: {_decision(mine[-1])}" if mine else "you: not decided"]
-    others = {note.annotator: note.value for note in notes if note.kind == "preference" and note not in own}
+    others = {
+        note.annotator: note.value
+        for note in notes
+        if note.kind == "preference" and not note.turn and note not in own
+    }
     words += [f"{cut(name, 12)}: {_decision(value)}" for name, value in others.items()]
     words += ["later"] if any(note.kind == "flag" for note in own) else []
     words += [_sign(note, pair, review) for note in notes if note.kind in ("thumbs", "tag")]
