@@ -71,7 +71,7 @@ def _strength(model: str, value: float, resampled: Array, n: int) -> Strength:
     if n == 0:
         return Strength(model, None, None, None, 0, "was never compared")
     low, high = percentiles(resampled)
-    if high - low < _SAME:
+    if np.ptp(resampled) < _SAME:
         return Strength(model, value, None, None, n, "no interval: all examples alike")
     return Strength(model, value, low, high, n)
 
