@@ -15,29 +15,49 @@ class Action(NamedTuple):
     label: str  # one word for the footer; "" keeps it out of there
     help: str
     shown: str = ""  # how the keys are written for people, where Textual's names are no good
+    also: str = ""  # other words that it is found by
 
 
 _EVERYWHERE = {
-    "go.runs": Action("R", "go('runs')", "", "Runs: the history"),
-    "go.decision": Action("H", "go('decision')", "", "Decision: ship or not, and why"),
-    "go.live": Action("L", "go('live')", "", "Live: progress of this run"),
+    "go.runs": Action("R", "go('runs')", "", "Runs: the history", also="home list"),
+    "go.decision": Action("H", "go('decision')", "", "Decision: ship or not, and why", also="verdict gates"),
+    "go.live": Action("L", "go('live')", "", "Live: progress of this run", also="watch monitor status"),
     "go.compare": Action("C", "go('compare')", "", "Compare: models by metrics, deltas, benchmarks"),
-    "go.review": Action("V", "go('review')", "", "Review: answers side by side"),
-    "go.splits": Action("S", "go('splits')", "", "Splits: eval and training data, leaks"),
-    "go.judges": Action("J", "go('judges')", "", "Judges: their verdicts, and how far to trust them"),
-    "go.agreement": Action(
-        "K", "go('agreement')", "", "Agreement of judges with people; corrected win rates"
+    "go.review": Action(
+        "V", "go('review')", "", "Review: answers side by side", also="examples annotate label diff"
     ),
-    "go.failures": Action("E", "go('failures')", "", "Failure log: which failures persist across runs"),
+    "go.splits": Action(
+        "S",
+        "go('splits')",
+        "",
+        "Splits: eval and training data, leaks",
+        also="contamination overlap coverage",
+    ),
+    "go.judges": Action("J", "go('judges')", "", "Judges: their verdicts, and how far to trust them"),
+    "go.agreement": Action("K", "go('agreement')", "", "Agreement: judges with people; corrected win rates"),
+    "go.failures": Action(
+        "E",
+        "go('failures')",
+        "",
+        "Failure log: which failures persist across runs",
+        also="tags export eval set",
+    ),
     "go.trends": Action("T", "go('trends')", "", "Trends: one measure across runs"),
     "go.alerts": Action("A", "go('alerts')", "", "Alerts: which checks failed, with the evidence"),
-    "app.palette": Action("colon,ctrl+p", "command_palette", "", "Commands by name", ":"),
+    "app.jump": Action("ctrl+o", "jump", "", "All screens with their keys: go to one", "^o"),
     "app.copy": Action("y", "copy", "", "Copy what is under the cursor to the clipboard and a file"),
     "app.mouse": Action("M", "mouse", "", "Mouse reporting on or off; off: select with the terminal"),
     "app.theme": Action("f2", "theme", "", "Next theme: dark, light, the terminal's own colours"),
     "app.redraw": Action("ctrl+l", "redraw", "", "Draw the whole screen again", "^l"),
     "app.suspend": Action("ctrl+z", "suspend_process", "", "Suspend to the shell; `fg` resumes", "^z"),
-    "app.help": Action("question_mark", "help", "help", "Help on this screen's keys", "?"),
+    "app.help": Action(
+        "question_mark,colon,ctrl+p",
+        "help",
+        "help",
+        "Everything that can be done here: type to find it, enter does it",
+        "?",
+        "palette commands menu keys",
+    ),
     "app.back": Action("escape", "back", "", "Back; closes an input; never quits", "esc"),
     "app.quit": Action("q,ctrl+c", "quit", "quit", "Quit; runs continue without the app"),
 }
@@ -52,16 +72,29 @@ _MOVING = {
     "move.open": Action("enter", "open", "open", "Open"),
     "move.pane": Action("tab", "focus_next", "", "Next pane"),
     "move.pane_back": Action("shift+tab", "focus_previous", "", "Previous pane"),
-    "find.filter": Action("slash", "filter", "filter", "Filter: show only what contains a text", "/"),
+    "find.filter": Action(
+        "slash", "filter", "filter", "Filter: show only what contains a text", "/", "search find"
+    ),
     "find.next": Action("n", "next", "", "Next"),
     "find.previous": Action("N", "previous", "", "Previous"),
 }
 
+_MENU = {
+    "menu.down": Action("down,ctrl+n", "screen.move(1)", "", "Next offer", "↓"),
+    "menu.up": Action("up", "screen.move(-1)", "", "Offer before", "↑"),
+    "menu.right": Action("right", "screen.across(1)", "", "Next column", "→"),
+    "menu.left": Action("left", "screen.across(-1)", "", "Column before", "←"),
+    "menu.page_down": Action("pagedown,ctrl+d", "screen.page(1)", "", "Half a screen down", "^d"),
+    "menu.page_up": Action("pageup,ctrl+u", "screen.page(-1)", "", "Half a screen up", "^u"),
+}
+
 _RUNS = {
-    "runs.start": Action("s", "start", "start", "Start a run from a plan"),
-    "runs.resume": Action("r", "resume", "resume", "Resume this run where it stopped"),
+    "runs.start": Action("s", "start", "start", "Start a run from a plan", also="new launch"),
+    "runs.resume": Action("r", "resume", "resume", "Resume this run where it stopped", also="continue"),
     "runs.pause": Action("p", "pause", "pause", "Pause this run after its current batch"),
-    "runs.cancel": Action("x", "cancel", "cancel", "Cancel this run; finished work is kept"),
+    "runs.cancel": Action(
+        "x", "cancel", "cancel", "Cancel this run; finished work is kept", also="stop abort kill"
+    ),
     "runs.trend": Action("t", "trend", "trend", "Next measures in the trend"),
     "runs.tag": Action("a", "tag", "tag", "Edit this run's tags"),
     "runs.note": Action("n", "note", "note", "Write a note on this run"),
@@ -83,7 +116,9 @@ _STARTING = {
 _TRENDS = {
     "trends.next": Action("n,right_square_bracket", "measure(1)", "next measure", "Next measure", "n ]"),
     "trends.previous": Action("p,left_square_bracket", "measure(-1)", "previous", "Previous measure", "p ["),
-    "trends.choose": Action("slash", "choose", "choose", "Choose a measure by name, or runs by tag:…", "/"),
+    "trends.choose": Action(
+        "slash", "choose", "choose", "Choose a measure by name, or runs by tag:…", "/", "search filter"
+    ),
 }
 
 _LIVE = {
@@ -154,7 +189,9 @@ _PEOPLE: dict[str, Action] = {
         "l", "label", "label", "Label a random sample: it corrects the judge's win rate"
     ),
     "agreement.pane": Action("tab", "focus_next", "next pane", "Next pane: the figures, the confusion table"),
-    "failures.export": Action("e", "export", "eval set", "Write this tag's examples as an eval set"),
+    "failures.export": Action(
+        "e", "export", "eval set", "Write this tag's examples as an eval set", also="export save file"
+    ),
     "failures.alike": Action("s", "alike", "suggest", "Untagged examples similar to the tagged ones"),
 }
 
@@ -218,7 +255,7 @@ _SPLITS: dict[str, Action] = {
     "splits.exclude": Action(
         "x", "exclude", "exclude", "Exclude this example from later runs, or restore it"
     ),
-    "splits.undo": Action("u", "undo", "restore", "Restore the example that you excluded last"),
+    "splits.undo": Action("u", "undo", "restore", "Restore the example that you excluded last", also="undo"),
     "splits.next": Action("right_square_bracket", "part(1)", "next part", "Next part", "]"),
     "splits.previous": Action("left_square_bracket", "part(-1)", "", "Previous part", "["),
     "splits.leaks": Action("1", "part_at(0)", "", "Leakage: what appears in the training data"),
@@ -229,7 +266,7 @@ _SPLITS: dict[str, Action] = {
 }
 
 REGISTRY: dict[str, Action] = {
-    **_EVERYWHERE, **_MOVING, **_RUNS, **_STARTING, **_TRENDS,
+    **_EVERYWHERE, **_MOVING, **_MENU, **_RUNS, **_STARTING, **_TRENDS,
     **_LIVE, **_ALERTS, **_DECISION, **_COMPARE, **_JUDGES, **_PEOPLE, **_REVIEW, **_SPLITS
 }  # fmt: skip
 EVERYWHERE = tuple(_EVERYWHERE)

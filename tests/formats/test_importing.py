@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.decision.judges import about_match
+from engine.decision.judges import about_judge, about_match
 from engine.errors import BadInput
 from engine.formats.importing import import_run
 from engine.gates.checks import compare_runs
-from store import database
+from store import database, session
 from store.read import history, judging, slices
 from tests.formats import files
 
@@ -106,6 +106,13 @@ def test_a_candidate_compared_on_fewer_pairs_than_others_is_a_warning(tmp_path: 
     (alert,) = history.alerts(history.attach(database.connect(store)), run)
     assert (alert.candidate, alert.baseline) == ("partial", "base")
     assert "on 3 of the 12 questions" in alert.message
+    with session.opened(store) as connection:
+        found = judging.judging(connection, run)
+    (said,) = [said.text for said in about_judge(found, found.judges[0]) if said.warns]
+    assert said.startswith(
+        "win rates against base are not over the same questions; over the 3 judged for all"
+    )
+    assert "whole 83% [" in said and "partial 83% [" in said
 
 
 def test_imported_failures_raise_the_alerts_of_a_run_here(tmp_path: Path, store: Path) -> None:

@@ -9,8 +9,11 @@ from tests.tui.driver import driven, opened
 from tests.tui.history import HOSTILE, NOW
 from tui.app.app import AssayApp, run
 from tui.keys import EVERYWHERE, REGISTRY
+from tui.screens import NAMES
 from tui.screens.alerts import AlertsScreen
 from tui.screens.base import MessageScreen
+from tui.screens.compare.screen import CompareScreen
+from tui.screens.decision import DecisionScreen
 from tui.screens.help import HelpScreen
 from tui.screens.live.screen import LiveScreen
 from tui.screens.runs import RunsScreen
@@ -54,8 +57,8 @@ def test_an_unknown_screen_is_refused(store_folder: Path) -> None:
         run(store_folder, screen="nonsense")
 
 
-async def test_help_lists_the_keys_alive_on_the_screen_it_was_called_from(store_folder: Path) -> None:
-    async with opened(store_folder, "alerts", size=(80, 36)) as ui:
+async def test_help_lists_what_can_be_done_on_the_screen_it_was_called_from(store_folder: Path) -> None:
+    async with opened(store_folder, "alerts", size=(160, 30)) as ui:
         await ui.press("question_mark")
         shown = ui.text
         for name in (*EVERYWHERE, "alerts.acknowledge", "alerts.all", "move.open"):
@@ -66,13 +69,72 @@ async def test_help_lists_the_keys_alive_on_the_screen_it_was_called_from(store_
 
 
 async def test_help_names_no_key_that_means_something_else_there(store_folder: Path) -> None:
-    async with opened(store_folder, "review") as ui:
+    async with opened(store_folder, "review", size=(80, 60)) as ui:
         await ui.press("question_mark")
-        lines = ui.lines
-        assert any(line.split() == ["b", *REGISTRY["review.both_bad"].help.split()] for line in lines)
-        await ui.press("ctrl+d")
-        lines += ui.lines
-        assert any(line.split() == ["}", *REGISTRY["compare.baseline"].help.split()] for line in lines)
+        assert any(line.split() == ["b", *REGISTRY["review.both_bad"].help.split()] for line in ui.lines)
+        assert any(line.split() == ["}", *REGISTRY["compare.baseline"].help.split()] for line in ui.lines)
+
+
+async def test_help_finds_an_action_by_its_words_and_does_it(store_folder: Path) -> None:
+    async with opened(store_folder, "alerts") as ui:
+        await ui.press("question_mark", *"ackn")
+        assert ui.lines[3].split()[:3] == ["›", "a", "Acknowledge"]
+        await ui.press("enter")
+        assert isinstance(ui.screen, AlertsScreen) and "enter save" in ui.text
+
+
+@pytest.mark.parametrize(
+    ("screen", "word", "name"),
+    [
+        ("splits", "undo", "splits.undo"),
+        ("compare", "search", "find.filter"),
+        ("live", "stop", "runs.cancel"),
+        ("alerts", "verdict", "go.decision"),
+        ("failures", "export", "failures.export"),
+        ("compare", "^l", "app.redraw"),
+    ],
+)
+async def test_help_finds_synonyms_and_keys(store_folder: Path, screen: str, word: str, name: str) -> None:
+    async with opened(store_folder, screen) as ui:
+        await ui.press("colon", *word)
+        assert REGISTRY[name].help in ui.text
+
+
+async def test_help_finds_runs_models_and_measures_and_goes_to_them(store_folder: Path) -> None:
+    async with opened(store_folder, "alerts") as ui:
+        await ui.press("question_mark", "1")
+        assert ui.lines[3].split()[:2] == ["›", "#1"]
+        await ui.press("enter")
+        assert isinstance(ui.screen, DecisionScreen) and ui.screen.run_id == 1
+        await ui.press("R", "k", "A", "question_mark", *"overfit", "enter")
+        assert ui.on(DecisionScreen).pair[0] == "overfit"
+        await ui.press("question_mark", *"exact_match", "enter")
+        assert ui.on(CompareScreen).run_id == 2
+        assert {line.name for line in ui.on(CompareScreen).table.items} >= {"exact_match"}
+        assert len(ui.on(CompareScreen).table.items) == 2  # its family and itself
+
+
+async def test_the_cursor_of_the_help_passes_over_headings_and_between_columns(store_folder: Path) -> None:
+    async with opened(store_folder, "alerts", size=(120, 24)) as ui:
+        await ui.press("question_mark", "down", "up", "up")
+        assert REGISTRY["go.runs"].help in ui.lines[-2]
+        await ui.press("right")
+        chosen = ui.lines[-2].strip()
+        assert chosen and chosen != REGISTRY["go.runs"].help
+        assert [line.index("›") > 50 for line in ui.lines if "›" in line] == [True]
+        await ui.press("left", "up", "enter")
+        assert isinstance(ui.screen, RunsScreen)
+
+
+async def test_ctrl_o_lists_all_screens_and_goes_to_one(store_folder: Path) -> None:
+    async with opened(store_folder, "alerts") as ui:
+        await ui.press("ctrl+o")
+        assert all(REGISTRY[f"go.{name}"].help.partition(": ")[2] in ui.text for name in NAMES)
+        assert next(line for line in ui.lines if line.startswith("›")).split()[1] == "A"
+        await ui.press("L")
+        assert isinstance(ui.screen, LiveScreen) and len(ui.app.screen_stack) == 2
+        await ui.press("ctrl+o", "escape")
+        assert isinstance(ui.screen, LiveScreen)
 
 
 def test_no_key_means_two_things_on_one_screen() -> None:
@@ -214,18 +276,10 @@ async def test_a_store_that_becomes_a_newer_assays_while_open_is_told_in_words(
     assert ui.app.return_value == 0
 
 
-async def test_every_action_of_a_screen_is_found_by_its_words(store_folder: Path) -> None:
-    async with opened(store_folder, "alerts") as ui:
-        offered = {command.title: command.help for command in ui.app.get_system_commands(ui.screen)}
-        for name in (*EVERYWHERE, "alerts.acknowledge", "alerts.all", "move.open"):
-            assert REGISTRY[name].help in offered, name
-        await ui.press("colon", *"acknowledge", "enter")
-        assert "enter save" in ui.text
-
-
 async def test_help_that_is_longer_than_the_screen_says_so(store_folder: Path) -> None:
     async with opened(store_folder, run=None) as ui:
         await ui.press("question_mark")
-        assert "more: j" in ui.text and REGISTRY["app.quit"].help not in ui.text
-        await ui.press("G")
-        assert "more: j" not in ui.text and REGISTRY["app.quit"].help in ui.text
+        place, count = ui.lines[-2].split()[-1].split("/")
+        assert place == "1" and int(count) > 20
+        await ui.press(*["ctrl+d"] * 6)
+        assert ui.lines[-2].split()[-1] == f"{count}/{count}"

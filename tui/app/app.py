@@ -8,19 +8,19 @@ import asyncio
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from textual.app import App, SystemCommand
+from textual.app import App
 from textual.dom import DOMNode
 from textual.events import Event, Key, Paste
 from textual.screen import Screen
 
 from tui.app.settings import AppSettings
 from tui.app.themes import THEMES
-from tui.keys import EVERYWHERE, REGISTRY, bindings, written
+from tui.keys import EVERYWHERE, bindings
 from tui.screens import NAMES, load
 from tui.screens.base import AssayScreen, InHand
 from tui.screens.control import Control
@@ -42,6 +42,7 @@ class AssayApp(App[int], inherit_bindings=False):
     """The workbench on one store."""
 
     TITLE = "assay"
+    ENABLE_COMMAND_PALETTE = False  # help finds more
     CSS_PATH = Path(__file__).with_name("theme.tcss")
     BINDINGS = bindings(*EVERYWHERE, "move.pane", "move.pane_back")
 
@@ -214,6 +215,12 @@ class AssayApp(App[int], inherit_bindings=False):
     async def action_quit(self) -> None:
         self.exit(0)
 
+    def action_jump(self) -> None:
+        from tui.screens.help import JumpScreen
+
+        if self.front is not None and not isinstance(self.screen, JumpScreen):
+            self.push_screen(JumpScreen(type(self.front)))
+
     def action_help(self) -> None:
         from tui.screens.help import HelpScreen
 
@@ -262,19 +269,6 @@ class AssayApp(App[int], inherit_bindings=False):
         self.theme = THEMES[chosen].name
         if self.front is not None:
             self.front.say(f'theme {chosen}; `theme = "{chosen}"` in the settings file keeps it')
-
-    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """The palette offers what the keys of the screen in front offer."""
-        seen: set[str] = set()
-        for active in screen.active_bindings.values():
-            name = active.binding.id
-            if name in REGISTRY and name not in seen and active.enabled:
-                seen.add(name)
-                act = partial(self._act, active.binding.action, active.node)
-                yield SystemCommand(REGISTRY[name].help, f"key {written(name)}", act)
-
-    async def _act(self, action: str, node: DOMNode) -> None:
-        await self.run_action(action, node)
 
 
 @runtime_checkable

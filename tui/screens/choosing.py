@@ -73,10 +73,11 @@ class FilteredScreen(AssayScreen):
     def action_filter(self) -> None:
         before = self._search
         self.ask(
-            self.FILTER, self._filter, value=before, changed=self._filter, left=lambda: self._filter(before)
+            self.FILTER, self.narrow, value=before, changed=self.narrow, left=lambda: self.narrow(before)
         )
 
-    def _filter(self, text: str) -> None:
+    def narrow(self, text: str) -> None:
+        """Shows only what has this text."""
         if text != self._search:
             self._search = text
             self.filtered()
@@ -84,7 +85,7 @@ class FilteredScreen(AssayScreen):
     def back(self) -> bool:
         found = bool(self._search)
         if found:
-            self._filter("")
+            self.narrow("")
         return found
 
 
