@@ -18,7 +18,7 @@ from engine.compare.ruling import BoundedComparison, rule
 from engine.gates.drops import CheckedComparison, DropLimits, MeasureSeries, alerts_on, downtrend_alerts
 from engine.metrics.metric import mean
 from engine.stats.family import DETECTABLE, examples_needed
-from engine.stats.intervals import Ends, Interval, bootstrap_interval, wilson
+from engine.stats.intervals import Ends, Interval, bootstrap_interval, share_of
 from engine.stats.paired import Paired, Sides, compare, compare_all
 from engine.stats.winrate import Outcome, win_rate
 
@@ -150,7 +150,7 @@ def _is_broken(found: Interval | Paired, values: Values, ends: Ends) -> bool:
 
 def _shares_covered(rng: np.random.Generator, n: int) -> list[bool]:
     shares = rng.uniform(0.05, 0.95, 20_000)
-    return [covers(wilson(int(rng.binomial(n, share)), n), share) for share in shares]
+    return [covers(share_of(int(rng.binomial(n, share)), n), share) for share in shares]
 
 
 def _win_rate_covers(rng: np.random.Generator, n: int, trial: int) -> bool:

@@ -20,7 +20,7 @@ from engine.stats.agreement import (
     raw_agreement,
     spearman,
 )
-from engine.stats.intervals import wilson
+from engine.stats.intervals import share_of, wilson
 from engine.stats.ppi import Corrected, corrected_mean, labels_to_settle
 from store.read.query import by_key
 
@@ -164,11 +164,11 @@ def majority(outcomes: Sequence[str]) -> str:
 def _as_rate(found: Corrected, people: Sequence[float], judged: Sequence[float]) -> Corrected:
     """The same with intervals within 0 and 1, and never of zero width.
 
-    The labels alone have Wilson's interval. A judge that agreed with all labels has no spread, which is not
-    certainty: Wilson's interval says how often the next one may differ.
+    The labels alone have the interval of a share. A judge that agreed with all labels has no spread, which is
+    not certainty: Wilson's interval says how often the next one may differ.
     """
     low, high = found.low, found.high
-    alone = wilson(sum(people), len(people)) if people else found.labels_alone
+    alone = share_of(sum(people), len(people)) if people else found.labels_alone
     if not found.unlabelled and found.value is not None:
         low, high = alone.low, alone.high
     elif low is not None and high is not None and list(people) == list(judged):

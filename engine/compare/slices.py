@@ -31,8 +31,8 @@ from engine.stats.intervals import (
     of_few,
     of_mean,
     percentiles,
+    share_of,
     swapped_sums,
-    wilson,
     within,
 )
 from engine.stats.paired import Paired, is_few_changed, mcnemar, of_difference, paired_shares, undivided
@@ -204,7 +204,7 @@ def _interval(item: MeasureColumn, rows: NDArray[np.intp], sums: Array, seed: in
     if value is None or n < 2 or not item.measure.independent:
         return Interval(value, None, None, n)
     if item.kind == "share":
-        return wilson(float(parts[:, 0].sum()), n)
+        return share_of(float(parts[:, 0].sum()), n)
     ends = (item.measure.low, item.measure.high)
     if np.all(parts == parts[0]):
         return Interval(value, *of_equal(value, n, ends), n)

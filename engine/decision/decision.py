@@ -86,9 +86,7 @@ def verdicts(found: Sequence[CandidateFacts], before: PreviousRun | None) -> lis
 def headline(decided: Sequence[Decision], best: str | None = None) -> str:
     """What came of several candidates: 7 ship · 9 inconclusive · 14 don't; best: NAME. "" for fewer.
 
-    `best` is what to call the best one, where that is not its name.
-
-    None is called the best where no gain is known.
+    None is called the best where no gain is known. `best` is what to call it, where that is not its name.
     """
     if len(decided) < 2:
         return ""

@@ -18,7 +18,7 @@ from engine.formats.mt_bench import read_mt_bench
 from engine.formats.records import Imported
 from engine.formats.votes import Answer, Vote, read_verdicts, read_votes
 from engine.formats.writer import Writer
-from engine.stats.intervals import wilson
+from engine.stats.intervals import share_of
 from store.read import history
 from store.read.evidence import run_examples
 from store.read.history import Connection
@@ -148,7 +148,7 @@ def import_labels(
 
 @dataclass(frozen=True, slots=True)
 class Qualified:
-    """How many of the items with a known answer a person got right, with Wilson's interval of the share."""
+    """How many of the items with a known answer a person got right, with the interval of the share."""
 
     annotator: str
     right: int
@@ -186,7 +186,7 @@ def qualified(connection: Connection, run_id: int) -> list[Qualified]:
     people = []
     for person, answers in said.items():
         right = sum(good for _, good in answers.values())
-        share = wilson(right, len(answers))
+        share = share_of(right, len(answers))
         wrong = tuple(name for name, good in answers.values() if not good)
         people.append(Qualified(person, right, len(answers), share.low, share.high, wrong))
     return people

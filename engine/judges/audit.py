@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine.judges.answers import addresses_judge
-from engine.stats.intervals import SHARE, Interval, bootstrap_interval, wilson
+from engine.stats.intervals import SHARE, Interval, bootstrap_interval, share_of
 from engine.stats.winrate import POINTS, Outcome
 
 NO_DIFFERENCE = "no decided example where the two responses differ in it"
@@ -71,7 +71,7 @@ def audit(judged: Sequence[Judged], seed: int = 0) -> list[Figure]:
     - addresses_judge_wins: share won by the response that speaks to the judge, where just one does
     """
     both = [item for item in judged if item.consistent is not None]
-    consistent = wilson(sum(item.consistent is True for item in both), len(both))
+    consistent = share_of(sum(item.consistent is True for item in both), len(both))
     identical = sum(not item.asked for item in judged)
     return [
         *([Figure("identical", float(identical), None, None, len(judged))] if identical else []),
@@ -110,7 +110,7 @@ def _prefers(judged: Sequence[Judged], amount: Callable[[str], int], seed: int) 
     parts = np.column_stack([points, np.ones(len(points))]) if points else np.zeros((0, 2))
     found = bootstrap_interval(parts, lambda sums: sums[..., 0] / sums[..., 1], seed, ends=SHARE)
     if found.value in (0.0, 1.0):
-        return wilson(sum(points), len(points))
+        return share_of(sum(points), len(points))
     return found
 
 

@@ -14,12 +14,12 @@ from itertools import count
 from engine.data.example import Example
 from engine.models.local import LocalModel
 from engine.models.model import Settings
-from engine.stats.intervals import wilson
+from engine.stats.intervals import share_of
 
 
 @dataclass(frozen=True, slots=True)
 class NoiseFloor:
-    """The `share` of n answers that changed with the batch, and its 95 % interval (Wilson 1927).
+    """The `share` of n answers that changed with the batch, and its 95 % interval.
 
     `first_token` is the median place, counted from 0, of the first token that changed, as the tokenizer reads
     the texts; None when none did. `unanswered` examples are not in n. `share` is None without answers.
@@ -56,7 +56,7 @@ def noise_floor(
     answered = [name for name in alone if all(name in way for way in ways)]
     places = [_first_change(fresh, alone[name], [way[name] for way in ways]) for name in answered]
     changed = [place for place in places if place is not None]
-    found = wilson(len(changed), len(answered))
+    found = share_of(len(changed), len(answered))
     return NoiseFloor(
         changed=len(changed),
         n=len(answered),

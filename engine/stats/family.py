@@ -5,7 +5,7 @@ Standard library only: the screens and reports use it.
 
 import math
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -126,3 +126,31 @@ def wilson(successes: float, n: int, level: float = 1 - LEVEL) -> Interval:
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     return Interval(share, max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half)), n)
+
+
+def share_of(successes: float, n: int, level: float = 1 - LEVEL) -> Interval:
+    """A share with its interval: exact (Clopper & Pearson 1934) for fewer than FEWEST, else Wilson's.
+
+    Of so few, Wilson's covers as little as 86 % for some shares; the exact one at least the level for all.
+    `successes` may hold halves (ties), which count towards either end.
+    """
+    if not 0 < n < FEWEST:
+        return wilson(successes, n, level)
+    tail = (1 - level) / 2
+    low = _root(lambda share: _at_least(math.floor(successes), n, share) - tail)
+    high = _root(lambda share: tail - (1 - _at_least(math.ceil(successes) + 1, n, share)))
+    return Interval(successes / n, low if successes >= 1 else 0.0, high if successes <= n - 1 else 1.0, n)
+
+
+def _at_least(count: int, n: int, share: float) -> float:
+    """The probability of at least so many of n."""
+    return sum(math.comb(n, k) * share**k * (1 - share) ** (n - k) for k in range(count, n + 1))
+
+
+def _root(rising: Callable[[float], float]) -> float:
+    """Where between 0 and 1 a rising function is 0."""
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if rising(middle) < 0 else (low, middle)
+    return (low + high) / 2

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.stats.family import Interval as Interval
+from engine.stats.family import share_of as share_of
 from engine.stats.family import wilson as wilson
 
 Array = NDArray[np.float64]
@@ -121,7 +122,7 @@ def bootstrap_interval(
 ) -> Interval:
     """The combined value of the parts [n, k] with its interval, which keeps within the `ends` of its range.
 
-    Wilson's for a share (values 0 and 1 of weight 1), `of_mean` for other means. For everything else
+    `share_of` for a share (values 0 and 1 of weight 1), `of_mean` for other means. For everything else
     percentiles of resamples with a correction for small n, and Student's t for fewer than FEW examples.
     """
     n = len(parts)
@@ -132,7 +133,7 @@ def bootstrap_interval(
         return Interval(value, None, None, n)
     is_mean = is_plain_mean(parts, combine)
     if is_mean and np.all(np.isin(parts[:, 0], (0.0, 1.0))):
-        return wilson(float(parts[:, 0].sum()), n, level)
+        return share_of(float(parts[:, 0].sum()), n, level)
     if np.all(parts == parts[0]):
         return Interval(value, *of_equal(value, n, ends, level), n)
     found = of_mean(parts[:, 0], ends, seed, resamples, level) if is_mean else None

@@ -14,7 +14,7 @@ from engine.stats.intervals import (
     bootstrap_interval,
     bootstrap_sums,
     percentiles,
-    wilson,
+    share_of,
 )
 
 RESAMPLES = 1_000
@@ -194,7 +194,7 @@ class PositionBias:
 
 
 def win_rate(outcomes: Sequence[Outcome], seed: int = 0) -> WinRate:
-    """The candidate's win rate; bootstrap interval, Wilson's where all verdicts are alike."""
+    """The candidate's win rate; bootstrap interval, that of a share where all verdicts are alike."""
     points = np.array([POINTS[outcome] for outcome in outcomes if outcome != "failed"])
     interval = _share(np.column_stack([points, np.ones_like(points)]), seed)
     return WinRate(
@@ -232,5 +232,5 @@ def _share(parts: Array, seed: int) -> Interval:
     """A share from parts [n, (successes, trials)]."""
     if len(parts) and np.all(parts == parts[0]):
         successes, trials = parts.sum(axis=0)
-        return wilson(float(successes), int(trials))
+        return share_of(float(successes), int(trials))
     return bootstrap_interval(parts, lambda sums: sums[..., 0] / sums[..., 1], seed, ends=SHARE)

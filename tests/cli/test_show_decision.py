@@ -25,7 +25,7 @@ def test_show_begins_with_the_word_and_its_reasons(assay: Assay, history_store: 
     assert lines[0].startswith("run 2 · tickets-v2 · A GATE FAILED")
     place = lines.index("Decision")
     assert place < lines.index("Candidates")
-    assert lines[place + 1] == "? good: inconclusive"
+    assert lines[place + 1 : place + 3] == ["1 inconclusive · 2 don't; best: good", "? good: inconclusive"]
     assert "- overfit: DON'T SHIP" in lines
     told_of = lines[lines.index("- overfit: DON'T SHIP") + 1]
     assert told_of == "    - forgot skills of base: arithmetic · acc 0.820 → 0.200, n 10, and 1 more"

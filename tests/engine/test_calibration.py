@@ -5,7 +5,7 @@ from sklearn.metrics import cohen_kappa_score
 
 from engine.compare.calibration import HumanLabel, calibrate, criteria, majority, two_raters
 from engine.stats.agreement import pairwise_agreement
-from tui.sections.judging import wilson
+from engine.stats.family import share_of
 
 
 def labels(said: str, annotator: str = "ann", queue: str | None = "random") -> list[HumanLabel]:
@@ -125,5 +125,5 @@ def test_two_people_who_always_say_the_same_have_no_agreement_beyond_chance() ->
 def test_the_labels_alone_have_the_interval_that_review_shows() -> None:
     said = "w" * 14 + "l" * 5 + "t" * 3
     alone = calibrate(labels(said), verdicts(said)).corrected.labels_alone
-    shown = wilson(14 + 3 / 2, 22)
+    shown = share_of(14 + 3 / 2, 22)
     assert (alone.value, alone.low, alone.high) == pytest.approx((shown.value, shown.low, shown.high))

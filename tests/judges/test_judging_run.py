@@ -471,10 +471,11 @@ def test_a_rater_asked_several_times_counts_with_the_mean_and_shows_its_own_nois
 
     server.script = script
     run = run_of(tmp_path, judged_by(server, kind="pointwise", rubric="tone", repeat=3))
-    (rating, *others) = run.rows(records.StoredRating, model_id=id_of(run, "tuned"))
+    rows = run.rows(records.StoredRating, model_id=id_of(run, "tuned"))  # in the order of their ends
+    rating = next(row for row in rows if None not in (row.repeats or ()))
     assert (rating.score, rating.repeats, rating.scores) == (3, [2, 3, 4], {"respect": 3, "fit": 3})
     assert (rating.tokens_in, rating.attempts) == (300, 3) and "time 2" in rating.reasoning
-    (partly,) = [row for row in others if None in (row.repeats or ())]
+    (partly,) = [row for row in rows if None in (row.repeats or ())]
     assert (partly.score, partly.repeats, partly.failure) == (3, [2, None, 4], None)
     orders = {
         body["messages"][0]["content"].index("respect") < body["messages"][0]["content"].index("- fit")

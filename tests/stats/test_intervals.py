@@ -6,7 +6,7 @@ from scipy import stats
 
 from engine.metrics.metric import mean
 from engine.stats import intervals
-from engine.stats.intervals import Interval, bootstrap_interval, expanded, wilson, with_unseen
+from engine.stats.intervals import Interval, bootstrap_interval, expanded, share_of, wilson, with_unseen
 
 
 def parts(values: list[float]) -> intervals.Array:
@@ -177,6 +177,17 @@ def test_wilson_agrees_with_scipy(successes: int, n: int) -> None:
     assert (ours.value, ours.n) == (successes / n, n)
     assert ours.low == pytest.approx(expected.low)
     assert ours.high == pytest.approx(expected.high)
+
+
+@pytest.mark.parametrize("n", range(1, 8))
+def test_a_share_of_fewer_than_eight_has_the_exact_interval(n: int) -> None:
+    for successes in range(n + 1):
+        expected = stats.binomtest(successes, n).proportion_ci(method="exact")
+        ours = share_of(successes, n)
+        assert (ours.value, ours.n) == (successes / n, n)
+        assert (ours.low, ours.high) == pytest.approx((expected.low, expected.high), abs=1e-9)
+    half = share_of(0.5, n)
+    assert (half.low, half.high) == (0.0, share_of(1, n).high), "a tie counts towards either end"
 
 
 def test_wilson_of_nothing() -> None:

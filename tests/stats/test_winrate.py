@@ -2,7 +2,7 @@
 
 import pytest
 
-from engine.stats.intervals import wilson
+from engine.stats.intervals import share_of
 from engine.stats.winrate import Outcome, PositionBias, Winner, position_bias, win_rate
 
 
@@ -16,10 +16,10 @@ def test_a_tie_is_half_a_win_and_a_failure_nothing() -> None:
 
 def test_verdicts_all_alike_still_have_a_width() -> None:
     rate = win_rate(["win"] * 12)
-    expected = wilson(12, 12)
+    expected = share_of(12, 12)
     assert (rate.win_rate, rate.low, rate.high) == (1.0, expected.low, expected.high)
-    assert win_rate(["tie"] * 12).low == wilson(6, 12).low
-    assert win_rate(["loss"]).high == wilson(0, 1).high
+    assert win_rate(["tie"] * 12).low == share_of(6, 12).low
+    assert win_rate(["loss"]).high == share_of(0, 1).high
 
 
 def test_nothing_judged_is_no_rate() -> None:
@@ -40,7 +40,7 @@ def test_a_better_model_is_no_position_bias() -> None:
     one_order_failed: list[tuple[Winner | None, Winner | None]] = [("candidate", None)] * 10
     bias = position_bias(pairs + one_order_failed)
     assert (bias.first, bias.second, bias.rate) == (10, 10, 0.5)
-    assert bias.low == wilson(10, 20).low
+    assert bias.low == share_of(10, 20).low
 
 
 def test_ties_decide_nothing_about_places() -> None:

@@ -115,3 +115,9 @@ async def test_a_filter_keeps_the_alerts_that_hold_its_words(store_folder: Path)
         assert all("overfit" in f"{alert.candidate} {alert.message}" for alert in screen.rows.items)
         await ui.press("escape")
         assert len(screen.rows.items) == everything
+
+
+async def test_a_kind_that_names_its_measure_is_said_once(store_folder: Path) -> None:
+    async with opened(store_folder, "alerts", size=(120, 36)) as ui:
+        await ui.press("G")
+        assert "win rate: no-effect against base" in ui.text and "win_rate" not in ui.text

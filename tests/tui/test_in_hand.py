@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.tui.driver import Driver, opened
+from tests.tui.driver import Driver, driven, opened
+from tests.tui.history import NOW
+from tui.app.app import AssayApp
 from tui.screens.compare.screen import CompareScreen
 from tui.screens.decision import DecisionScreen
 from tui.screens.review.screen import ReviewScreen
@@ -78,3 +80,10 @@ async def test_a_run_without_the_model_in_hand_shows_its_own_and_the_first_keeps
         ui.app.go("compare", 2)
         await ui.settled()
         assert isinstance(ui.screen, CompareScreen) and ui.screen.pair == taken
+
+
+async def test_a_key_that_comes_before_the_runs_are_read_acts_once_they_are(own_store: Path) -> None:
+    app = AssayApp(own_store, now=lambda: NOW)
+    async with driven(app, settle=False) as ui:
+        app.go("decision")
+        await ui.until(lambda: isinstance(ui.screen, DecisionScreen))

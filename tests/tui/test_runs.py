@@ -94,7 +94,7 @@ async def test_pause_is_asked_of_the_worker_and_refused_where_there_is_none(own_
 
 
 async def test_a_run_that_cannot_start_says_why(own_store: Path, tmp_path: Path) -> None:
-    async with opened(own_store, run=None, size=(100, 30)) as ui:
+    async with opened(own_store, run=None, size=(200, 30)) as ui:
         await ui.tap("s", "p")
         await ui.press(*str(tmp_path / "none.toml"), "enter")
         assert isinstance(ui.screen, CheckScreen)

@@ -9,6 +9,7 @@ import signal
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -186,7 +187,8 @@ class AssayApp(App[int], inherit_bindings=False):
                 self.pop_screen()
             return
         if self.run_id is None:
-            self.front.say("there is no run yet", error=True)
+            if not self.front.once_read(partial(self.go, name)):
+                self.front.say("there is no run yet", error=True)
             return
         screen = load(name)(self.run_id)
         if len(self.screen_stack) == 2:

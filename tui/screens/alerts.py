@@ -99,9 +99,10 @@ class AlertsScreen(FilteredScreen, RunScreen):
         severity = SEVERITY[alert.severity]
         if alert.acknowledged is not None:
             severity = Content.styled("✓ seen", "$muted")
-        what = kind_of(alert.kind).label if alert.measure in ("", alert.kind) else alert.measure
         names = partial(self.short, alert.candidate), partial(self.short, alert.baseline or "")
-        return COLUMNS.row([severity, *names, what, alert.message], width)
+        return COLUMNS.row(
+            [severity, *names, _measure(alert) or kind_of(alert.kind).label, alert.message], width
+        )
 
     def on_rows_moved(self, event: "Rows.Moved") -> None:
         self.redraw()
@@ -168,6 +169,11 @@ def _searched(alert: "AlertRow") -> str:
     return "\n".join(words).lower()
 
 
+def _measure(alert: "AlertRow") -> str:
+    """What was measured, where the alert's kind does not say it already."""
+    return "" if alert.measure == alert.kind else alert.measure
+
+
 def evidence(alert: "AlertRow", width: int) -> list[Content]:
     """All that is known about an alert, as lines."""
     against = join([" against ", one_line(alert.baseline)]) if alert.baseline else Content("")
@@ -177,7 +183,7 @@ def evidence(alert: "AlertRow", width: int) -> list[Content]:
             f"  {kind_of(alert.kind).label}: ",
             one_line(alert.candidate, "bold"),
             against,
-            one_line(f"  {alert.measure}  in {alert.run_name} #{alert.run_id}", "$muted"),
+            one_line(f"  {_measure(alert)}  in {alert.run_name} #{alert.run_id}", "$muted"),
         ]
     )
     lines = [*wrap(about, width), *wrap(plain(alert.message), width)]

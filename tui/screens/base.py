@@ -140,6 +140,7 @@ class AssayScreen(Screen[None]):
         self._shown: Any = None
         self._reading = False
         self._stale = False
+        self._then: Callable[[], None] | None = None
         self._asked: Widget | None = None
         self._focused_before: Widget | None = None
 
@@ -202,12 +203,25 @@ class AssayScreen(Screen[None]):
                 if mounted and (self._shown is None or data != self._shown):
                     self._shown = data
                     self.show(data)
+                self._go_on()
         except NoStore:
             self.show_nothing()
+            self._go_on()
         except StoreFailed as error:
             self.assay.store_failed(str(error))
         finally:
             self._reading = False
+
+    def once_read(self, act: Callable[[], None]) -> bool:
+        """Does this as soon as the first reading is shown; False where it is already."""
+        if self._shown is None and self._reading:
+            self._then = act
+        return self._then is not None
+
+    def _go_on(self) -> None:
+        act, self._then = self._then, None
+        if act is not None:
+            act()
 
     def show_nothing(self) -> None:
         """There is no store yet."""

@@ -402,8 +402,8 @@ class CheckScreen(AssayScreen):
         self._check()
 
     def action_prompts(self) -> None:
-        if not self._prompts:
-            self.say("no prompt was made yet")
+        if not self._prompts and self._can_run is not None:
+            self.say("the check made no prompt")
             return
         self._shows_prompts = not self._shows_prompts
         self.redraw()

@@ -6,7 +6,7 @@ from statistics import median
 
 from engine.decision import judges
 from engine.decision.judges import Said
-from engine.stats.family import Interval, wilson
+from engine.stats.family import Interval, share_of
 from store.read.judging import JudgeUse, JudgingResults, RankingRow
 from store.read.rows import WinRateRow
 from store.reviewing import OwnDecision
@@ -70,10 +70,10 @@ def own_figures(said: Sequence[OwnDecision]) -> OwnFigures:
     timed = [row.seconds for row in said if row.seconds is not None]
     return OwnFigures(
         outcomes,
-        wilson(sum(_POINTS[row.outcome] for row in labels.values()), len(labels)),
+        share_of(sum(_POINTS[row.outcome] for row in labels.values()), len(labels)),
         sum(judged) / len(judged) if judged else None,
-        wilson(sides.count("left"), len(sides)),
-        wilson(sum(first == second for first, second in both), len(both)),
+        share_of(sides.count("left"), len(sides)),
+        share_of(sum(first == second for first, second in both), len(both)),
         seconds_each(timed) if len(timed) > 2 else median(timed) if timed else None,
     )
 

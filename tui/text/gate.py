@@ -153,6 +153,11 @@ def signed(value: float | None, digits: int = 3) -> str:
     return written.replace("-", "−")
 
 
+def plural(count: int, word: str) -> str:
+    """A count with its word: 1 example, 1,204 examples."""
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
+
+
 _NOW = "now"
 
 

@@ -69,6 +69,7 @@ def paragraph(text: str, indent: str = "", first: str | None = None) -> None:
         initial_indent=lead,
         subsequent_indent=indent,
         break_on_hyphens=False,
+        break_long_words=False,  # a path is copied whole
     )
     out("\n".join(lines))
 

@@ -14,7 +14,20 @@ from store.read.rows import LeakItem, LeakTexts
 from store.records import Exclusion
 from tui.screens.splits.data import LeakEntry, SplitsData, VersionEntry
 from tui.text.diff import Segment, common, tokens
-from tui.text.gate import MISSING, age, bar, cut, fit, join, magnitude, one_line, plain, printable, wrap
+from tui.text.gate import (
+    MISSING,
+    age,
+    bar,
+    cut,
+    fit,
+    join,
+    magnitude,
+    one_line,
+    plain,
+    plural,
+    printable,
+    wrap,
+)
 from tui.text.side_by_side import wrapped
 from tui.widgets.rows import Columns, FlexColumn
 
@@ -64,11 +77,6 @@ def flow(parts: Sequence[Content], width: int, between: str = SEPARATOR) -> list
             lines.append([part])
             used = part.cell_length
     return [wrapped for line in lines for wrapped in join(line, between).wrap(max(1, width))]
-
-
-def plural(count: int, word: str) -> str:
-    """A count with its word: 1 example, 1,204 examples."""
-    return f"{count:,} {word}{'' if count == 1 else 's'}"
 
 
 def times(count: int) -> str:

@@ -38,11 +38,10 @@ from tui.screens.splits.parts import (
     by_tier,
     flow,
     pair,
-    plural,
     times,
 )
 from tui.screens.watch import StoreFailed
-from tui.text.gate import MISSING, fit, join, plain
+from tui.text.gate import MISSING, fit, join, plain, plural
 from tui.widgets.lines import Line, Pane
 from tui.widgets.rows import Rows
 
