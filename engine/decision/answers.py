@@ -56,7 +56,9 @@ def better_than_base(case: CandidateFacts) -> AnsweredQuestion:
         standing, lead, said = "open", "in part", where
     else:
         unsettled = [row for row in changes if row.standing in ("inconclusive", "no worse")]
-        said = f"not shown on any of {counted(len(known), 'measure')}"
+        judged = [row.judge for row in rates if row.win_rate is not None]
+        shown = [f"on any of {counted(len(known), 'measure')}"] if known else []
+        said = f"not shown {' or '.join(shown + [f'by judge {name}' for name in judged])}"
         return AnsweredQuestion(question, said, "open", evidence, more=least_needed(unsettled))
     return AnsweredQuestion(question, said, standing, evidence, lead=lead)
 

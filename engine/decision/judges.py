@@ -7,7 +7,7 @@ from typing import NamedTuple
 from engine.gates.figures import MISSING, percent
 from store.read.judging import AuditRow, JudgeUse, JudgingResults, MeanRow, RankingRow, SharedRow
 from store.read.rows import WinRateRow
-from store.records.judging import REFUSAL_RULES
+from store.records.judging import REFUSAL_RULES, SHARED_RATES
 
 MANY_FAILED = 0.10  # share of failed pairs above which a rate covers the easy pairs only
 HALF = 0.5  # share of pairs below which a judge's orders agree too rarely
@@ -143,7 +143,9 @@ def about_match(found: JudgingResults, row: WinRateRow) -> Iterator[Said]:
 def _about_orders(found: JudgingResults, row: WinRateRow) -> Iterator[Said]:
     if audit := audit_of(found, row.judge, "consistency", subject(row)):
         if audit.value is None:
-            yield Said(f"consistency: {audit.reason or 'not recorded'}")
+            asked = row.is_language_model and not is_panel(found, row.judge)
+            what = "position bias" if asked else "consistency"
+            yield Said(f"{what} not known: {audit.reason or 'not recorded'}", asked)
         else:
             alike = f"{share(audit.value, audit.low, audit.high)} of {audit.n:,} pairs"
             if is_panel(found, row.judge):
@@ -188,10 +190,19 @@ def about_judge(found: JudgingResults, judge: JudgeUse) -> Iterator[Said]:
             yield _about_saving(audit)
         elif audit.measure == "constant_answer_wins":
             yield _about_boast(audit)
+        elif audit.measure == SHARED_RATES:
+            yield _about_shared(audit)
         elif audit.measure == "repeat_noise":
             yield _about_noise(audit)
         elif audit.measure == "self_preference":
             yield Said(f"same model family as {audit.subject}: it may prefer its own style", True)
+
+
+def _about_shared(audit: AuditRow) -> Said:
+    rates = (audit.details or {}).items()
+    held = " · ".join(f"{name} {share(*rate)}" for name, rate in rates)
+    over = f"over the {audit.n:,} judged for all: {held}" if audit.n else "no question was judged for all"
+    return Said(f"win rates against {audit.subject} are not over the same questions; {over}", True)
 
 
 def _about_failures(found: JudgingResults, judge: JudgeUse) -> Iterator[Said]:

@@ -17,15 +17,19 @@ def read_alpaca_eval(path: Path) -> Imported:
 
     `preference` runs from 1 (the baseline, output_1) to 2 (the model, output_2); 1.5, and 0 in old files, is
     a draw; -1 and missing ones are failed judgments. A model's points on an instruction are preference - 1.
-    A baseline judged against itself is imported as a second model.
+    A baseline judged against itself is imported as a second model. An instruction that stands there twice is
+    two examples, as in AlpacaEval's mean.
     """
     found = Imported("alpaca-eval")
+    played = set[tuple[str, str, str, str]]()
     for file in _files(path):
         for row in rows(file):
             if row.has("output_1", "output_2"):
-                _read_annotation(found, row)
+                _read_annotation(found, row, played)
             elif row.has("instruction", "output"):
-                _add_answer(found, row, row.optional("generator") or file.stem, row.text("output"))
+                _add_answer(
+                    found, row, _key(found, row), row.optional("generator") or file.stem, row.text("output")
+                )
             else:
                 raise BadInput(f"{file}:{row.line}: is neither an AlpacaEval output nor an annotation")
     return found
@@ -42,16 +46,22 @@ def _files(path: Path) -> list[Path]:
     return found
 
 
-def _read_annotation(found: Imported, row: FileRecord) -> None:
+def _read_annotation(found: Imported, row: FileRecord, played: set[tuple[str, str, str, str]]) -> None:
     baseline = row.optional("generator_1") or "output_1"
     candidate = row.optional("generator_2") or "output_2"
     if baseline == candidate:
         candidate = f"{candidate} (itself)"
-    key = _add_answer(found, row, baseline, row.text("output_1"))
-    _add_answer(found, row, candidate, row.text("output_2"))
+    judge = row.optional("annotator") or "alpaca_eval"
+    key = start = _key(found, row)
+    number = 1
+    while (judge, candidate, baseline, key) in played:
+        number += 1
+        key = f"{start}-{number}"
+    played.add((judge, candidate, baseline, key))
+    _add_answer(found, row, key, baseline, row.text("output_1"))
+    _add_answer(found, row, key, candidate, row.text("output_2"))
     if baseline not in found.baselines:
         found.baselines.append(baseline)
-    judge = row.optional("annotator") or "alpaca_eval"
     details = {
         "kind": "pairwise",
         "model": judge,
@@ -118,12 +128,13 @@ def _either(row: FileRecord, key: str) -> object:
 
 def _figure(row: FileRecord, key: str) -> float | None:
     value = _either(row, key)
-    return float(value) if isinstance(value, int | float) and value == value else None
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    return float(value) if value >= 0 else None
 
 
-def _add_answer(found: Imported, row: FileRecord, model: str, text: str) -> str:
+def _add_answer(found: Imported, row: FileRecord, key: str, model: str, text: str) -> None:
     instruction = row.text("instruction")
-    key = _key(found, instruction)
     dataset = row.optional("dataset")
     found.examples.setdefault(
         key,
@@ -131,11 +142,11 @@ def _add_answer(found: Imported, row: FileRecord, model: str, text: str) -> str:
     )
     found.add_model(model)
     found.answers[model, key] = (text,)
-    return key
 
 
-def _key(found: Imported, instruction: str) -> str:
+def _key(found: Imported, row: FileRecord) -> str:
     """An id by the instruction's words; a hash of its very text where two differ in case or space alone."""
+    instruction = row.text("instruction")
     key = query_id(instruction)
     known = found.examples.get(key)
     if known is None or known.query == instruction:

@@ -3,7 +3,6 @@
 None of their packages is needed. What they print beyond the mean of a score is not read.
 """
 
-import math
 import re
 import struct
 import zipfile
@@ -22,6 +21,7 @@ from engine.errors import BadInput
 from engine.formats.records import Grade, Imported, ImportedMeasure, decoded, document
 
 Table = Mapping[str, Any]
+_HUGE = 1e100  # no score: its square has no place in a float
 
 
 @dataclass(slots=True)
@@ -58,13 +58,24 @@ def read_evaluation(kind: str, path: Path) -> Imported:
     found = Evaluation(kind)
     files = sorted(path.rglob(FILES[kind][0])) if path.is_dir() else [path]
     for file in files:
+        before = len(found.rows)
         try:
             FILES[kind][1](found, file)
         except (AttributeError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
             raise BadInput(f"{file}: is not as {kind} writes it: {error}", FILES[kind][2]) from error
+        _supersede(found, before, file)
     if not found.rows:
         raise BadInput(f"{path}: holds no answers with scores of {kind}", FILES[kind][2])
     return _imported(found)
+
+
+def _supersede(found: Evaluation, before: int, file: Path) -> None:
+    """Of several files of one task and model the last counts: they are repeats, not answers to average."""
+    news = {(row.task, row.model) for row in found.rows[before:]}
+    for task, model in sorted({(row.task, row.model) for row in found.rows[:before]} & news):
+        found.notes.append(f"{task}, {model}: in several files; the last, {file.name}, counts")
+    kept = [row for row in found.rows[:before] if (row.task, row.model) not in news]
+    found.rows[:before] = kept
 
 
 def _imported(found: Evaluation) -> Imported:
@@ -76,14 +87,19 @@ def _imported(found: Evaluation) -> Imported:
     several = len({row.task for row in found.rows}) > 1
     said: dict[tuple[str, str, str], list[tuple[float | None, str]]] = {}
     known: dict[str, dict[str, None]] = {}
+    worded: dict[tuple[str, str], str] = {}
     for row in found.rows:
         known.setdefault(row.task, {}).update(dict.fromkeys(row.scores))
     for row in found.rows:
         own = row.id if row.id is not None else query_id("\n".join(row.asked))
-        key = f"{row.task}/{own}" if several else own
+        start = key = f"{row.task}/{own}" if several else own
         asked = row.asked or ("(the question is not in this file)",)
         message = {"role": "user", "content": asked[0]}
         category, turns = (row.task if several else None), (asked if len(asked) > 1 else ())
+        number = 1
+        while worded.setdefault((row.model, key), asked[0]) != asked[0]:  # the id of another question
+            number += 1
+            key = f"{start}-{number}"
         imported.examples.setdefault(
             key, Example(key, asked[0], (message,), row.targets, category=category, turns=turns)
         )
@@ -117,9 +133,13 @@ def _table(value: object, place: str) -> dict[str, Any]:
 
 def _finite(value: object) -> float | None:
     """A number or truth value; None for anything else."""
-    if not isinstance(value, int | float) or not math.isfinite(value):
+    if not isinstance(value, int | float) or not abs(value) < _HUGE:
         return None
     return float(value)
+
+
+def _id(record: Table) -> str | None:
+    return None if record.get("id") is None else str(record["id"])
 
 
 # Inspect
@@ -212,7 +232,7 @@ def _inspect_log(found: Evaluation, path: Path, log: Table, samples: Iterable[tu
         targets = sample.get("target") or ()
         found.rows.append(
             ScoredAnswer(
-                task, str(sample.get("id")), model, (_question(sample, attached),),
+                task, _id(sample), model, (_question(sample, attached),),
                 () if text is None else (_attached(text, attached),),
                 values or dict.fromkeys(named),
                 tuple(map(str, targets if isinstance(targets, list) else [targets])),
@@ -369,7 +389,7 @@ def _helm(found: Evaluation, path: Path) -> None:
         instance = _table(request.get("instance"), f"{path}: request state {number}: instance")
         if instance.get("perturbation"):
             continue
-        trial, own = int(request.get("train_trial_index") or 0), str(instance.get("id"))
+        trial, own = int(request.get("train_trial_index") or 0), _id(instance)
         completions = (request.get("result") or {}).get("completions") or ()
         right = [
             str(reference["output"]["text"])
@@ -380,7 +400,7 @@ def _helm(found: Evaluation, path: Path) -> None:
             ScoredAnswer(
                 task, own, model, (str((instance.get("input") or {}).get("text", "")),),
                 tuple(str(completion["text"]) for completion in completions[:1]),
-                scores.get((own, trial), {}), tuple(right), trial,
+                scores.get((str(own), trial), {}), tuple(right), trial,
             )
         )  # fmt: skip
 

@@ -96,7 +96,7 @@ def import_labels(
 
     Examples are found by id or question, answers by the model's name or their text. `annotator` names whoever
     labelled where the file does not; `random` says that the examples are a random sample of the run's. What
-    stands already is not stored again.
+    stands already is not stored again, unless it is random only now.
     """
     if not path.exists():
         raise BadInput(f"{path}: no such file or folder")
@@ -110,6 +110,7 @@ def import_labels(
     known = {
         (row.example_id, row.kind, row.value, row.criterion, row.left_id, row.right_id, row.annotator)
         for row in annotated(connection, run_id)
+        if not random or row.queue == RANDOM or row.kind != "preference"
     }
     people: Counter[str] = Counter()
     left_out: Counter[str] = Counter()

@@ -46,7 +46,7 @@ def read_judgelm(path: Path) -> Imported:
         for row in rows(file):
             _read(found, row, orders)
     for key, winners in orders.items():
-        _decide(found, key, winners)
+        _decide(found, (JUDGE, *_sides(found), key), winners)
     return found
 
 
@@ -136,15 +136,12 @@ def _game(found: Imported, row: FileRecord, key: str, order: Order) -> Side | No
     return winner
 
 
-def _decide(found: Imported, key: str, winners: dict[Order, Side | None]) -> None:
-    candidate, baseline = _sides(found)
+def _decide(found: Imported, about: tuple[str, str, str, str], winners: dict[Order, Side | None]) -> None:
     both = len(winners) == 2
     first, *others = winners.values()
     second = others[0] if both else first  # one order alone stands for itself
     consistent = first == second if both and None not in winners.values() else None
-    found.matches.append(
-        ImportedMatch(JUDGE, candidate, baseline, key, 0, verdict(first, second), consistent)
-    )
+    found.matches.append(ImportedMatch(*about, 0, verdict(first, second), consistent))
 
 
 def _sides(found: Imported) -> tuple[str, str]:
@@ -152,6 +149,7 @@ def _sides(found: Imported) -> tuple[str, str]:
     return next(name for name in found.models if name != baseline), baseline
 
 
+Pairs = dict[tuple[str, str], dict[str, dict[Order, Side | None]]]  # by candidate and baseline, by example
 ABSOLUTE, RELATIVE = "prometheus", "prometheus (pairs)"
 FIRST, SECOND = "response A", "response B"
 
@@ -159,16 +157,23 @@ FIRST, SECOND = "response A", "response B"
 def read_prometheus(path: Path) -> Imported:
     """Gradings of both kinds, and BiGGen Bench's, one a record. Raises BadInput naming file and line.
 
-    An instruction with several answers of one model is an example for each of them.
+    An instruction with several answers of one model is an example for each of them. A second row on a pair
+    with the two models exchanged is the other order.
     """
     found = Imported("prometheus")
+    pairs: Pairs = {}
     for row in _graded(path):
         if row.has("input", "response") and not row.has("instruction"):
             _read_biggen(found, row)
         elif row.has("response_A") or _has_original(row, "response_A"):
-            _read_pair(found, row, _key(found, row, _text(row, "instruction")))
+            _read_pair(found, row, pairs)
         else:
             _read_grade(found, row)
+    for sides, played in pairs.items():
+        for key, winners in played.items():
+            _decide(found, (RELATIVE, *sides, key), winners)
+    baselines = {base for _, base in pairs} - {candidate for candidate, _ in pairs}
+    found.baselines = [name for name in found.models if name in baselines]
     return found
 
 
@@ -182,12 +187,12 @@ def _graded(path: Path) -> list[FileRecord]:
     return rows(path)
 
 
-def _key(found: Imported, row: FileRecord, instruction: str, model: str | None = None) -> str:
+def _key(found: Imported, row: FileRecord, instruction: str, model: str) -> str:
     """The example's id: its own, or one for each of the model's answers to the instruction."""
     own = row.optional("id")
     key = own or query_id(instruction)
     number = 1
-    while model is not None and (model, key) in found.answers:
+    while (model, key) in found.answers:
         if own is not None:
             raise row.wrong("id", f"{model} was graded on {own} before; give each line an id of its own")
         number += 1
@@ -229,7 +234,7 @@ def _read_biggen(found: Imported, row: FileRecord) -> None:
         details = {"kind": "pointwise", "model": judge, "server": None, "scale": "1-5"}
         note = {"note": "read from BiGGen Bench's files"}
         found.graders.setdefault(judge, Grader(judge, "pointwise", details | note, judge != "human"))
-        score = row.number(column)
+        score = row.number_or_text(column)
         valid = score is not None and 1 <= score <= 5
         failure = (
             None if valid else "no score" if score is None else f"the score {score:g} is not from 1 to 5"
@@ -238,23 +243,41 @@ def _read_biggen(found: Imported, row: FileRecord) -> None:
         found.grades.append(Grade(judge, model, key, 0, score if valid else None, raw, failure))
 
 
-def _read_pair(found: Imported, row: FileRecord, key: str) -> None:
+def _read_pair(found: Imported, row: FileRecord, pairs: Pairs) -> None:
     names = row.optional("model_A") or FIRST, row.optional("model_B") or SECOND
-    for name, column in zip(names, ("response_A", "response_B"), strict=True):
+    if names[0] == names[1]:
+        raise row.wrong("model_B", "is the same model as model_A")
+    sides = names[::-1] if names[::-1] in pairs else names
+    order: Order = "candidate_first" if sides == names else "baseline_first"
+    played = pairs.setdefault(sides, {})
+    instruction = _text(row, "instruction")
+    answers = {
+        name: (_text(row, column),) for name, column in zip(names, ("response_A", "response_B"), strict=True)
+    }
+    own = row.optional("id")
+    key, number = own or query_id(instruction), 1
+    while order in played.get(key, ()) or any(
+        found.answers.get((name, key), given) != given for name, given in answers.items()
+    ):
+        if own is not None:
+            raise row.wrong(
+                "id", f"the pair of {own} was judged in this order before, or has other answers there"
+            )
+        number += 1
+        key = f"{query_id(instruction)}-{number}"
+    found.examples.setdefault(key, _example(row, key, instruction))
+    for name, given in answers.items():
         found.add_model(name)
-        found.answers[name, key] = (_text(row, column),)
-    if names[1] not in found.baselines:
-        found.baselines.append(names[1])
+        found.answers[name, key] = given
     _add_grader(found, row, RELATIVE, None)
     raw = _answer(row)
     parsed = parse_prometheus(raw, "AB")
     winner: Side | None = None
     if isinstance(parsed, Graded):
-        winner = "candidate" if parsed.result == "A" else "baseline"
+        winner = "candidate" if (parsed.result == "A") == (order == "candidate_first") else "baseline"
     failure = None if isinstance(parsed, Graded) else parsed.reason
-    found.games.append(Game(RELATIVE, *names, key, 0, "candidate_first", winner, raw, failure))
-    outcome = "failed" if winner is None else "win" if winner == "candidate" else "loss"
-    found.matches.append(ImportedMatch(RELATIVE, *names, key, 0, outcome, None))  # type: ignore[arg-type]  # a Verdict
+    found.games.append(Game(RELATIVE, *sides, key, 0, order, winner, raw, failure))
+    played.setdefault(key, {})[order] = winner
 
 
 def _add_grader(found: Imported, row: FileRecord, name: str, scale: str | None) -> None:
@@ -286,10 +309,12 @@ def _answer(row: FileRecord) -> str:
     if whole is not None:
         return whole
     result = next(
-        (row.optional(key) for key in ("score", "orig_score", "orig_preference") if row.has(key)), None
+        (row.values[key] for key in ("score", "orig_score", "orig_preference") if row.has(key)), None
     )
     feedback = row.optional("feedback") or row.optional("orig_feedback") or ""
-    return feedback if result is None else f"{feedback} [RESULT] {result}"
+    # 4.0, as a column with gaps writes it, is 4.
+    shown = f"{result:g}" if isinstance(result, float) else result
+    return feedback if result is None else f"{feedback} [RESULT] {shown}"
 
 
 def _text(row: FileRecord, key: str) -> str:

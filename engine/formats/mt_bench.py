@@ -65,9 +65,11 @@ def _latest(judged: Iterable[FileRecord]) -> tuple[list[FileRecord], list[FileRe
     for row in judged:
         if _is_single(row):
             sides: tuple[str, ...] = (row.text("model"),)
-            valid = row.number("score") not in (None, _UNPARSED)
+            valid = _is_rating(row.number("score"))
         elif row.has("model_1", "model_2", "g1_winner", "g2_winner"):
             sides = row.text("model_1"), row.text("model_2")
+            if sides[0] == sides[1]:
+                raise row.wrong("model_2", "is the same model as model_1")
             valid = "error" not in (row.text("g1_winner"), row.text("g2_winner"))
         else:
             raise BadInput(f"{row.path}:{row.line}: is no MT-Bench judgment, neither single nor pair")
@@ -79,8 +81,15 @@ def _latest(judged: Iterable[FileRecord]) -> tuple[list[FileRecord], list[FileRe
     return list(kept.values()), superseded
 
 
+def _is_rating(score: float | None) -> bool:
+    return score is not None and 0 <= score <= 10
+
+
 def _turn(row: FileRecord) -> int:
-    return row.whole("turn") if row.has("turn") else 1
+    turn = row.whole("turn") if row.has("turn") else 1
+    if not 1 <= turn < 10_000:
+        raise row.wrong("turn", f"found {turn!r:.20}, expected 1 for the first turn, 2 for the second …")
+    return turn
 
 
 def _read_questions(found: Imported, folder: Path) -> None:
@@ -136,9 +145,14 @@ def _grade(found: Imported, row: FileRecord) -> Grade:
     found.add_model(model)
     _ensure_example(found, key, row.optional("user_prompt"))
     score = row.number("score")
-    parsed = score is not None and score != _UNPARSED
+    parsed = _is_rating(score)
     raw = row.optional("judgment") or ""
-    failure = None if parsed else _failure(raw, "no rating could be read")
+    unread = (
+        "no rating could be read"
+        if score in (None, _UNPARSED)
+        else f"the score {score:g} is not from 0 to 10"
+    )
+    failure = None if parsed else _failure(raw, unread)
     return Grade(judge, model, key, _turn(row), score if parsed else None, raw, failure)
 
 

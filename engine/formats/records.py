@@ -163,6 +163,8 @@ class FileRecord:
             number = float(value)
         except ValueError:
             raise self.wrong(key, f"found {value!r:.60}, expected a number") from None
+        if number in (float("inf"), float("-inf")):
+            raise self.wrong(key, f"found {value!r:.60}, expected a finite number")
         return None if number != number else number
 
     def whole(self, key: str) -> int:

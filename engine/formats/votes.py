@@ -152,7 +152,8 @@ def _statements(row: FileRecord, fields: Mapping[str, str]) -> Iterator[dict[str
         found = (
             (column, _data(record).get(column)) for column in ([fields[name]] if name in fields else known)
         )
-        column, value = next((each for each in found if each[1] is not None), ("", None))
+        given = (each for each in found if each[1] is not None and each[1] == each[1])  # a gap may be NaN
+        column, value = next(given, ("", None))
         if value is not None:
             base[name] = value
             if column == "preference":
@@ -259,16 +260,16 @@ def _is_winner(base: Mapping[str, Any], value: object) -> bool:
 def _votes(row: FileRecord, said: dict[str, Any], values: Mapping[str, str]) -> Iterator[Vote]:
     judge, person = said.get("judge"), said.get("annotator")
     by = person if person is not None else judge[0] if isinstance(judge, list) and judge else judge
-    turn = str(said.get("turn") or 0)
-    if not turn.isdecimal():
+    turn = _word(said.get("turn") or 0)
+    if not re.fullmatch(r"\d{1,4}", turn):
         raise row.wrong("turn", f"found {turn!r:.60}, expected a whole number")
     shared: dict[str, Any] = {
         "row": row,
         "by": None if by is None else str(by),
         "is_person": person is not None or bool(said.get("person") or _PEOPLE.fullmatch(str(by or ""))),
-        "example": None if said.get("id") is None else str(said["id"]),
+        "example": _text(said.get("id")),
         "asked": said.get("asked", ()),
-        "category": None if said.get("category") is None else str(said["category"]),
+        "category": _text(said.get("category")),
         "turn": int(turn),
         "place": said.get("place"),
     }
@@ -304,8 +305,8 @@ def _preference(
     row: FileRecord, key: str, value: object, pair: list[Answer], values: Mapping[str, str]
 ) -> Said:
     """Letters, numbers and sides mean the answer as it was shown; the names of models and columns do not."""
-    given = f"{value:g}" if isinstance(value, float) else str(value).strip()
-    given = values.get(given, given)
+    shown = _word(value)
+    given = values.get(shown, shown)
     word = given.lower()
     found = _NEITHER.get(word) or _NAMED.get(word)
     for answer, side in zip(pair, ("first", "second"), strict=True):
@@ -315,30 +316,36 @@ def _preference(
         found = _SHOWN[word]
         return _OTHER[found] if key == "winner_ba" else found
     if found is None:
+        named = value if given == shown else given
         raise BadInput(
-            f"{row.path}:{row.line}: {key}: found {value!r:.60}, which is no winner",
-            f"Say what it means: --value {given:.20}=a (or b, tie, both_bad, failed, a model's name).",
+            f"{row.path}:{row.line}: {key}: found {named!r:.60}, which is no winner",
+            f"Say what it means: --value {shown:.20}=a (or b, tie, both_bad, failed, a model's name).",
         )
     return found
 
 
 def _single(row: FileRecord, kind: str, value: object, values: Mapping[str, str]) -> str:
-    text = str(value).strip()
+    text = _word(value)
     if kind == "thumbs":
         text = values.get(text, text)
         if text.lower() not in _THUMBS:
             raise row.wrong(kind, f"found {text!r:.60}, expected up or down; --value {text:.20}=up says so")
         return _THUMBS[text.lower()]
     if kind == "rating":
-        try:
-            return f"{float(text):g}"
-        except ValueError:
-            raise row.wrong(kind, f"found {text!r:.60}, expected a number") from None
+        number = FileRecord(row.path, row.line, {kind: text}).number_or_text(kind)
+        if number is None:
+            raise row.wrong(kind, f"found {text!r:.60}, expected a number")
+        return f"{number:.15g}"
     return text if kind != "correction" else str(value)
 
 
+def _word(value: object) -> str:
+    return (_text(value) or "").strip()
+
+
 def _text(value: object) -> str | None:
-    return None if value is None else str(value)
+    """A value as text; 1.0, as a column with gaps writes it, is 1."""
+    return None if value is None else f"{value:.15g}" if isinstance(value, float) else str(value)
 
 
 def _turns(value: object) -> tuple[str, ...]:
@@ -409,7 +416,8 @@ def read_verdicts(
         outcome = verdict(first, second) if both else verdict(alone, alone)
         found.matches.append(ImportedMatch(*about, outcome, consistent))
     if superseded:
-        found.notes.append(f"{superseded} verdicts were superseded: the last valid one of the same stands")
+        count = "1 verdict was" if superseded == 1 else f"{superseded:,} verdicts were"
+        found.notes.append(f"{count} superseded: the last valid one of the same stands")
     seconds = {base for _, base in sides.values()}
     firsts = {candidate for candidate, _ in sides.values()}
     found.baselines = sorted(seconds) if len(seconds) == 1 and not seconds & firsts else []
@@ -431,14 +439,17 @@ def _side(said: str, names: tuple[str, str], pair: tuple[str, str]) -> Side | No
 
 
 def _example(found: Imported, vote: Vote, names: tuple[str, str]) -> str:
-    """The vote's example, with both answers; where a file has no ids, other answers make it another one."""
-    own = vote.example if vote.example is not None else str((vote.place or 0) + 1)
-    key = start = own if vote.example is not None or not vote.asked else query_id(vote.asked[0])
+    """The vote's example, with both answers; where a file has no ids, other answers make it another one.
+
+    Of rows without id and question only the same answers tell that two are about the same.
+    """
     assert vote.second is not None
+    texts = vote.asked[:1] or sorted(vote.first.turns + vote.second.turns)
+    key = start = vote.example or (query_id("\n".join(texts)) if texts else str(vote.row.line))
     answers = dict(zip(names, (vote.first.turns, vote.second.turns), strict=True))
     number = 1
     while any(not _same(found.answers.get((name, key)), turns) for name, turns in answers.items()):
-        if vote.example is not None:
+        if vote.example:
             raise vote.row.wrong("id", f"the answers to {key} are not those of the lines before")
         number += 1
         key = f"{start}-{number}"

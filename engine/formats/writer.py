@@ -20,7 +20,7 @@ from engine.gates.judges import (
 from engine.judges.audit import Judged
 from engine.judges.judge import WHOLE
 from engine.phases.data import example_row
-from engine.phases.judging.audits import kinship, leanings, ranking
+from engine.phases.judging.audits import kinship, leanings, ranking, shared_rates
 from engine.phases.judging.shared import match_name
 from engine.plan.plan import Gates
 from engine.stats.intervals import OPEN, SHARE, Ends, Interval, bootstrap_interval
@@ -296,6 +296,15 @@ class Writer:
                 if any(value is not None for value in found)
             ]
         )
+        played: dict[str, dict[tuple[str, str], dict[tuple[str, int], float]]] = defaultdict(dict)
+        for (judge, candidate, baseline), matches in groups.items():
+            if baseline in self._imported.baselines:
+                known = [(match.example, match.turn, points_of(match)) for match in matches]
+                played[judge][candidate, baseline] = {
+                    (example, turn): point for example, turn, point in known if point is not None
+                }
+        for judge, points in played.items():
+            self._transaction.append(shared_rates(self._judges[judge], points, Gates().max_judge_failures))
         for (judge, candidate, baseline), matches in groups.items():
             if baseline in self._imported.baselines:
                 others = [own for sides, own in groups.items() if (sides[0], sides[2]) == (judge, baseline)]

@@ -197,7 +197,7 @@ def judge_failure_alerts(verdicts: Sequence[MatchVerdicts], gates: Gates) -> lis
             continue
         message = (
             f"{failed} of {total} verdicts of {item.judge} on {item.candidate} against {item.baseline} "
-            f"failed ({failed / total:.1%}); the plan allows {gates.max_judge_failures:.1%}. "
+            f"failed ({failed / total:.1%}; at most {gates.max_judge_failures:.1%} may). "
             "The win rate counts only the others."
         )
         alerts.append(

@@ -21,6 +21,7 @@ RESAMPLES = 1_000
 CENTRE, SPREAD = 1000.0, 400.0  # of Elo's scale: 400 points are odds of ten to one
 _STEPS = 2_000
 _PRECISION = 1e-9
+_SAME = 1e-6  # Elo points between resamples that hold the same
 
 Points = Mapping[tuple[str, str], float]
 
@@ -70,6 +71,8 @@ def _strength(model: str, value: float, resampled: Array, n: int) -> Strength:
     if n == 0:
         return Strength(model, None, None, None, 0, "was never compared")
     low, high = percentiles(resampled)
+    if low is None or high is None or high - low < _SAME:
+        return Strength(model, value, None, None, n, "no interval: all examples alike")
     return Strength(model, value, low, high, n)
 
 
@@ -195,8 +198,8 @@ class PositionBias:
 
 def win_rate(outcomes: Sequence[Outcome], seed: int = 0) -> WinRate:
     """The candidate's win rate; bootstrap interval, that of a share where all verdicts are alike."""
-    points = np.array([POINTS[outcome] for outcome in outcomes if outcome != "failed"])
-    interval = _share(np.column_stack([points, np.ones_like(points)]), seed)
+    points = [POINTS[outcome] for outcome in outcomes if outcome != "failed"]
+    interval = share([(point, 1.0) for point in points], seed)
     return WinRate(
         wins=outcomes.count("win"),
         losses=outcomes.count("loss"),
@@ -224,12 +227,13 @@ def position_bias(pairs: Sequence[tuple[Winner | None, Winner | None]], seed: in
         first, second, tie = first + firsts, second + 2 - firsts - ties, tie + ties
         if ties < 2:
             parts.append((float(firsts), float(2 - ties)))
-    interval = _share(np.array(parts).reshape(-1, 2), seed)
+    interval = share(parts, seed)
     return PositionBias(first, second, tie, interval.value, interval.low, interval.high)
 
 
-def _share(parts: Array, seed: int) -> Interval:
-    """A share from parts [n, (successes, trials)]."""
+def share(pairs: Sequence[tuple[float, float]], seed: int = 0) -> Interval:
+    """A share from (successes, trials); bootstrap interval, `share_of`'s where all are alike."""
+    parts = np.array(pairs).reshape(-1, 2)
     if len(parts) and np.all(parts == parts[0]):
         successes, trials = parts.sum(axis=0)
         return share_of(float(successes), int(trials))

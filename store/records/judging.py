@@ -191,6 +191,7 @@ class Ranking(Record):
     reason: str | None = None
 
 
+SHARED_RATES = "shared_rates"  # of an audit: the candidates' win rates over what all were judged on
 IDENTICAL = "identical answers"  # the reason of a tie without a call
 REFUSAL_RULES = "the wording rules of refusals"  # the subject of a judge's agreement with them
 

@@ -85,6 +85,7 @@ def test_an_imported_run_says_where_it_is_from(assay: Assay, tmp_path: Path) -> 
     assert shown.startswith("run 1 · mt-bench mt · imported from mt-bench\n")
     assert "not recorded" not in shown and "plan  " not in shown
     assert "category: writing 9.000 of 2 6.750 of 2" in " ".join(shown.split())
+    assert shown.count("no LC win rate: ") == 1
     for form in ("md", "html"):
         assert "turn 2" in assay("report", "1", "--format", form, "--store", store).out
     assert "imported from mt-bench" in assay("runs", "--store", store).out

@@ -108,6 +108,20 @@ def test_an_unfinished_inspect_log_is_read_with_a_note(tmp_path: Path, store: Pa
     assert _rows(store, "SELECT message FROM event") == [("cut.eval: status unfinished, 4 samples",)]
 
 
+def test_of_several_logs_of_one_task_and_model_the_last_counts(tmp_path: Path, store: Path) -> None:
+    for name, grade in (("2025_a", "I"), ("2025_b", "C")):
+        samples = [_sample(1, 1, "4", {"match": grade}), _sample(1, 1, "5", {"match": "C"}, input="Another?")]
+        head = json.dumps(HEADER | {"samples": None})
+        with zipfile.ZipFile(tmp_path / f"{name}.eval", "w") as log:
+            log.writestr("header.json", head)
+            for place, sample in enumerate(samples):
+                log.writestr(f"samples/{place}.json", json.dumps(sample))
+    import_run("inspect", tmp_path, store)
+    assert _means(store) == {"sums:match": (1.0, 2, 0)}  # an id that stands for two questions is two examples
+    notes = _rows(store, "SELECT message FROM event WHERE level = 'warning'")
+    assert notes == [("sums, openai/m: in several files; the last, 2025_b.eval, counts",)]
+
+
 # lighteval
 
 DOC = {"query": "2 + 2?", "choices": ["3", "4"], "gold_index": [1], "id": "0"}

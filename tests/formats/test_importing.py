@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.decision.judges import about_match
+from engine.decision.judges import about_judge, about_match
 from engine.errors import BadInput
 from engine.formats.importing import import_run
 from engine.gates.checks import compare_runs
-from store import database
+from store import database, session
 from store.read import history, judging, slices
 from tests.formats import files
 
@@ -106,6 +106,13 @@ def test_a_candidate_compared_on_fewer_pairs_than_others_is_a_warning(tmp_path: 
     (alert,) = history.alerts(history.attach(database.connect(store)), run)
     assert (alert.candidate, alert.baseline) == ("partial", "base")
     assert "on 3 of the 12 questions" in alert.message
+    with session.opened(store) as connection:
+        found = judging.judging(connection, run)
+    (said,) = [said.text for said in about_judge(found, found.judges[0]) if said.warns]
+    assert said.startswith(
+        "win rates against base are not over the same questions; over the 3 judged for all"
+    )
+    assert "whole 83% [" in said and "partial 83% [" in said
 
 
 def test_imported_failures_raise_the_alerts_of_a_run_here(tmp_path: Path, store: Path) -> None:
@@ -314,6 +321,51 @@ def test_prometheus_answers_to_one_instruction_are_examples_with_its_rubric(
     assert extra["extra"] == {"rubric": {"criteria": "Is it right?", "score1_description": "wrong"}}
 
 
+def test_prometheus_pairs_on_one_instruction_are_examples_and_exchanged_models_the_other_order(
+    tmp_path: Path, store: Path
+) -> None:
+    def pair(a: str, b: str, result: str, **more: str) -> dict[str, str]:
+        answers = {"response_A": f"by {a}", "response_B": f"by {b}"}
+        return {"instruction": "Do", "output": f"So. [RESULT] {result}", **answers, **more}
+
+    rows = [pair("x", "y", "A", model_A="x", model_B="y"), pair("y", "x", "B", model_A="y", model_B="x")]
+    import_run("prometheus", files.lines(tmp_path / "both.jsonl", rows), store)
+    assert _only(store, "SELECT wins, position_bias FROM winrate") == {"wins": 1, "position_bias": 0.5}
+    assert [row["role"] for row in _rows(store, "SELECT role FROM model")] == ["candidate", "baseline"]
+    unnamed = [pair("1", "2", "A"), pair("3", "4", "A"), pair("3", "4", "B")]
+    import_run("prometheus", files.lines(tmp_path / "unnamed.jsonl", unnamed), store)
+    assert _rows(store, "SELECT wins, losses FROM winrate")[-1] == {"wins": 2, "losses": 1}
+
+
+def test_a_score_in_a_column_with_gaps_is_a_grade(tmp_path: Path, store: Path) -> None:
+    graded = {"instruction": "Do", "response": "Done", "score": 4.0}
+    import_run("prometheus", files.lines(tmp_path / "graded.jsonl", [graded]), store)
+    assert _only(store, "SELECT score FROM rating") == {"score": 4.0}
+
+
+def test_an_instruction_that_alpaca_eval_judged_twice_counts_twice(tmp_path: Path, store: Path) -> None:
+    sides = {"generator_1": "base", "generator_2": "m", "instruction": "q", "output_1": "a"}
+    rows = [sides | {"output_2": f"b{n}", "preference": 2.0 - n, "price_per_example": -1} for n in (0, 1)]
+    path = tmp_path / "annotations.json"
+    path.write_text(json.dumps(rows))
+    import_run("alpaca-eval", path, store)
+    assert _only(store, "SELECT wins, losses, win_rate FROM winrate") == {
+        "wins": 1,
+        "losses": 1,
+        "win_rate": 0.5,
+    }
+    assert [row["cost"] for row in _rows(store, "SELECT cost FROM judgment")] == [None, None]
+
+
+def test_mt_bench_scores_off_the_scale_are_failed_grades(tmp_path: Path, store: Path) -> None:
+    row = {"model": "m", "judge": ["gpt-4", "single-v1"], "judgment": "", "turn": 1}
+    rows = [row | {"question_id": place, "score": score} for place, score in enumerate((0, 8, 1e308, -5))]
+    import_run("mt-bench", files.lines(tmp_path / "m_single.jsonl", rows), store)
+    assert [_score(store, "m")[key] for key in ("value", "n", "missing")] == [4.0, 2, 2]
+    failures = [row["failure"] for row in _rows(store, "SELECT failure FROM rating ORDER BY id")]
+    assert failures[2:] == ["the score 1e+308 is not from 0 to 10", "the score -5 is not from 0 to 10"]
+
+
 def test_biggen_bench_scores_are_those_of_each_judge(tmp_path: Path, store: Path) -> None:
     graded = {
         "id": "plan_0",
@@ -343,6 +395,16 @@ def test_biggen_bench_scores_are_those_of_each_judge(tmp_path: Path, store: Path
         ("alpaca-eval", '[{"instruction": "a"}]', "annotations.json:1: is neither an AlpacaEval output"),
         ("alpaca-eval", "[]", "holds no records"),
         ("mt-bench", '{"question_id": 1}', "annotations.json:1: is no MT-Bench judgment"),
+        (
+            "mt-bench",
+            '{"question_id": 1, "model": "m", "score": 1, "turn": 1000000000000000000000}',
+            "annotations.json:1: turn: found 1000000000000000000",
+        ),
+        (
+            "mt-bench",
+            '{"question_id": 1, "model_1": "m", "model_2": "m", "g1_winner": "tie", "g2_winner": "tie"}',
+            "annotations.json:1: model_2: is the same model as model_1",
+        ),
         ("judgelm", '{"question_id": 1}', "annotations.json:1: question_body: is missing"),
         ("prometheus", '{"instruction": 5.0}', "response: is missing"),
         ("no-such", "{}", "known kinds: mt-bench, alpaca-eval, prometheus, judgelm"),

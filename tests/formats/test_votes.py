@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from engine.decision.answers import better_than_base, judge_believed
+from engine.decision.facts import cases, read
 from engine.errors import BadInput
 from engine.formats.importing import Labelled, import_labels, import_run, import_verdicts
 from engine.gates.judges import agreement_of
@@ -69,6 +71,19 @@ def test_both_orders_of_a_row_make_one_verdict(tmp_path: Path, store: Path) -> N
     assert tuple(agree.fetchone()) == (0.75, 4)
 
 
+def test_a_judge_asked_in_one_order_is_not_beyond_doubt(tmp_path: Path, store: Path) -> None:
+    run = _verdicts(
+        _file(tmp_path, [_pair(str(n), "x" if n % 2 else "y", judge="gpt") for n in range(8)]), store
+    )
+    (case,) = cases(read(history.attach(database.connect(store)), run))
+    believed, better = judge_believed(case), better_than_base(case)
+    assert (believed.standing, believed.said) == (
+        "open",
+        ("with 1 doubt: gpt, against y: position bias not known: no example was judged in both orders"),
+    )
+    assert better.said == "not shown by judge gpt"
+
+
 def test_a_row_with_the_models_exchanged_is_the_other_order(tmp_path: Path, store: Path) -> None:
     other = {"id": "1", "model_a": "y", "model_b": "x", "judge": "gpt"}
     path = _file(tmp_path, [_pair("1", "x", judge="gpt"), other | {"winner": "model_b"}])
@@ -97,6 +112,8 @@ def test_winners_are_named_in_many_ways(tmp_path: Path, store: Path, winner: obj
         ({"id": "1", "model_a": "x"}, r"said.jsonl:1: says nothing of an answer"),
         (_pair("1", "a") | {"model_b": "x"}, r"model_b: is 'x' like model_a"),
         (_pair("1", "a", turn="x"), r"turn: found 'x'"),
+        (_pair("1", "a", turn=10**30), r"said.jsonl:1: turn: found '10{30}', expected a whole number"),
+        (_pair("1", "odd"), r"winner: found 'strange', which is no winner(.|\n)*--value odd=a"),
         ({"data": {}, "annotations": ["?"]}, r"said.jsonl:1: has not the shape that its keys promise"),
     ],
 )
@@ -104,9 +121,20 @@ def test_what_is_no_verdict_is_refused(
     tmp_path: Path, store: Path, record: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(BadInput) as refused:
-        _verdicts(_file(tmp_path, [record]), store)
+        _verdicts(_file(tmp_path, [record]), store, values={"odd": "strange"})
     refused.match(message)
     assert not database.exists(store)
+
+
+def test_rows_without_id_and_question_are_pairs_of_their_own(tmp_path: Path, store: Path) -> None:
+    said = [{"model_a": "x", "model_b": "y", "winner": winner, "turn": 0.0} for winner in ("A", "B", "A")]
+    texts = {"response_a": "one", "response_b": "two"}
+    both = [
+        {**said[0], **texts},
+        {"model_a": "y", "model_b": "x", "winner": "B", "response_a": "two", "response_b": "one"},
+    ]
+    _verdicts(_file(tmp_path, [*said, *both]), store)
+    assert sorted(_outcomes(store).values()) == ["loss", "win", "win", "win"]
 
 
 def test_a_column_that_no_row_has_is_refused(tmp_path: Path, store: Path) -> None:
@@ -187,6 +215,26 @@ def test_labels_become_annotations_of_named_people(tmp_path: Path, store: Path, 
     (match,) = agreement_of(history.attach(database.connect(store)), run).matches
     assert (match.annotators, match.calibration.against_people.pairs) == (("ann", "bob"), 2)
     assert match.calibration.corrected.labelled == 2  # a random sample corrects
+
+
+def test_labels_may_be_declared_random_by_a_second_import(tmp_path: Path, store: Path, run: int) -> None:
+    path = _file(tmp_path, [_pair("q0", "a", annotator="ann")])
+    _labels(path, store, run)
+    assert _labels(path, store, run, random=True).people == {"ann": 1}
+    assert _labels(path, store, run, random=True).left_out == {"here already": 1}
+    (match,) = agreement_of(history.attach(database.connect(store)), run).matches
+    assert (match.calibration.against_people.pairs, match.calibration.corrected.labelled) == (1, 1)
+
+
+@pytest.mark.parametrize("rating", ["nan", "inf", "good"])
+def test_a_rating_is_a_finite_number(tmp_path: Path, store: Path, run: int, rating: str) -> None:
+    said = {"id": "q0", "model": "x", "annotator": "ann"}
+    with pytest.raises(
+        BadInput, match=rf"said.jsonl:1: rating: found '{rating}', expected a (finite )?number"
+    ):
+        _labels(_file(tmp_path, [said | {"rating": rating}]), store, run)
+    _labels(_file(tmp_path, [said | {"rating": 1234567.5, "thumbs": 1.0}]), store, run)
+    assert [row[3] for row in _said(store)] == ["1234567.5", "up"]
 
 
 def test_labels_on_pairs_of_candidates_count_in_agreement(tmp_path: Path, store: Path) -> None:

@@ -11,6 +11,7 @@ from engine.phases.judging.audits import BOAST
 from engine.phases.work import Stopped
 from engine.stats.winrate import Outcome
 from store import records
+from store.records.judging import SHARED_RATES
 from store.write import Recorder
 from tests.engine.runs import carry_out, queue, recorded_plan
 from tests.judges.scripted import Answer, Json, JudgeServer, fault, prefers, says
@@ -255,6 +256,22 @@ def test_all_pairs_are_ranked_with_intervals(server: JudgeServer, tmp_path: Path
     assert names[ranked[0].model_id] == "best"
     assert all(row.low <= row.strength <= row.high for row in ranked)
     assert len(run.rows(records.StoredWinRate)) == 3
+
+
+def test_candidates_judged_on_different_pairs_are_told_over_the_shared_ones(
+    server: JudgeServer, tmp_path: Path
+) -> None:
+    server.script = _better
+    half = {f"e{place:02}": "strong" if place < 9 else None for place in range(12)}
+    mixed = {name: ("weaker" if place < 6 else "strong") for place, name in enumerate(half)}
+    run = _run(tmp_path, [_judge(server, "j")], 12, base=_texts("weak", 12), half=half, mixed=mixed)
+    audit = _audit(run, "j", SHARED_RATES)
+    assert audit.details is not None
+    assert (audit.subject, audit.n) == ("base", 9)
+    assert {name: rate[0] for name, rate in audit.details.items()} == {
+        "half": 1.0,
+        "mixed": pytest.approx(6 / 9),
+    }
 
 
 def test_at_a_third_of_faults_few_pairs_fail_and_none_vanish(server: JudgeServer, tmp_path: Path) -> None:

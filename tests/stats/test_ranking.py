@@ -54,6 +54,8 @@ def test_a_model_that_won_everything_has_a_finite_strength() -> None:
     found = bradley_terry(["a", "b"], [{("a", "b"): 1.0}] * 20)
     assert found[0].model == "a" and found[0].strength is not None and 1000 < found[0].strength < 2000
     assert found[0].n == 20
+    # Every resample is the same: its spread says nothing of how sure the strength is.
+    assert (found[0].low, found[0].high, found[0].reason) == (None, None, "no interval: all examples alike")
 
 
 def test_ties_alone_make_equals() -> None:

@@ -90,9 +90,9 @@ async def test_the_selected_candidates_reasons_and_answers_stand_below(store_fol
     async with driven(app, (120, 36)) as ui:
         assert "1 not shown to beat a good prompt" in ui.text
         await ui.press("right_square_bracket")
-        assert "1 forgot skills of base: arithmetic · acc 0.820 → 0.200" in ui.text
+        await ui.shows("1 forgot skills of base: arithmetic · acc 0.820 → 0.200")
         await ui.press("left_square_bracket", "left_square_bracket")
-        assert "1 the adapter has no effect: the logits change by at most 0.000 over 4 prompts" in ui.text
+        await ui.shows("1 the adapter has no effect: the logits change by at most 0.000 over 4 prompts")
 
 
 async def test_a_run_that_goes_on_opens_live_and_h_tells_why_nothing_is_settled(

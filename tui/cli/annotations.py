@@ -24,7 +24,7 @@ from store.read.history import Connection
 from store.read.labels import labelled_pairs, preferences
 from store.reviewing import own_decisions
 from tui.sections.judging import FIGURES, OUTCOMES, gate_in_words, own_figures
-from tui.text.gate import MISSING, percent
+from tui.text.gate import MISSING, percent, printable
 from tui.text.output import heading
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def _print(run_id: int, found: "RunAgreement") -> None:
 def _print_match(match: "JudgeAgreement") -> None:
     kind = "" if match.is_language_model else " (not a language model)"
     heading(f"{match.judge}{kind} · {match.candidate} against {match.baseline}")
-    out(f"labels by {', '.join(match.annotators)}")
+    out(f"labels by {printable(', '.join(match.annotators))}")
     raters = {f"{match.judge} and people": match.calibration.against_people}
     _print_raters(raters | match.calibration.between_people)
     _print_corrected(match)

@@ -368,6 +368,10 @@ def _print_win_rates(judge: JudgeReport, *, full: bool) -> None:
         if pair.row.reason:
             paragraph(f"{about}{pair.row.reason}", "    ")
         _say(about, [said for said in pair.said if full or said.warns])
+    rates = [row for pair in judge.pairs for row in (pair.row, *pair.turns)]
+    reasons = [row.length_controlled_reason for row in rates if row.length_controlled is None]
+    for reason in () if full else filter(None, dict.fromkeys(reasons)):
+        paragraph(f"no LC win rate: {reason}", "    ")
 
 
 def _pair(pair: JudgedPair) -> Iterator[list[str]]:

@@ -14,6 +14,7 @@ from store.read.history import find_run
 from store.session import opened
 from store.transfer.merge import merge
 from tui.cli.common import Json, Store, store_folder
+from tui.text.gate import printable
 from tui.text.output import out, paragraph, print_json
 
 Into = Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder to write to.")]
@@ -148,7 +149,7 @@ def _import_labels(
         print_json(asdict(found))
         return
     for person, count in found.people.items():
-        out(f"{count:,} labels by {person}")
+        out(f"{count:,} label{'s' * (count != 1)} by {printable(person)}")
     for reason, count in found.left_out.items():
         out(f"left out {count:,}: {reason}")
     out(f"see how judges agree with them: assay agreement {found.run}")

@@ -130,6 +130,7 @@ def evidence(answer: AnsweredQuestion, width: int) -> list[Content]:
 
 FRAME = 6  # title, heading, three rules, footer
 LEAST_EVIDENCE = 3
+SETTLE_SECONDS = 0.2  # the cursor rests so long before the lower half follows it
 
 
 NOTHING_DECIDED = "no candidate of this run has results yet"
@@ -151,6 +152,7 @@ class DecisionScreen(RunScreen):
     def __init__(self, run_id: int) -> None:
         super().__init__(run_id)
         self._page = Page([], {}, None)
+        self._below = ""  # the candidate that the lower half is about
         self._names: dict[str, str] = {}  # as they are shown
 
     def compose(self) -> ComposeResult:
@@ -218,6 +220,7 @@ class DecisionScreen(RunScreen):
 
     def _show_candidate(self) -> None:
         verdict = self.candidates.item
+        self._below = verdict.candidate if verdict else ""
         lines = reasons(verdict, self.size.width - 2) if verdict else []
         answers = verdict.answers if verdict else ()
         self._fit(len(lines), len(answers))
@@ -244,8 +247,17 @@ class DecisionScreen(RunScreen):
         if event.rows is not self.candidates:
             self._show_evidence()
         elif self.is_current and self.candidates.item is not None:
-            self.hand.take(self.candidates.item.candidate)
+            verdict = self.candidates.item
+            self.hand.take(verdict.candidate)
             self.refresh_title()
+            self.set_timer(SETTLE_SECONDS, lambda: self._follow(verdict))
+
+    def on_descendant_blur(self) -> None:
+        self._follow(self.candidates.item)
+
+    def _follow(self, verdict: Decision | None) -> None:
+        """Shows what stands below the candidates, once the cursor rests on one or they are left."""
+        if verdict is not None and self.candidates.item is verdict and self._below != verdict.candidate:
             self._show_candidate()
 
     def action_candidate(self, step: int) -> None:

@@ -12,13 +12,14 @@ from engine.judges.answers import verdict
 from engine.judges.audit import Judged, audit, kin
 from engine.judges.judge import ORDERS, WHOLE, Call, Pair, PairJudge
 from engine.judges.questions import drawn
+from engine.phases.judging.pairs import decided_points
 from engine.phases.judging.shared import given_answers, match_name, paid, until_stopped
 from engine.phases.work import Work
 from engine.plan.plan import Judge as JudgePlan
-from engine.stats.winrate import POINTS, Outcome, Points, bradley_terry, win_rate
+from engine.stats.winrate import POINTS, Outcome, Points, bradley_terry, share, win_rate
 from store import records
 from store.records.alert import Alert, ConstantAnswerEvidence, KinEvidence
-from store.records.judging import IDENTICAL
+from store.records.judging import IDENTICAL, SHARED_RATES
 
 MEASURE = "constant_answer_wins"
 TOLERATED = 0.10
@@ -127,9 +128,41 @@ def record_audits(work: Work) -> None:
             verdicts = work.recorder.rows(records.Verdict, judge_id=judge.id, turn=WHOLE)
             for subject, judged in _judged(work, verdicts).items():
                 work.recorder.put(leanings(judge.id, subject, judged, work.plan.data.seed))
+            allowed = work.plan.gates.max_judge_failures
+            uneven = shared_rates(judge.id, decided_points(work, judge), allowed, work.plan.data.seed)
+            with work.recorder.transaction() as transaction:
+                transaction.clear(records.Audit, judge_id=judge.id, measure=SHARED_RATES)
+                transaction.append(uneven)
             work.recorder.put(ranking(judge.id, models, _played(work, verdicts), work.plan.data.seed))
         if judge.is_language_model:
             work.recorder.put(kinship(judge, _made_of(work)))
+
+
+def shared_rates(
+    judge_id: int, points: Mapping[tuple[str, str], Mapping[Any, float]], allowed: float, seed: int = 0
+) -> list[records.Audit]:
+    """Of each baseline, the candidates' win rates over the pairs that all of them have a verdict on, where
+    one lacks more than the `allowed` share of those that any has.
+
+    `points` by candidate and baseline, each by what was compared.
+    """
+    found = []
+    for baseline in dict.fromkeys(baseline for _, baseline in points):
+        own = {candidate: each for (candidate, other), each in points.items() if other == baseline}
+        if min(map(len, own.values())) >= (1 - allowed) * len(set().union(*own.values())):
+            continue
+        shared = set.intersection(*map(set, own.values()))
+        rates = {
+            candidate: share([(each[place], 1.0) for place in shared], seed)
+            for candidate, each in own.items()
+        }
+        details = {name: [rate.value, rate.low, rate.high] for name, rate in rates.items()}
+        found.append(
+            records.Audit(
+                judge_id=judge_id, measure=SHARED_RATES, subject=baseline, n=len(shared), details=details
+            )
+        )
+    return found
 
 
 def leanings(judge_id: int, subject: str, judged: Sequence[Judged], seed: int = 0) -> list[records.Audit]:

@@ -90,15 +90,9 @@ def _win_rates(
     work: Work, judge_id: int, judge_name: str, candidate: Model, baseline: Model
 ) -> Iterator[dict[str, Any]]:
     """The win rate over whole answers (turn 0), then over each turn of conversations."""
-    sides = {
-        "judge_id": judge_id,
-        "candidate_id": work.model_ids[candidate.name],
-        "baseline_id": work.model_ids[baseline.name],
-    }
+    sides = _sides(work, judge_id, candidate, baseline)
     order = _drawn_order(work, judge_name)
-    outcomes: dict[int, dict[Place, Outcome]] = defaultdict(dict)
-    for row in work.recorder.rows(records.Verdict, **sides):
-        outcomes[row.turn][row.turn, row.example_id] = row.outcome
+    outcomes = _outcomes(work, sides)
     winners = _winners_by_example(work, sides)
     if order is None and _counts_turns(work, judge_name):
         _pool_turns(outcomes, winners)
@@ -110,6 +104,36 @@ def _win_rates(
             # Of a match that may have been stopped early only such an interval means what it says.
             rate |= {"low": held[0], "high": held[1]}
         yield rate
+
+
+def _outcomes(work: Work, sides: dict[str, int]) -> dict[int, dict[Place, Outcome]]:
+    """The verdicts by turn."""
+    outcomes: dict[int, dict[Place, Outcome]] = defaultdict(dict)
+    for row in work.recorder.rows(records.Verdict, **sides):
+        outcomes[row.turn][row.turn, row.example_id] = row.outcome
+    return outcomes
+
+
+def decided_points(work: Work, judge: records.StoredJudge) -> dict[tuple[str, str], dict[Place, float]]:
+    """A judge's points behind each whole win rate, by candidate and baseline; none where it stops early."""
+    if (judge.details or {}).get("asked_where_unsure") or _drawn_order(work, judge.name) is not None:
+        return {}
+    found = {}
+    for candidate, baseline in matches(work.plan):
+        outcomes = _outcomes(work, _sides(work, judge.id, candidate, baseline))
+        if _counts_turns(work, judge.name):
+            _pool_turns(outcomes)
+        counted = {place: POINTS[said] for place, said in outcomes[WHOLE].items() if said in POINTS}
+        found[candidate.name, baseline.name] = counted
+    return found
+
+
+def _sides(work: Work, judge_id: int, candidate: Model, baseline: Model) -> dict[str, int]:
+    return {
+        "judge_id": judge_id,
+        "candidate_id": work.model_ids[candidate.name],
+        "baseline_id": work.model_ids[baseline.name],
+    }
 
 
 def _drawn_order(work: Work, judge: str) -> list[str] | None:
@@ -218,11 +242,7 @@ class Matchup:
         self.title = match_item(grader.name, candidate, baseline)
         self.name = match_name(candidate.name, baseline.name)
         self._judge_id = judge_id
-        self.sides = {
-            "judge_id": judge_id,
-            "candidate_id": work.model_ids[candidate.name],
-            "baseline_id": work.model_ids[baseline.name],
-        }
+        self.sides = _sides(work, judge_id, candidate, baseline)
         self._winners: dict[tuple[int, int, str], str | None] = {
             (row.example_id, row.turn, row.order): row.winner
             for row in work.recorder.rows(records.StoredJudgment, **self.sides)
