@@ -10,9 +10,17 @@ from itertools import chain
 from typing import Any, Literal
 
 from engine.decision import answers
-from engine.decision.changes import PreviousRun, changed, read_before
 from engine.decision.facts import AnsweredQuestion as AnsweredQuestion
-from engine.decision.facts import CandidateFacts, RunFacts, cases, improvement, read
+from engine.decision.facts import (
+    CandidateFacts,
+    PreviousRun,
+    RunFacts,
+    cases,
+    changed,
+    improvement,
+    read,
+    read_before,
+)
 from engine.decision.facts import Topic as Topic
 from engine.decision.families import NO_GATE, brief, chosen, moved_values, no_verdict
 from store.read.history import Connection

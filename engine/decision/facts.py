@@ -1,4 +1,4 @@
-"""What a decision is based on: a run's stored rows, and each candidate with its baselines."""
+"""What a decision is based on: a run's stored rows, each candidate with its baselines, and the run before it."""
 
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
@@ -7,10 +7,12 @@ from typing import Any, Literal
 
 from engine.decision.families import FAMILIES, JUDGE, OWN, family_of
 from engine.gates.figures import interval, number, size
+from engine.plan.training_config import Retrained, retrained
 from engine.stats.family import LEVEL
-from store.read import history, slices
+from store.read import history, runs, slices
 from store.read.answers import AnswerCount, answer_counts
 from store.read.datasets import test_uses
+from store.read.history import Connection
 from store.read.judging import JudgingResults, judging
 from store.read.rows import AlertRow, ComparisonRow, ModelRow, ModelScoreRow, WinRateRow
 from store.read.slices import SliceRow, SliceScoreRow
@@ -289,3 +291,73 @@ def measured(row: ComparisonRow) -> str:
         return f"{row.measure}: missing, {row.reason or 'no reason was recorded'}"
     spread = interval(row.low, row.high, sign=True) or "no interval"
     return f"{moved(row)}  {number(row.delta, sign=True)} {spread}  n {row.n:,}"
+
+
+@dataclass(frozen=True, slots=True)
+class PreviousRun:
+    """The newest finished run of the same name before a run."""
+
+    run: Run
+    models: list[ModelRow]
+    scores: list[ModelScoreRow]
+
+    def candidate(self, name: str, alone: bool) -> ModelRow | None:
+        """The candidate of that name; with `alone` the only one, whatever its name."""
+        found = [model for model in self.models if model.role == "candidate" and not model.is_cut]
+        same = next((model for model in found if model.name == name), None)
+        return found[0] if same is None and alone and len(found) == 1 else same
+
+
+def read_before(connection: Connection, run_id: int) -> PreviousRun | None:
+    """None where there is no such run."""
+    found = runs.previous_run(connection, run_id)
+    return None if found is None else _read(connection, found)
+
+
+def _read(connection: Connection, run_id: int) -> PreviousRun:
+    return PreviousRun(
+        history.run(connection, run_id),
+        history.models(connection, run_id),
+        history.model_scores(connection, run_id),
+    )
+
+
+def retrainings(connection: Connection, older: int, newer: int) -> list[Retrained]:
+    """How each candidate's training differs from its counterpart's in the older run."""
+    before = _read(connection, older)
+    models = history.models(connection, newer)
+    candidates = [model for model in models if model.role == "candidate" and not model.is_cut]
+    pairs = [(before.candidate(model.name, len(candidates) == 1), model) for model in candidates]
+    return [retrained(model.name, old.details, model.details) for old, model in pairs if old is not None]
+
+
+def changed(case: CandidateFacts, before: PreviousRun, *, alone: bool) -> AnsweredQuestion | None:
+    """The training settings that changed, with both runs' primary scores."""
+    question = f"Changed since run {before.run.id}?"
+    model = before.candidate(case.name, alone)
+    if model is None:
+        return None
+    found = retrained(case.name, model.details, case.model.details)
+    same = model.fingerprint is not None and model.fingerprint == case.model.fingerprint
+    weights = "same weights" if same else "different weights"
+    evidence = [weights, *(change.said for change in found.changes), *_scores(case, before, model.name)]
+    if found.reason:
+        return AnsweredQuestion(question, f"{weights}; {found.said}", "missing", tuple(evidence), "changed")
+    return AnsweredQuestion(
+        question,
+        found.said if found.changes else f"no training setting; {weights}",
+        "good",
+        tuple(evidence),
+        "changed",
+    )
+
+
+def _scores(case: CandidateFacts, before: PreviousRun, name: str) -> list[str]:
+    if before.run.eval_set is None or before.run.eval_set != case.facts.run.eval_set:
+        return ["another eval set: scores are not comparable"]
+    old = {row.measure: row.value for row in before.scores if row.model == name}
+    return [
+        f"{measure} {number(old[measure])} → {number(case.facts.score(case.name, measure))}"
+        for measure in case.measures
+        if measure in old
+    ] + [f"assay compare {before.run.id} {case.facts.run.id} shows whether that is more than chance"]

@@ -110,7 +110,7 @@ def compare(
     nothing that a gate checks could be compared.
     """
     from engine.compare.comparable import shared_sets
-    from engine.decision.changes import retrainings
+    from engine.decision.facts import retrainings
     from engine.gates.checks import compare_runs
     from store.read.answers import answer_counts
     from tui.sections.remarks import cut_remarks, noise_remarks

@@ -7,9 +7,8 @@ from textual.app import ComposeResult
 from textual.content import Content
 from textual.events import ScreenResume
 
-from engine.decision.changes import read_before
 from engine.decision.decision import AnsweredQuestion, Decision, headline, verdicts
-from engine.decision.facts import CandidateFacts, cases, read
+from engine.decision.facts import CandidateFacts, cases, read, read_before
 from store.read.history import Connection
 from store.records.alert import kind_of
 from tui.keys import bindings
