@@ -86,14 +86,17 @@ def verdicts(found: Sequence[CandidateFacts], before: PreviousRun | None) -> lis
 def headline(decided: Sequence[Decision], best: str | None = None) -> str:
     """What came of several candidates: 7 ship · 9 inconclusive · 14 don't; best: NAME. "" for fewer.
 
-    None is called the best where no gain is known. `best` is what to call it, where that is not its name.
+    None is called the best where no gain is known, or the first two are equal. `best` is what to call it,
+    where that is not its name.
     """
     if len(decided) < 2:
         return ""
     words = [each.word for each in decided]
     counts = (f"{words.count(word):,} {word.removesuffix(' ship')}" for word in _BEST_FIRST if word in words)
-    best = decided[0].candidate if best is None else best
-    named = "" if decided[0].gain is None else f"; best: {best}"
+    first, second = decided[:2]
+    best = first.candidate if best is None else best
+    equal = (first.word, first.gain) == (second.word, second.gain)
+    named = "" if first.gain is None or equal else f"; best: {best}"
     return f"{' · '.join(counts)}{named}"
 
 

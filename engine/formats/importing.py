@@ -23,6 +23,7 @@ from store.read import history
 from store.read.evidence import run_examples
 from store.read.history import Connection
 from store.read.labels import answer_texts, judged_turns
+from store.read.query import by_key
 from store.read.queues import RANDOM, annotated
 from store.reviewing import annotate, make_tag
 from store.write import one_transaction
@@ -231,7 +232,7 @@ class _Places:
         self._order = [row.id for row in examples]
         self.names = {row.id: row.example for row in examples}
         self._by_id = {row.example: row.id for row in examples}
-        self._by_query = {query_id(row.query): row.id for row in examples}
+        self._by_query = by_key((query_id(row.query), row.id) for row in examples)
         asked = {row.id: len((row.extra or {}).get("turns") or ()) for row in examples}
         self._turns = asked | judged_turns(connection, run_id)
         models = history.models(connection, run_id)
@@ -256,8 +257,8 @@ class _Places:
         if vote.second is not None and vote.example in self._crowd:
             return self._crowd[vote.example]
         example = self._example(vote)
-        if example is None:
-            return "the run has no such example"
+        if isinstance(example, str):
+            return example
         turn = vote.turn if vote.turn < self._turns.get(example, 1) else 0
         if turn and vote.kind != "preference":
             return "is no preference, and about an earlier turn of a conversation alone"
@@ -269,14 +270,15 @@ class _Places:
             return "the run has no such model or answer"
         return "both answers are of one model" if left == right else _Place(example, left, right, turn=turn)
 
-    def _example(self, vote: Vote) -> int | None:
+    def _example(self, vote: Vote) -> int | str:
         if vote.example in self._by_id:
             return self._by_id[vote.example]
-        if vote.asked:
-            return self._by_query.get(query_id(vote.asked[-1])) or self._by_query.get(query_id(vote.asked[0]))
+        for asked in vote.asked[-1:] + vote.asked[:1]:
+            if found := self._by_query.get(query_id(asked)):
+                return found[0] if len(found) == 1 else "several examples have this question: name one by id"
         if vote.place is not None and vote.place < len(self._order):
             return self._order[vote.place]
-        return None
+        return "the run has no such example"
 
     def _model(self, example: int, answer: Answer) -> int | None:
         if answer.model is not None:

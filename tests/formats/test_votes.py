@@ -302,6 +302,19 @@ def test_answers_are_found_by_their_text_where_no_model_is_named(
     assert found.left_out == {"the run has no such model or answer": 1}
 
 
+def test_a_question_of_several_examples_does_not_place_a_label(tmp_path: Path, store: Path) -> None:
+    run = _verdicts(_file(tmp_path, [_pair(id, "x", query="Why?", judge="gpt") for id in ("1", "2")]), store)
+    records = [
+        {"query": "Why?", "model_a": "x", "model_b": "y", "winner": "a"},
+        _pair("2", "a", query="Why?"),
+    ]
+    found = _labels(_file(tmp_path, records), store, run, annotator="ann")
+    assert (found.people, found.left_out) == (
+        {"ann": 1},
+        {"several examples have this question: name one by id": 1},
+    )
+
+
 def test_fair_evals_lines_are_in_the_order_of_the_questions(tmp_path: Path, store: Path, run: int) -> None:
     path = tmp_path / "human.txt"
     path.write_text("CHATGPT\nTIE\nVICUNA13B\n")

@@ -395,6 +395,7 @@ def test_several_candidates_are_summed_up_and_the_best_named_where_a_gain_is_kno
     words = {"a": ("ship", 0.9), "b": ("ship", 0.6), "c": ("inconclusive", None), "d": ("don't ship", 1.0)}
     decided = [Decision(name, word, (), (), gain) for name, (word, gain) in words.items()]  # type: ignore[arg-type]
     assert headline(decided) == "2 ship · 1 inconclusive · 1 don't; best: a"
+    assert headline([decided[0], decided[0]]) == "2 ship"  # equals: none is the best
     assert headline(decided[2:]) == "1 inconclusive · 1 don't"
     assert headline(decided[:1]) == ""
 

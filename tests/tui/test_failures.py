@@ -122,6 +122,8 @@ async def test_reading_alone_writes_no_eval_set(tagged_folder: Path) -> None:
 
 async def test_without_tags_it_says_how_to_make_one(store_folder: Path) -> None:
     async with opened(store_folder, "failures") as ui:
-        await ui.press("E", "enter", "e", "s")
+        await ui.press("E", "enter", "s")
+        assert "nothing is tagged yet: f in Review tags a failure" in ui.text
+        await ui.press("e")
         assert "no failure tags yet: f in Review tags an answer" in ui.text
         assert "no tagged answer to write" in ui.text

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.tui.conftest import Settled
 from tests.tui.driver import opened, text_of
 from tui.app.app import AssayApp
@@ -42,3 +44,23 @@ async def test_a_question_keeps_its_label_when_what_was_said_before_it_ends(
         assert "filter  enter save" in ui.text and "enter open" not in ui.text
         await ui.press("escape")
         assert "enter open" in bottom(ui.app)
+
+
+@pytest.mark.parametrize(
+    ("screen", "keys", "why"),
+    [
+        ("runs", "xpand", "there is no run under the cursor"),
+        ("alerts", "a", "there is no alert under the cursor"),
+        ("review", "1ntrf", "there is no example here"),
+        ("trends", "p", "no measure has these words in its name"),
+    ],
+)
+async def test_a_key_that_can_do_nothing_now_says_why(
+    store_folder: Path, screen: str, keys: str, why: str
+) -> None:
+    async with opened(store_folder, screen) as ui:
+        await ui.press("slash", *"zzzz", "enter")
+        for key in keys:
+            ui.screen.query_one(Footer)._said_enough()
+            await ui.press(key)
+            assert f"! {why}" in bottom(ui.app), key

@@ -354,6 +354,8 @@ class AgreementScreen(RunScreen):
             self.hand.take(shown["candidate"], shown["baseline"])
             self.refresh_title()
             self.redraw()
+        else:
+            self.say("no judge of this run has verdicts that people labelled", error=True)
 
     def _in_hand(self, matches: Sequence[Found]) -> int:
         """The match that has most in common with what is in hand: the candidate first."""
@@ -371,6 +373,8 @@ class AgreementScreen(RunScreen):
         """From the figures to the table."""
         if self.table.display:
             self.set_focus(self.table)
+        else:
+            self.say("there is no confusion table yet: people and a judge label the same examples first")
 
     def on_rows_opened(self, event: Rows.Opened) -> None:
         row: Confused | None = event.rows.item

@@ -123,6 +123,7 @@ class AlertsScreen(FilteredScreen, RunScreen):
 
         alert = self.rows.item
         if alert is None:
+            self.say("there is no alert under the cursor", error=True)
             return
         person = user_name()
         self.ask(

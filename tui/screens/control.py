@@ -99,6 +99,9 @@ class Control:
         self._app.push_screen(MessageScreen(f"`assay {command}` did not work", text))
 
 
+NO_RUN = "there is no run under the cursor"
+
+
 class RunControls(AssayScreen):
     """A screen with keys that resume, pause and cancel a run."""
 
@@ -119,3 +122,5 @@ class RunControls(AssayScreen):
     def _control(self, act: Callable[[int], None]) -> None:
         if self.controlled is not None:
             act(self.controlled)
+        else:
+            self.say(NO_RUN, error=True)

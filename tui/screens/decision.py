@@ -133,6 +133,9 @@ LEAST_EVIDENCE = 3
 SETTLE_SECONDS = 0.2  # the cursor rests so long before the lower half follows it
 
 
+NOTHING_DECIDED = "no candidate of this run has results yet"
+
+
 class DecisionScreen(RunScreen):
     NAME = "Decision"
     FOOTER = ("move.open", "decision.worst", "decision.flips", "decision.pane", "compare.candidate")
@@ -286,6 +289,8 @@ class DecisionScreen(RunScreen):
             self.app.push_screen(
                 ReviewScreen(self.run_id, lead.candidate, lead.against, worst_by=lead.measure)
             )
+        else:
+            self.say(NOTHING_DECIDED, error=True)
 
     def action_flips(self) -> None:
         """The examples on which right and wrong by the primary measure changed places."""
@@ -294,6 +299,8 @@ class DecisionScreen(RunScreen):
             from tui.screens.review.screen import ReviewScreen
 
             self.app.push_screen(ReviewScreen(self.run_id, lead.candidate, lead.base, show="flips"))
+        else:
+            self.say(NOTHING_DECIDED, error=True)
 
     def _open_samples(self, lead: Lead, task: str, baseline: str) -> None:
         from tui.screens.samples import SamplesScreen

@@ -176,6 +176,7 @@ class FailureLogScreen(RunScreen):
 
         tag = self.tags.item
         if tag is None:
+            self.say(f"nothing is tagged yet: {written('review.flag')} in Review tags a failure")
             return
         if self._alike is not None:
             self._follow()

@@ -12,7 +12,7 @@ from textual.events import ScreenResume
 from tui.keys import bindings, written
 from tui.screens.base import AssayScreen, is_ended, outcome, status
 from tui.screens.choosing import FilteredScreen
-from tui.screens.control import RunControls
+from tui.screens.control import NO_RUN, RunControls
 from tui.screens.watch import StoreFailed
 from tui.text.gate import cut, fit, join, number, one_line, percent, short_age, spark, told_apart
 from tui.widgets.lines import Line, Pane
@@ -60,7 +60,7 @@ class MarkingScreen(AssayScreen):
         raise NotImplementedError
 
     def action_tag(self) -> None:
-        row = self.rows.item
+        row = self._at_cursor()
         if row is None:
             return
         before = (row.tags or "").replace(",", "")
@@ -71,7 +71,7 @@ class MarkingScreen(AssayScreen):
         )
 
     def action_note(self) -> None:
-        row = self.rows.item
+        row = self._at_cursor()
         if row is None:
             return
         person = _user()
@@ -87,7 +87,7 @@ class MarkingScreen(AssayScreen):
     def action_delete(self) -> None:
         from store.people import delete
 
-        row = self.rows.item
+        row = self._at_cursor()
         if row is None:
             return
 
@@ -103,8 +103,14 @@ class MarkingScreen(AssayScreen):
         if self._deleted:
             run_id = self._deleted.pop()
             self.write(restore, run_id, _user(), done=f"run {run_id} is back")
-        elif self.rows.item is not None:
-            self.write(_take_back, self.rows.item.id, done="undone")
+        elif (row := self._at_cursor()) is not None:
+            self.write(_take_back, row.id, done="undone")
+
+    def _at_cursor(self) -> "RunRow | None":
+        """The run that a key is for; says so where there is none."""
+        if self.rows.item is None:
+            self.say(NO_RUN, error=True)
+        return self.rows.item
 
 
 def _set_tags(connection: "Connection", run_id: int, words: list[str]) -> None:
@@ -161,9 +167,9 @@ COLUMNS = Columns(
     FlexColumn("run", 5, align="right"),
     FlexColumn("name", 12, grow=2),
     FlexColumn("result", 13),
-    FlexColumn("candidates", 10, grow=3),
-    FlexColumn("win rate", 8, align="right"),
-    FlexColumn("open alerts", 13),
+    FlexColumn("candidates", 10, grow=3, drop=2),
+    FlexColumn("win rate", 8, align="right", drop=3),
+    FlexColumn("open alerts", 13, drop=1),
     FlexColumn("age", 4, align="right"),
 )
 

@@ -136,11 +136,14 @@ class TrendsScreen(FilteredScreen, RunScreen):
         step = self.rows.item
         self.query_one("#why", Pane).show(wrap(_why(step), self.size.width - 2) if step else [])
 
+    @property
+    def _nothing(self) -> str:
+        return "no measure has these words in its name" if self._search else "no run has a measure yet"
+
     def _measure_line(self) -> Content:
         trend = self._trend
         if not trend.name:
-            said = "no measure has these words in its name" if self._search else "no run has a measure yet"
-            return Content.styled(said, "$muted")
+            return Content.styled(self._nothing, "$muted")
         place = [item.name for item in trend.measures].index(trend.name)
         measure = trend.measures[place]
         parts = [
@@ -177,6 +180,8 @@ class TrendsScreen(FilteredScreen, RunScreen):
         if self._measure in names:
             self._measure = names[(names.index(self._measure) + step) % len(names)]
             self.reload()
+        else:
+            self.say(self._nothing, error=True)
 
     def _text(self) -> str:
         from store.read.runs import read_words

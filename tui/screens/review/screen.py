@@ -156,12 +156,15 @@ class ReviewScreen(LookingScreen):
         """What the answer is called that is meant."""
         return "" if self._review is None else self._review.names[not self._means_left]
 
-    @property
-    def _ready(self) -> bool:
-        return self._review is not None and self._review.pair is not None
+    def _is_ready(self) -> bool:
+        """Whether there is an example to say something on; where not, that is said."""
+        if self._review is None or self._review.pair is None:
+            self.say("there is no example here" if self._review else "still reading", error=True)
+            return False
+        return True
 
     def action_other(self) -> None:
-        if self._ready:
+        if self._is_ready():
             self._other = None if self._means_left else self._example
             self.say(f"thumbs, ratings, tags and corrections now apply to {cut(self._whose, 40)}")
 
@@ -170,7 +173,7 @@ class ReviewScreen(LookingScreen):
     async def action_prefer(self, value: str) -> None:
         """Records a preference, and only when it is on disk shows the next example."""
         review = self._review
-        if review is None or review.pair is None:
+        if not self._is_ready() or review is None or review.pair is None:
             return
         example, control = review.pair.view.example, review.pair.control
         seconds = monotonic() - self._since
@@ -190,10 +193,10 @@ class ReviewScreen(LookingScreen):
                 self.action_own()
 
     async def action_thumbs(self, value: str) -> None:
-        await self._write_down(self._of_one("thumbs", value) if self._ready else None)
+        await self._write_down(self._of_one("thumbs", value) if self._is_ready() else None)
 
     def action_note(self) -> None:
-        if self._ready:
+        if self._is_ready():
             self.ask("note", lambda text: self._noted("note", text))
 
     def _noted(self, kind: str, text: str) -> None:
@@ -211,7 +214,7 @@ class ReviewScreen(LookingScreen):
         return False
 
     async def action_later(self) -> None:
-        if self._ready:
+        if self._is_ready():
             with self._told():
                 # Of the baseline's side whichever stands where, so that it can be taken back.
                 said = self._said("flag", "later", control=False) | self._unsided
@@ -229,7 +232,7 @@ class ReviewScreen(LookingScreen):
 
     async def action_flag(self) -> None:
         review = self._review
-        if review is None or review.pair is None:
+        if not self._is_ready() or review is None or review.pair is None:
             return
         with self._told():
             offered = await self.assay.store.ask(tags)
@@ -258,7 +261,7 @@ class ReviewScreen(LookingScreen):
             self.say(f"tagged {cut(name, 40)}" if on else f"no longer tagged {cut(name, 40)}")
 
     async def action_rate(self) -> None:
-        if not self._ready:
+        if not self._is_ready():
             return
         with self._told():
             asked = await self.assay.store.ask(criteria, self.run_id)
