@@ -62,6 +62,11 @@ def test_mt_bench_judgments_have_the_fields_that_fastchat_reads(tmp_path: Path) 
     pairs = [json.loads(line) for line in pair_file.read_text().splitlines()]
     games = {(row["question_id"], row["turn"]): (row["g1_winner"], row["g2_winner"]) for row in pairs}
     assert games == files.WINNERS
+    # FastChat's show_result.py: only what both games say is won or lost; failed pairs are left out.
+    valid = [game for game in games.values() if "error" not in game]
+    won, lost = (sum(game == (side, side) for game in valid) for side in ("model_1", "model_2"))
+    rates = {row[1]: row for row in _rates(store, run)}
+    assert rates[0][6] == pytest.approx((won + (len(valid) - won - lost) / 2) / len(valid))
 
 
 def test_alpaca_eval_files_round_trip(tmp_path: Path) -> None:
@@ -73,6 +78,9 @@ def test_alpaca_eval_files_round_trip(tmp_path: Path) -> None:
     assert [row["preference"] for row in json.loads(annotations.read_text())] == pytest.approx(
         preferences, nan_ok=True
     )
+    # AlpacaEval's own win rate: the mean of preference - 1 over the rows that have one.
+    valid = [float(row["preference"]) - 1 for row in json.loads(annotations.read_text()) if row["preference"]]
+    assert _rates(store, first)[0][6] == pytest.approx(sum(valid) / len(valid))
     second = import_run("alpaca-eval", tmp_path / "exported", store)
     assert _rates(store, first) == _rates(store, second) != []
 

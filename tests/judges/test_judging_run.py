@@ -380,12 +380,18 @@ def test_identical_answers_are_ties_without_a_call_counted_and_shown(
     assert any("both orders agree on 100%" in text and "of 7 pairs" in text for text in said)
     # FastChat knows games alone: its own arithmetic gives the same rate.
     connection = history.attach(connect(tmp_path / "store"))
-    written = export_run("mt-bench", run_content(connection, run.run_id), tmp_path / "out")
+    content = run_content(connection, run.run_id)
     connection.close()
+    written = export_run("mt-bench", content, tmp_path / "out")
     (file,) = [path for path in written if path.name.endswith("_pair.jsonl")]
     games = [json.loads(line) for line in file.read_text().splitlines()]
     won = [(game["g1_winner"], game["g2_winner"]) for game in games]
     assert (won.count(("model_1", "model_1")), won.count(("tie", "tie"))) == (COUNT - 5, 5)
+    # AlpacaEval takes the mean of preference - 1.
+    written = export_run("alpaca-eval", content, tmp_path / "alpaca")
+    (file,) = [path for path in written if path.name == "annotations.json"]
+    preferences = [row["preference"] - 1 for row in json.loads(file.read_text())]
+    assert sum(preferences) / COUNT == pytest.approx(rate.win_rate)
 
 
 def test_a_plan_may_have_identical_answers_judged(server: JudgeServer, tmp_path: Path) -> None:
