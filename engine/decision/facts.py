@@ -1,4 +1,4 @@
-"""What a decision is based on: a run's stored rows, each candidate with its baselines, and the run before it."""
+"""What a decision is based on: stored rows, each candidate with its baselines, and the run before it."""
 
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
