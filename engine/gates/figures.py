@@ -44,6 +44,7 @@ def percent(value: float | None) -> str:
 
 
 def counted(count: int, noun: str) -> str:
+    """A count with its word: 1 example, 1,204 examples."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 

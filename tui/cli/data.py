@@ -29,7 +29,7 @@ from tui.cli.common import (
     store_folder,
     told_skipped,
 )
-from tui.text.gate import MISSING, cut, printable
+from tui.text.gate import MISSING, counted, cut, printable
 from tui.text.output import (
     Column,
     err,
@@ -107,12 +107,12 @@ def _preview_values(found: "Preview") -> dict[str, Any]:
 
 def _print_preview(found: "Preview", most: int | None) -> None:
     left_out = f", {len(found.skipped)} left out" if found.skipped else ""
-    with_calls = f", {found.with_calls} name the tool calls that are right" if found.with_calls else ""
-    out(f"{found.read} rows read{left_out}; {found.with_references} have a reference{with_calls}")
+    with_calls = f", {found.with_calls} with the right tool calls" if found.with_calls else ""
+    out(f"{counted(found.read, 'row')} read{left_out}; {found.with_references} with a reference{with_calls}")
     if found.bad:
         paragraph(f"{found.bad} rows call their completion bad (KTO): it is no reference.", "  ")
     for shape in found.shapes:
-        out(f"  {shape.name}: {shape.records} rows, the first on line {shape.first_line}")
+        out(f"  {shape.name}: {counted(shape.records, 'row')}, the first on line {shape.first_line}")
     if len(found.shapes) > 1:
         paragraph("The shapes are mixed: each row is read by its own keys.", "  ")
     heading("Columns")

@@ -9,7 +9,7 @@ import typer
 from engine.errors import BadInput
 from engine.propose.proposal import Proposal
 from tui.cli.common import Json, Plan, Store, store_folder
-from tui.text.gate import printable
+from tui.text.gate import counted, printable
 from tui.text.output import Column, err, heading, interval, number, out, paragraph, print_json, print_table
 
 if TYPE_CHECKING:
@@ -104,11 +104,12 @@ def check(
         if item.reason:
             paragraph(f"({item.reason})")
     levels = [finding.level for finding in findings]
+    warnings = counted(levels.count("warning"), "warning")
     out()
     if "error" in levels:
-        out(f"{plan} cannot run: {levels.count('error')} errors, {levels.count('warning')} warnings")
+        out(f"{plan} cannot run: {counted(levels.count('error'), 'error')}, {warnings}")
         raise typer.Exit(BadInput.exit_code)
-    out(f"{plan} can run" + (f"; {levels.count('warning')} warnings" if "warning" in levels else ""))
+    out(f"{plan} can run" + (f"; {warnings}" if "warning" in levels else ""))
 
 
 def _print_values(findings: "list[Finding]", shown: "list[ShownPrompts] | None") -> None:

@@ -14,6 +14,7 @@ from textual.content import Content
 
 from engine.gates.figures import LARGE as LARGE
 from engine.gates.figures import MISSING as MISSING
+from engine.gates.figures import counted as counted
 from engine.gates.figures import magnitude as magnitude
 from engine.gates.figures import percent as percent
 from engine.gates.figures import size as size
@@ -151,11 +152,6 @@ def signed(value: float | None, digits: int = 3) -> str:
     if abs(value) >= LARGE:
         written = magnitude(value) if value < 0 else f"+{magnitude(value)}"
     return written.replace("-", "−")
-
-
-def plural(count: int, word: str) -> str:
-    """A count with its word: 1 example, 1,204 examples."""
-    return f"{count:,} {word}{'' if count == 1 else 's'}"
 
 
 _NOW = "now"

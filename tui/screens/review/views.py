@@ -11,7 +11,7 @@ from store.read.answers import ModelAnswer, PairView
 from store.read.rows import ResponseRow
 from tui.screens.review.data import ComparedPair, Review
 from tui.text.diff import AlignedPair, Diff, Segment, diff, text_of
-from tui.text.gate import cut, join, middle, number, plain, plural
+from tui.text.gate import counted, cut, join, middle, number, plain
 from tui.text.json_fields import NoJsonFound, field_rows, read_json, reordered
 from tui.text.overlay import code_marks, overlaid, raw_rows
 from tui.text.side_by_side import HEADING, Cell, Sheet, across, column, rows, spanning, unified, wrapped
@@ -123,8 +123,8 @@ def _size(response: ResponseRow | None) -> str:
     if response is None or not response.thinking:
         return "nothing"
     if response.thinking_tokens is None:
-        return plural(len(response.thinking), "character")
-    return plural(response.thinking_tokens, "token")
+        return counted(len(response.thinking), "character")
+    return counted(response.thinking_tokens, "token")
 
 
 # Views of the two answers

@@ -18,13 +18,13 @@ from tui.text.gate import (
     MISSING,
     age,
     bar,
+    counted,
     cut,
     fit,
     join,
     magnitude,
     one_line,
     plain,
-    plural,
     printable,
     wrap,
 )
@@ -180,9 +180,9 @@ class SizesPart(SplitsPart):
 def _remarks(summary: Mapping[str, Any]) -> list[str]:
     """What is wrong with the eval set beside what training has seen of it."""
     twice = summary.get("duplicates")
-    found = [f"! {plural(twice, 'group')} of copies inside the eval set"] if twice else []
+    found = [f"! {counted(twice, 'group')} of copies inside the eval set"] if twice else []
     return found + [
-        f"! {plural(row['leaked'], 'example')} also in the previous eval set {row.get('file')}"
+        f"! {counted(row['leaked'], 'example')} also in the previous eval set {row.get('file')}"
         for row in summary.get("earlier") or ()
         if row.get("leaked")
     ]
@@ -262,7 +262,7 @@ class CoveragePart(SplitsPart):
         if "log" not in self._totals:
             return Content.styled("no log of production queries in the plan (queries in [data])", "$muted")
         if self._gaps:
-            lacking = plural(len(self._gaps), "kind")
+            lacking = counted(len(self._gaps), "kind")
             return plain(f"! the log asks {lacking} of question that the eval set lacks", "$warn")
         return Content.styled("+ the eval set has every kind of question that the log asks", "$good")
 
@@ -304,7 +304,9 @@ class CoveragePart(SplitsPart):
         lines = flow([plain(str(cluster.get("label") or ""), "bold"), *counts], width)
         if gap := self._gaps.get(number):
             lacks = f"the log asks this {gap['wanted']:.1%} of the time, the eval set {gap['found']:.1%}: "
-            lines += plain(f"{lacks}{plural(gap['missing'], 'example')} missing", "$warn").wrap(max(1, width))
+            lines += plain(f"{lacks}{counted(gap['missing'], 'example')} missing", "$warn").wrap(
+                max(1, width)
+            )
         return [*lines, *(one_line(cut(f"“{text}”", width)) for text in cluster.get("examples") or ())]
 
     def key(self, item: CoverageItem) -> Hashable:
@@ -364,7 +366,7 @@ class LockPart(SplitsPart):
         by = "one person" if people == 1 else f"{people} people"
         parts = [plain(f"used {times(len(self.items))} by {by}")]
         if edited := sum(self._edited(use) for use in self.items):
-            parts.append(plain(f"! {plural(edited, 'use')} before the training data was edited", "$warn"))
+            parts.append(plain(f"! {counted(edited, 'use')} before the training data was edited", "$warn"))
         return join(parts, SEPARATOR)
 
     def _edited(self, use: Use) -> bool:
@@ -428,7 +430,7 @@ class VersionsPart(SplitsPart):
         file, left_out = summary.get("examples_file"), summary.get("excluded")
         parts = [plain(f"versions of {cut(str(file), 24)}")] if file and self.items else []
         if left_out:
-            parts.append(plain(f"this run went without {plural(len(left_out), 'example')}"))
+            parts.append(plain(f"this run went without {counted(len(left_out), 'example')}"))
         if self._data.out:
             parts.append(plain(f"{len(self._data.out):,} excluded (x on its line restores it)"))
         return join(parts, SEPARATOR)
@@ -686,7 +688,7 @@ class LeaksPart(SplitsPart):
 
     def said(self, width: int) -> Content:
         if self._data.search:
-            found = f"{plural(len(self.items), 'pair')} with “{cut(self._data.search, 40)}” · esc shows all"
+            found = f"{counted(len(self.items), 'pair')} with “{cut(self._data.search, 40)}” · esc shows all"
             return plain(cut(found, width), "$warn")
         hint = "worst first · words in both texts are underlined"
         return Content.styled(hint if self.items else "", "$muted")

@@ -41,7 +41,7 @@ from tui.screens.splits.parts import (
     times,
 )
 from tui.screens.watch import StoreFailed
-from tui.text.gate import MISSING, fit, join, plain, plural
+from tui.text.gate import MISSING, counted, fit, join, plain
 from tui.widgets.lines import Line, Pane
 from tui.widgets.rows import Rows
 
@@ -55,7 +55,7 @@ def judgement(data: SplitsData, width: int) -> list[Content]:
         return [Content.styled("the data was not read yet", "$muted")]
     rest = []
     if answers := data.summary.get("answers_seen"):
-        rest.append(plain(f"{plural(answers, 'answer')} also in training"))
+        rest.append(plain(f"{counted(answers, 'answer')} also in training"))
     if similar := data.summary.get("similar"):
         rest.append(plain(f"{similar:,} only similar"))
     uses = sum(use.split == "test" for use in data.uses)
@@ -95,7 +95,7 @@ def _power(summary: Mapping[str, Any]) -> list[Content]:
     if not count:
         return []
     change = summary.get("detectable") or smallest_change(count)
-    return [plain(f"with {plural(count, 'example')} you can see a {change * 100:.0f}-point change")]
+    return [plain(f"with {counted(count, 'example')} you can see a {change * 100:.0f}-point change")]
 
 
 def tabs(parts: Sequence[SplitsPart], chosen: int) -> Content:
