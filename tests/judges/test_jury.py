@@ -242,7 +242,9 @@ def test_a_judge_of_the_candidates_family_is_noted(server: JudgeServer, tmp_path
     assert [(row.candidate, row.severity) for row in notes] == [("kin", "note")]
 
 
-def test_all_pairs_are_ranked_with_intervals(server: JudgeServer, tmp_path: Path) -> None:
+def test_all_pairs_are_ranked_without_intervals_where_all_examples_are_alike(
+    server: JudgeServer, tmp_path: Path
+) -> None:
     server.script = _better
     run = _run(
         tmp_path,
@@ -254,7 +256,9 @@ def test_all_pairs_are_ranked_with_intervals(server: JudgeServer, tmp_path: Path
     names = {row.id: row.name for row in run.rows(records.StoredModel, run_id=run.run_id)}
     ranked = sorted(run.rows(records.Ranking), key=lambda row: -row.strength)
     assert names[ranked[0].model_id] == "best"
-    assert all(row.low <= row.strength <= row.high for row in ranked)
+    assert {(row.low, row.high, row.reason) for row in ranked} == {
+        (None, None, "no interval: all examples alike")
+    }
     assert len(run.rows(records.StoredWinRate)) == 3
 
 

@@ -276,7 +276,7 @@ def _pairs(
     rows: "Sequence[LatestVerdict | WinRateRow]", width: int
 ) -> "tuple[Callable[[LatestVerdict | WinRateRow], str], int]":
     """How the models of each row are written, and the cells that this takes at most."""
-    cells = max(24, width // 4)
+    cells = max(26, width // 4)
     longest = max((cell_len(row.baseline) for row in rows), default=0)
     room = max(6, cells - len(AGAINST) - min(longest, cells // 3))
     names = told_apart(tuple(dict.fromkeys(row.candidate for row in rows)), room)
