@@ -275,7 +275,7 @@ def test_an_eval_set_of_annotated_examples_keeps_tools_and_calls(tmp_path: Path,
     extra = {"tools": [TOOL]} | ({} if calls is None else {"calls": list(calls)})
     kept = AnnotatedExample("e", ASKED["content"], [ASKED], [], None, extra, {})
     flag = AnnotatedRow(
-        1, 1, 7, "flag", "later", None, "ann", 0.0, None, False, False, None, 1, None, "m", None, 1, "m"
+        1, 1, 7, "flag", "later", None, "ann", 0.0, 0, None, False, False, None, 1, None, "m", None, 1, "m"
     )
     [record] = example_records([flag], {7: kept}).records
     found = one(tmp_path, record)
