@@ -6,7 +6,6 @@ candidate's favour: to ship takes evidence that it is better, and no failed gate
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import chain
 from typing import Any, Literal
 
 from engine.decision import answers
@@ -52,7 +51,7 @@ class Decision:
     """What to do with one candidate; at most three `grounds`, weightiest first.
 
     `gain` orders the candidates of a run that got the same word: the win rate against the base, else the
-    improvement on the first primary measure; None where neither is known.
+    improvement on a primary measure, by the first judge or measure that all candidates have; else None.
     """
 
     candidate: str
@@ -83,7 +82,10 @@ def decide(connection: Connection, run_id: int) -> list[Decision]:
 
 def verdicts(found: Sequence[CandidateFacts], before: PreviousRun | None) -> list[Decision]:
     """As `decide`, of what was read. Candidates that are equally good stay in the plan's order."""
-    decided = [_verdict(case, before, alone=len(found) == 1) for case in found]
+    decided = [
+        replace(_verdict(case, before, alone=len(found) == 1), gain=gain)
+        for case, gain in zip(found, _gains(found), strict=True)
+    ]
     unknown = float("-inf")
     return sorted(
         decided,
@@ -108,12 +110,19 @@ def headline(decided: Sequence[Decision], best: str | None = None) -> str:
     return f"{' · '.join(counts)}{named}"
 
 
-def _gain(case: CandidateFacts) -> float | None:
+def _gains(found: Sequence[CandidateFacts]) -> list[float | None]:
+    """Each candidate's gain by what is known of all: a judge's win rates, else a primary measure."""
+    known = [_known_gains(case) for case in found]
+    common = next((by for by in known[0] if all(by in gains for gains in known)), None) if known else None
+    return [None if common is None else gains[common] for gains in known]
+
+
+def _known_gains(case: CandidateFacts) -> dict[tuple[str, str], float]:
     if case.base is None:
-        return None
-    rates = (row.win_rate for row in case.win_rates(case.base))
-    moved = (improvement(row) for row in case.changes(case.base))
-    return next((value for value in chain(rates, moved) if value is not None), None)
+        return {}
+    rates = {("judge", row.judge): row.win_rate for row in case.win_rates(case.base)}
+    moved = {(row.kind, row.measure): improvement(row) for row in case.changes(case.base)}
+    return {by: value for by, value in (rates | moved).items() if value is not None}
 
 
 def decision_values(decided: Sequence[Decision]) -> list[dict[str, Any]]:
@@ -150,7 +159,7 @@ def _verdict(case: CandidateFacts, before: PreviousRun | None, *, alone: bool) -
         *((change,) if change else ()),
     )
     word, reasons = _decided(case, {answer.topic: answer for answer in answered})
-    return Decision(case.name, word, tuple(reasons[:MOST]), answered, _gain(case))
+    return Decision(case.name, word, tuple(reasons[:MOST]), answered)
 
 
 def _decided(case: CandidateFacts, answers: dict[Topic, AnsweredQuestion]) -> tuple[Word, list[Reason]]:

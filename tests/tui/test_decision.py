@@ -3,8 +3,16 @@ from typing import Any
 
 import pytest
 
-from engine.decision.decision import AnsweredQuestion, Decision, Topic, decide, decision_values, headline
-from engine.decision.facts import similar_scores
+from engine.decision.decision import (
+    AnsweredQuestion,
+    Decision,
+    Topic,
+    decide,
+    decision_values,
+    headline,
+    verdicts,
+)
+from engine.decision.facts import cases, read, similar_scores
 from store.read.rows import AlertRow
 from store.read.slices import SliceScoreRow
 from store.records import StoredMetric
@@ -406,3 +414,12 @@ def test_of_two_candidates_the_one_that_may_be_shipped_stands_first(store: Path)
         found = decide(connection, run_id)
     assert [verdict.candidate for verdict in found] == ["tuned", "full"]
     assert [verdict.word for verdict in found] == ["ship", "inconclusive"]
+
+
+def test_candidates_are_ordered_by_what_is_known_of_all(store: Path) -> None:
+    """A win rate of one is not held against the improvement of another."""
+    run_id = told(store, full={"parameters": 2_000})
+    with opened(store) as connection:
+        found = cases(read(connection, run_id))
+        assert all(verdict.gain is None for verdict in verdicts(found, None)), "nothing is known of full"
+        assert verdicts(found[:1], None)[0].gain == pytest.approx(0.4)
