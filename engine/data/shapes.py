@@ -494,7 +494,8 @@ def _references(
         if _is_squad(value):
             value = value["text"]
         if isinstance(value, dict) and {"value", "aliases"} <= value.keys():  # TriviaQA
-            value = [value["value"], *value["aliases"]]
+            others = value["aliases"]
+            value = [value["value"], *(others if isinstance(others, list) else [others] if others else [])]
         if key in POSSIBLE and not all(
             isinstance(item, str) for item in (value if isinstance(value, list) else [value])
         ):

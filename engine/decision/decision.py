@@ -96,8 +96,8 @@ def verdicts(found: Sequence[CandidateFacts], before: PreviousRun | None) -> lis
 def headline(decided: Sequence[Decision], best: str | None = None) -> str:
     """What came of several candidates: 7 ship · 9 inconclusive · 14 don't; best: NAME. "" for fewer.
 
-    None is called the best where no gain is known, or the first two are equal. `best` is what to call it,
-    where that is not its name.
+    None is called the best where no gain is known, the first two are equal, or the first is not to be
+    shipped. `best` is what to call it, where that is not its name.
     """
     if len(decided) < 2:
         return ""
@@ -106,7 +106,7 @@ def headline(decided: Sequence[Decision], best: str | None = None) -> str:
     first, second = decided[:2]
     best = first.candidate if best is None else best
     equal = (first.word, first.gain) == (second.word, second.gain)
-    named = "" if first.gain is None or equal else f"; best: {best}"
+    named = "" if first.gain is None or equal or first.word == "don't ship" else f"; best: {best}"
     return f"{' · '.join(counts)}{named}"
 
 

@@ -102,6 +102,7 @@ def annotated_examples(connection: Connection, run_id: int) -> dict[int, Annotat
 
 CATEGORY = "category: "
 SLICE = "slice: "  # of examples that whoever asks has chosen
+FLIPS = "flips"
 RANDOM = "random"  # the one whose labels stand for all examples
 _LOWEST_SHARE = 0.10
 _RANDOM_SHARE = 0.125
@@ -203,7 +204,7 @@ QUEUES = {
             lambda item, known: item.consistent == 0, disputed_first=True,
         ),
         Queue(
-            "flips", "o", "right or wrong by the measure has changed, lost ones first",
+            FLIPS, "o", "right or wrong by the measure has changed, lost ones first",
             lambda item, known: _flip(item, known) != 0,
         ),
         Queue("metric", "m", "judge against measure, the widest apart first", _against_measure),
@@ -233,7 +234,7 @@ def chosen(items: Sequence[QueueItem], name: str, known: Known) -> list[QueueIte
     if name == "lowest":
         held.sort(key=lambda item: known.sign * (item.value or 0.0))
         return held[: math.ceil(len(held) * _LOWEST_SHARE)]
-    if name == "flips":
+    if name == FLIPS:
         held.sort(key=lambda item: _flip(item, known))
     elif name == "metric":
         held.sort(key=lambda item: -abs(item.difference or 0.0))
@@ -300,6 +301,15 @@ def candidates_for(
     )
 
 
+def is_verdict(connection: Connection, measure: str, candidate_id: int, baseline_id: int) -> bool:
+    """Whether a measure says right or wrong: all of both models' values are 1 or 0, and there are some."""
+    (found,) = connection.execute(
+        "SELECT min(value IN (0, 1)) FROM score WHERE measure = ? AND model_id IN (?, ?) AND value NOT NULL",
+        (measure, candidate_id, baseline_id),
+    ).fetchone()
+    return bool(found)
+
+
 def known_of(
     connection: Connection,
     run_id: int,
@@ -307,7 +317,7 @@ def known_of(
     baseline_id: int,
     person: str,
     *,
-    lower_is_better: bool = False,
+    sign: int = 1,
     middle: float | None = None,
 ) -> Known:
     outcomes = _outcomes(connection, run_id, candidate_id, baseline_id)
@@ -326,7 +336,7 @@ def known_of(
         frozenset(example_id for annotator, example_id in outcomes if annotator == person),
         frozenset(row[0] for row in flags),
         {example: frozenset(said) for example, said in people.items()},
-        -1 if lower_is_better else 1,
+        sign,
         middle,
     )
 
@@ -366,6 +376,6 @@ def queue(
 ) -> list[QueueItem]:
     """One queue: in its own order, or with `worst_by` the candidate's worst on that measure first."""
     items = candidates_for(connection, run_id, candidate_id, baseline_id, search=search, measure=worst_by)
-    known = known_of(connection, run_id, candidate_id, baseline_id, person, lower_is_better=lower_is_better)
+    known = known_of(connection, run_id, candidate_id, baseline_id, person, sign=-1 if lower_is_better else 1)
     held = chosen(items, show, known)
     return worst_first(held, known) if worst_by is not None and show not in (RANDOM, "lowest") else held

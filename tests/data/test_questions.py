@@ -278,6 +278,8 @@ def test_a_single_reference_that_looks_like_a_list_is_a_text(tmp_path: Path) -> 
     ("record", "references"),
     [
         ({"question": "?", "answer": {"value": "X", "aliases": ["X", "Y"]}}, ("X", "Y")),
+        ({"question": "?", "answer": {"value": "Paris", "aliases": None}}, ("Paris",)),
+        ({"question": "?", "answer": {"value": "Paris", "aliases": "Paree"}}, ("Paris", "Paree")),
         ({"input": [{"role": "user", "content": "?"}], "ideal": ["X", "Y"]}, ("X", "Y")),
         ({"input": "?", "output": "X"}, ("X",)),
         ({"problem": "?", "solution": "$\\boxed{X}$"}, ("$\\boxed{X}$",)),

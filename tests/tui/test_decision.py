@@ -406,6 +406,7 @@ def test_several_candidates_are_summed_up_and_the_best_named_where_a_gain_is_kno
     assert headline([decided[0], decided[0]]) == "2 ship"  # equals: none is the best
     assert headline(decided[2:]) == "1 inconclusive · 1 don't"
     assert headline(decided[:1]) == ""
+    assert headline([decided[3], decided[3]]) == "2 don't"
 
 
 def test_of_two_candidates_the_one_that_may_be_shipped_stands_first(store: Path) -> None:

@@ -67,6 +67,27 @@ async def test_review_goes_on_at_the_same_example_with_the_candidate_in_hand(own
         assert ui.screen._review.candidate.name != candidate
 
 
+async def test_review_stays_with_the_pair_it_was_left_at_until_another_is_taken(own_store: Path) -> None:
+    async with opened(own_store, "review", run=2, size=(120, 36)) as ui:
+        await ui.press("right_square_bracket", "j")
+        assert isinstance(ui.screen, ReviewScreen)
+        left = ui.screen.pair
+        await ui.press("R")
+    async with opened(own_store, "compare", run=2, size=(120, 36)) as ui:
+        assert isinstance(ui.screen, CompareScreen) and ui.screen.pair != left
+        await ui.press("V")
+        assert isinstance(ui.screen, ReviewScreen) and ui.screen.pair == left
+
+
+async def test_an_example_of_one_run_is_in_no_other_run_s_hand(
+    own_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(own_store, "failures", run=2, size=(120, 36)) as ui:
+        monkeypatch.setattr(type(ui.screen), "example_at_cursor", 7)
+        ui.app.go("decision", 1)
+        assert ui.app.in_hand(1).example_id is None
+
+
 async def test_a_run_without_the_model_in_hand_shows_its_own_and_the_first_keeps_it(own_store: Path) -> None:
     async with opened(own_store, "compare", run=2, size=(120, 36)) as ui:
         await ui.press("right_square_bracket")

@@ -78,6 +78,12 @@ def test_names_of_one_family_lose_what_they_share_and_no_more_than_is_needed() -
     assert list(told_apart(ended, 6).values()) == ["…a1…", "…b2…"]
 
 
+def test_a_name_outside_the_family_makes_no_two_of_it_alike() -> None:
+    family = ("support-lora-r8-step-1000-merged-final", "support-lora-r16-step-1000-merged-final")
+    for cells in (30, 24, 14):
+        assert len(set(told_apart(("dpo", *family), cells).values())) == 3
+
+
 def test_a_name_never_loses_all_of_itself() -> None:
     assert told_apart(("llama-lora", "llama-lora-2"), 8) == {
         "llama-lora": "…lora", "llama-lora-2": "…lora-2"

@@ -178,8 +178,9 @@ class AssayApp(App[int], inherit_bindings=False):
             # Read off the screen: the message that the cursor moved may still be on its way.
             run_id = self.front.run_at_cursor
         self.run_id = run_id if run_id is not None else self.run_id
-        if self.run_id is not None and self.front.example_at_cursor is not None:
-            self.in_hand(self.run_id).example_id = self.front.example_at_cursor
+        example = self.front.example_at_cursor
+        if self.run_id is not None and example is not None and self.run_id == self.front.about_run:
+            self.in_hand(self.run_id).example_id = example
         while len(self.screen_stack) > 2:
             self.pop_screen()
         if name == "runs":

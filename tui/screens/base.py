@@ -237,6 +237,11 @@ class AssayScreen(Screen[None]):
         return None
 
     @property
+    def about_run(self) -> int | None:
+        """The run that the screen is about; None of one about no single run."""
+        return None
+
+    @property
     def example_at_cursor(self) -> int | None:
         """The example that Review is to open at; None where that is the one where the person left off."""
         return None
@@ -350,6 +355,10 @@ class RunScreen(AssayScreen):
         """A model's name in at most `cells`, different from those of the other models of its role."""
         among = next((names for names in self._models_by_role.values() if name in names), [name])
         return told_apart(tuple(among), cells)[name]
+
+    @property
+    def about_run(self) -> int | None:
+        return self.run_id
 
     @property
     def hand(self) -> InHand:

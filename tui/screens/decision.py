@@ -292,7 +292,7 @@ class DecisionScreen(RunScreen):
             self.say(NOTHING_DECIDED, error=True)
 
     def action_flips(self) -> None:
-        """The examples on which right and wrong by the primary measure changed places."""
+        """The examples that turned from right to wrong, or the other way round."""
         lead = self._lead
         if lead is not None:
             from tui.screens.review.screen import ReviewScreen

@@ -107,7 +107,18 @@ def told_apart(names: tuple[str, ...], cells: int) -> dict[str, str]:
     Where one is too long, all lose words that they begin with alike, as few as make room, then words that
     they end with alike; what is still too long loses its middle.
     """
-    shown = _without_shared([printable(name.replace("\n", "⏎")) for name in names], cells)
+    shown = _shortened({name: printable(name.replace("\n", "⏎")) for name in names}, cells)
+    alike: dict[str, list[str]] = {}
+    for name, short in shown.items():
+        alike.setdefault(short, []).append(name)
+    for group in alike.values():
+        if 1 < len(group) < len(shown):  # names outside the family had nothing in common with it
+            shown |= told_apart(tuple(group), cells)
+    return shown
+
+
+def _shortened(names: dict[str, str], cells: int) -> dict[str, str]:
+    shown = _without_shared(list(names.values()), cells)
     shown = [name[::-1] for name in _without_shared([name[::-1] for name in shown], cells)]
     return {name: middle(short, cells) for name, short in zip(names, shown, strict=True)}
 

@@ -13,11 +13,13 @@ from store.read.answers import ModelAnswer, PairView, answered, pair
 from store.read.history import Connection, metrics, models
 from store.read.queues import (
     CATEGORY,
+    FLIPS,
     QUEUES,
     SLICE,
     QueueItem,
     candidates_for,
     chosen,
+    is_verdict,
     known_of,
     worst_first,
 )
@@ -111,7 +113,7 @@ def about(note: Annotation, left_id: int, names: tuple[str, str]) -> str:
     return names[0] if note.left_id == left_id else names[1]
 
 
-OWN_ORDER = ("random", "lowest")  # queues whose order is what they are
+OWN_ORDER = ("random", "lowest", FLIPS)  # queues whose order is what they are
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,10 +223,13 @@ def read_review(connection: Connection, run_id: int, wanted: Wanted, person: str
         return None
     baseline = _chosen(baselines, wanted.baseline)
     wanted = replace(wanted, candidate=candidate.name, baseline=baseline.name, resumed=False, newest=False)
+    measures = metrics(connection, run_id)
+    if wanted.show == FLIPS:
+        ids = candidate.id, baseline.id
+        wanted = replace(wanted, worst_by=wanted.worst_by or _flips_by(connection, measures, *ids))
     if wanted.example_id is None and resumes:
         found = left_at(connection, run_id, person, wanted.place_key)
         wanted = replace(wanted, example_id=found[1] if found else None)
-    measures = metrics(connection, run_id)
     items, decided = _items(connection, run_id, (candidate.id, baseline.id), wanted, measures, person)
     place = _place(items, wanted)
     review = Review(
@@ -239,8 +244,21 @@ def read_counts(connection: Connection, run_id: int, review: Review) -> dict[str
     measure = _measure(review.wanted, review.metrics)
     ids = review.candidate.id, review.baseline.id
     items = candidates_for(connection, run_id, *ids, measure=measure, judge=review.wanted.judge)
-    known = known_of(connection, run_id, *ids, review.person, **_ends(measure, review.metrics))
-    return {name: len(chosen(items, name, known)) for name in QUEUES}
+    known = known_of(connection, run_id, *ids, review.person, **_signs(measure, review.metrics))
+    counts = {name: len(chosen(items, name, known)) for name in QUEUES}
+    by = review.wanted.worst_by or _flips_by(connection, review.metrics, *ids)
+    if by != measure:
+        items = candidates_for(connection, run_id, *ids, measure=by)
+        counts[FLIPS] = len(chosen(items, FLIPS, replace(known, **_signs(by, review.metrics))))
+    return counts
+
+
+def _flips_by(
+    connection: Connection, measures: Sequence[StoredMetric], candidate: int, baseline: int
+) -> str | None:
+    """The first measure that says right or wrong, else the first with a better end."""
+    own = (each.measure for each in measures if is_verdict(connection, each.measure, candidate, baseline))
+    return next(own, None) or _measure(Wanted(), measures)
 
 
 def read_pair(connection: Connection, run_id: int, review: Review, item: QueueItem) -> ComparedPair:
@@ -282,7 +300,7 @@ def _items(
     if wanted.show.startswith(SLICE):
         members = slices(connection, run_id).get(wanted.show.removeprefix(SLICE), frozenset())
         found = [item for item in found if item.example_id in members]
-    known = known_of(connection, run_id, *ids, person, **_ends(measure, measures))
+    known = known_of(connection, run_id, *ids, person, **_signs(measure, measures))
     held = chosen(found, wanted.show, known)
     if wanted.worst_by is not None and wanted.show not in OWN_ORDER:
         held = worst_first(held, known)
@@ -294,19 +312,19 @@ def _measure(wanted: Wanted, measures: Sequence[StoredMetric]) -> str | None:
     return wanted.worst_by or next((m.measure for m in measures if m.direction != "none"), None)
 
 
-class _Ends(TypedDict):
-    lower_is_better: bool
+class _Signs(TypedDict):
+    sign: int
     middle: float | None
 
 
-def _ends(measure: str | None, measures: Sequence[StoredMetric]) -> _Ends:
-    """Which end of a measure's range is the better one, and its middle."""
+def _signs(measure: str | None, measures: Sequence[StoredMetric]) -> _Signs:
+    """Which end of a measure's range is the better one, and its middle, as the queues know them."""
     found = next((each for each in measures if each.measure == measure), None)
     if found is None:
-        return _Ends(lower_is_better=False, middle=None)
+        return _Signs(sign=1, middle=None)
     low, high = found.low, found.high
     middle = None if low is None or high is None else (low + high) / 2
-    return _Ends(lower_is_better=found.direction == "lower", middle=middle)
+    return _Signs(sign=-1 if found.direction == "lower" else 1, middle=middle)
 
 
 def _newest(connection: Connection, run_id: int, wanted: Wanted, person: str) -> Wanted:

@@ -10,7 +10,7 @@ from store.read.answers import PairView
 from store.read.queues import CATEGORY
 from store.read.rows import JudgmentRow, RatingRow, ScoreRow, VerdictRow
 from store.records import Annotation, StoredMetric
-from tui.screens.review.data import ComparedPair, Review, about
+from tui.screens.review.data import OWN_ORDER, ComparedPair, Review, about
 from tui.sections.judging import seconds_each
 from tui.text.diff import Segment, text_of
 from tui.text.gate import MISSING, cut, duration, fit, join, middle, number, plain, signed
@@ -256,7 +256,8 @@ def position(review: Review, width: int) -> Content:
     if wanted.judge and not review.blind:
         parts.append(plain(f"by {cut(wanted.judge, 20)}"))
     if wanted.worst_by:
-        parts.append(plain(f"worst {cut(wanted.worst_by, 24)} first", "$warn"))
+        by = cut(wanted.worst_by, 24)
+        parts.append(plain(f"by {by}" if wanted.show in OWN_ORDER else f"worst {by} first", "$warn"))
     if wanted.search:
         parts.append(plain(f"with “{cut(wanted.search, 20)}”", "$warn"))
     if review.pair and review.pair.excluded:

@@ -13,7 +13,7 @@ from textual.events import Resize, ScreenSuspend
 
 from store.people import user_name
 from store.read.history import Connection
-from store.read.queues import CATEGORY, QUEUES, SLICE
+from store.read.queues import CATEGORY, FLIPS, QUEUES, SLICE
 from store.read.rows import ModelRow
 from store.records import StoredMetric
 from store.reviewing import leave_off
@@ -142,7 +142,9 @@ class QueueScreen(RunScreen):
                 wanted, example_id=wanted.example_id or hand.example_id, resumed=False, newest=False
             )
             hand.example_id = None
-        candidate, baseline = wanted.candidate or hand.candidate, wanted.baseline or hand.baseline
+        # What nobody took is no reason to leave the pair where the person left off.
+        held = (hand.candidate, hand.baseline) if hand.is_taken or not wanted.newest else ("", "")
+        candidate, baseline = wanted.candidate or held[0], wanted.baseline or held[1]
         self._wanted = replace(wanted, candidate=candidate or None, baseline=baseline or None)
 
     def read_run(self, connection: Connection) -> tuple[Wanted, Review | None]:
@@ -342,7 +344,8 @@ class ChoosingScreen(QueueScreen):
         elif name == SLICES:
             self.run_worker(self._choose_slice())
         else:
-            self._want(show=name, search="", keep_example=False, resumed=True)
+            worst_by = None if self._wanted.show == FLIPS else self._wanted.worst_by
+            self._want(show=name, search="", worst_by=worst_by, keep_example=False, resumed=True)
 
     async def _choose_slice(self) -> None:
         with self._told():
