@@ -20,10 +20,9 @@ from store.reviewing import leave_off
 from tui.keys import bindings
 from tui.screens.base import RunScreen
 from tui.screens.choosing import neighbour
-from tui.screens.review.answers import Answers
 from tui.screens.review.data import Review, Wanted, read_counts, read_pair, read_review, slices, tells_nothing
 from tui.screens.review.lines import details, excerpt, metrics_line, position, queue_name, verdict_line
-from tui.screens.review.views import VIEWS, ViewOptions, has_thoughts
+from tui.screens.review.views import VIEWS, Answers, ViewOptions, has_thoughts
 from tui.screens.watch import StoreFailed
 from tui.widgets.lines import Line, Pane
 from tui.widgets.menu import LETTERS, Choice, Footer, Menu

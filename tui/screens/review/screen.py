@@ -278,7 +278,7 @@ class ReviewScreen(LookingScreen):
         review = self._review
         if review is None or review.pair is None:
             return
-        from tui.screens.review.editing import edited
+        from tui.screens.review.aside import edited
 
         view = review.pair.view
         answer = view.baseline if self._means_left else view.candidate
