@@ -268,10 +268,23 @@ def export(
     sample: Annotated[
         int | None, typer.Option(min=1, help="With --format crowd: only so many, at random.")
     ] = None,
+    flips: Annotated[
+        str | None,
+        typer.Option(
+            metavar="GROUP",
+            help="With --format examples: a group of flips, as `assay show --flips --json` names it; "
+            "all that are lost, or gained.",
+        ),
+    ] = None,
+    candidate: Annotated[str | None, typer.Option(help="With --flips: whose [default: the first's].")] = None,
+    baseline: Annotated[
+        str | None, typer.Option(help="With --flips: against which [default: the first].")
+    ] = None,
     store: Store = None,
     as_json: Json = False,
 ) -> int:
     """Write a run's annotations, or what people elsewhere shall label."""
+    from engine.decision.flips import flipped_examples
     from engine.errors import BadInput
     from engine.formats import annotated as protocol
     from store.read import history
@@ -280,16 +293,23 @@ def export(
 
     if tag is not None and form is not AnnotationFormat.EXAMPLES:
         raise BadInput("--tag chooses examples", "add --format examples")
+    if flips is not None and (form is not AnnotationFormat.EXAMPLES or tag is not None):
+        raise BadInput("--flips chooses examples by themselves", "add --format examples, and no --tag")
+    if flips is None and (candidate is not None or baseline is not None):
+        raise BadInput("--candidate and --baseline say whose flips", "add --flips GROUP")
     if sample is not None and form is not AnnotationFormat.CROWD:
         raise BadInput("--sample chooses pairs to label", "add --format crowd")
     with opened(store_folder(context, store)) as connection:
         run_id = history.find_run(connection, run)
         crowd = protocol.crowd_records(connection, run_id, sample) if form is AnnotationFormat.CROWD else None
-        rows, examples = annotated(connection, run_id), annotated_examples(connection, run_id)
+        chosen = None
+        if flips is not None:
+            chosen = flipped_examples(connection, run_id, flips, candidate, baseline)
+        rows, examples = annotated(connection, run_id), annotated_examples(connection, run_id, chosen)
     if crowd is not None:
         written = crowd
     elif form is AnnotationFormat.EXAMPLES:
-        written = protocol.example_records(rows, examples, tag)
+        written = protocol.example_records(rows, examples, tag, chosen)
     else:
         make = {
             AnnotationFormat.ANNOTATIONS: protocol.annotation_records,
@@ -299,10 +319,15 @@ def export(
         }
         written = make[form](rows, examples)
     _write(file, written, as_csv=crowd is not None)
+    line = f"[data]\nexamples = {json.dumps(str(file.absolute()), ensure_ascii=False)}"
+    plan = line if form is AnnotationFormat.EXAMPLES else None
     if as_json:
-        print_json({"file": str(file), "records": len(written.records), "skipped": written.skipped})
+        values = {"file": str(file), "records": len(written.records), "skipped": written.skipped}
+        print_json(values | ({"plan": plan} if plan else {}))
         return 0
     paragraph(f"{len(written.records):,} records in {file}")
+    if plan:  # whole, to be copied into one
+        out(f"a plan evaluates them with:\n\n{printable(plan)}")
     for reason, count in written.skipped.items():
         paragraph(f"left out {count:,}: {reason}", "  ")
     return 0

@@ -15,6 +15,7 @@ from store.read.query import by_key
 from store.read.rows import ComparisonRow
 from store.session import opened
 from tui.cli.common import FAILED_GATE, AllowEmpty, Json, Run, Store, store_folder
+from tui.text.gate import counted, probability
 from tui.text.output import err, heading, out, paragraph, print_json
 
 if TYPE_CHECKING:
@@ -43,6 +44,9 @@ Find = Annotated[
 Decision = Annotated[
     bool, typer.Option("--decision", help="Only the decision, with every question and its numbers.")
 ]
+Flips = Annotated[
+    bool, typer.Option("--flips", help="Only the examples that turned wrong or right, in groups.")
+]
 FormatOption = Annotated[ReportFormat, typer.Option("--format", help="What to write.")]
 Older = Annotated[str, typer.Argument(metavar="RUN", help="The run to compare with: id, name or last.")]
 Newer = Annotated[str, typer.Argument(metavar="RUN", help="The run in question: id, name or last.")]
@@ -59,9 +63,13 @@ def show(
     slices: Slices = False,
     find: Find = "",
     decision: Decision = False,
+    flips: Flips = False,
     store: Store = None,
 ) -> None:
     """Show one run: the decision, then its numbers, comparisons and alerts."""
+    if flips:
+        _show_flips(store_folder(context, store), run, json=json)
+        return
     from tui.cli.terminal import print_decision, print_head, print_run
     from tui.report.json import run_values
     from tui.sections.gather import gather
@@ -76,6 +84,52 @@ def show(
         print_decision(found.decision, full=True)
     else:
         print_run(found, full=full, slices=slices, find=find)
+
+
+def _show_flips(folder: Path, run: str, *, json: bool) -> None:
+    """What the flips of each candidate have in common."""
+    from engine.decision.flips import run_flips
+    from store.read.evidence import examples_by_name
+
+    with opened(folder) as connection:
+        run_id = history.find_run(connection, run)
+        found = run_flips(connection, run_id)
+        names = {key: name for name, key in examples_by_name(connection, run_id).items()}
+    if json:
+        values = [
+            asdict(item)
+            | {
+                "groups": [
+                    {
+                        "group": group.key,
+                        **asdict(group),
+                        "share": group.share,
+                        "examples": [names[key] for key in group.examples],
+                    }
+                    for group in item.groups
+                ]
+            }
+            for item in found
+        ]
+        print_json({"run": str(run_id), "flips": values})
+        return
+    for item in found:
+        heading(f"{item.candidate} against {item.baseline} by {item.measure}")
+        turned = f"{item.lost:,} turned wrong, {item.gained:,} turned right"
+        out(f"{turned}, of {counted(item.compared, 'example')} with a value of both models")
+        for group in item.groups:
+            p = f"p {probability(group.p)}, corrected {probability(group.p_corrected)}"
+            paragraph(f"{group.said} · {p}", "    ", "  - ")
+        if not item.groups:
+            out(item.reason or f"no slice and no word stands out among them ({item.looked_at:,} looked at)")
+    if not found:
+        out("this run has no candidate and baseline to compare")
+    elif any(item.groups for item in found):
+        out()
+        paragraph(
+            "p: Fisher's exact test, one-sided; corrected for all slices and words that at least three "
+            "flips have (Holm). Above 0.05 there, chance may explain the group."
+        )
 
 
 def report(

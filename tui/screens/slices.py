@@ -14,7 +14,7 @@ from store.read.slices import SliceRow, SliceScoreRow
 from tui.keys import bindings
 from tui.screens.choosing import FilteredScreen, PairScreen
 from tui.screens.compare.lines import difference, interval, value
-from tui.text.gate import MISSING, cut, join, middle, plain, wrap
+from tui.text.gate import cut, join, middle, plain, probability, wrap
 from tui.widgets.lines import Line, Pane
 from tui.widgets.rows import Columns, FlexColumn, Rows
 
@@ -62,7 +62,7 @@ def draw(row: SliceRow, layout: Columns, width: int, *, measure: bool) -> Conten
             value(row.candidate_value),
             difference(row.delta),
             interval(row.low, row.high, sign=True),
-            _sure(row.p),
+            probability(row.p),
             Content.styled(*_WORDS[row.standing]),
         ],
         width,
@@ -74,7 +74,7 @@ def explained(row: SliceRow | None, scores: Sequence[SliceScoreRow], width: int)
     if row is None:
         return []
     said = f"{difference(row.delta)} [{interval(row.low, row.high, sign=True)}]"
-    sure = "" if row.p is None else f", p {_sure(row.p)} (Holm)"
+    sure = "" if row.p is None else f", p {probability(row.p)} (Holm)"
     first = [plain(f"{row.slice} · {row.measure} ", "bold")]
     if row.delta is None:
         first.append(plain(f"not compared: {row.reason or 'no reason was recorded'}", "$warn"))
@@ -88,12 +88,6 @@ def explained(row: SliceRow | None, scores: Sequence[SliceScoreRow], width: int)
     ]
     lines = [join(first), join([_score(score) for score in found], " · ")]
     return [part for line in lines for part in wrap(line, width)]
-
-
-def _sure(p: float | None) -> str:
-    if p is None:
-        return MISSING
-    return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _score(score: SliceScoreRow) -> Content:

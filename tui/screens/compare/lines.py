@@ -20,7 +20,7 @@ from tui.screens.compare.data import (
     name_of,
 )
 from tui.sections.measures import DIRECTION, NOT_FOUND, LabelRow, declared, labels
-from tui.text.gate import MISSING, cut, join, middle, number, plain, signed, wrap
+from tui.text.gate import MISSING, cut, join, middle, number, plain, probability, signed, wrap
 from tui.widgets.rows import Columns, FlexColumn
 
 LEAST_NAME = 17  # cells of a measure's name
@@ -130,7 +130,7 @@ def _forgot_cells(row: ForgettingRow, models: int) -> list[Content | str]:
     return [
         row.aspect, value(row.baseline_value), "", value(row.candidate_value), "", *others,
         difference(row.delta), interval(row.low, row.high, sign=True), verdict(row),
-        "", _sure(row.p), f"{row.n:,}",
+        "", probability(row.p), f"{row.n:,}",
     ]  # fmt: skip
 
 
@@ -171,13 +171,9 @@ def _compared_cells(row: ComparisonRow | None) -> list[Content | str]:
         interval(row.low, row.high, sign=True),
         meaning(row),
         MISSING if row.smallest_detectable is None else f"≥ {value(row.smallest_detectable)}",
-        _sure(row.p_corrected),
+        probability(row.p_corrected),
         f"{row.n:,}",
     ]
-
-
-def _sure(p: float | None) -> str:
-    return MISSING if p is None else "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def meaning(row: ComparisonRow) -> Content:
