@@ -222,6 +222,14 @@ _REVIEW: dict[str, Action] = {
     "review.worst": Action("w", "worst", "worst", "Worst first, by a measure to choose"),
     "review.in_order": Action("W", "in_order", "", "Back to the queue's own order"),
     "review.queue": Action("F", "queue", "queue", "Choose a queue: losses, disagreements, random, …"),
+    "review.groups": Action(
+        "d", "groups", "groups", "Flips in groups: slices and words they have in common", also="cluster"
+    ),
+    "groups.open": Action("enter", "open", "review", "Review the flips of this group alone"),
+    "groups.tag": Action("f", "tag_all", "tag all", "Tag all answers of this group; one undo removes it"),
+    "groups.export": Action(
+        "e", "export", "eval set", "Write this group's examples as an eval set", also="export save file"
+    ),
     "review.blind": Action(
         "B", "blind", "blind", "Blind mode: hide names, scores and verdicts, shuffle sides"
     ),

@@ -81,8 +81,8 @@ class Flips:
     candidate: str
     baseline: str
     measure: str | None
-    lost: int
-    gained: int
+    lost: tuple[int, ...]  # the store's ids of the examples that turned wrong, in the eval set's order
+    gained: tuple[int, ...]  # right
     compared: int  # examples on which both have a value
     missing: int  # the others
     looked_at: int  # slices and words that enough flips have
@@ -101,7 +101,12 @@ def run_flips(connection: Connection, run_id: int) -> list[Flips]:
 
 
 def flipped_examples(
-    connection: Connection, run_id: int, key: str, candidate: str | None = None, baseline: str | None = None
+    connection: Connection,
+    run_id: int,
+    key: str,
+    candidate: str | None = None,
+    baseline: str | None = None,
+    measure: str | None = None,
 ) -> list[int]:
     """The store's ids of a group's examples; the key "lost" or "gained" alone means all of that direction.
 
@@ -119,7 +124,7 @@ def flipped_examples(
         sides.append(found)
     measures = history.metrics(connection, run_id)
     ids = sides[0].id, sides[1].id
-    measure = flips_by(connection, measures, *ids)
+    measure = measure or flips_by(connection, measures, *ids)
     items = candidates_for(connection, run_id, *ids, measure=measure)
     known_signs = known_of(connection, run_id, *ids, "", **signs(measure, measures))
     held = [item.example_id for item in narrowed(connection, run_id, items, known_signs, key)]
@@ -157,14 +162,13 @@ def flips(
     known = known_of(connection, run_id, candidate.id, baseline.id, "", **sides)
     moved = {item.example_id: flip(item, known) for item in items if item.difference is not None}
     names = candidate.name, baseline.name
-    lost, gained = (sum(way == sign for way in moved.values()) for sign in _DIRECTIONS.values())
-    counts = (lost, gained, len(moved), len(items) - len(moved))
-    reason = _without(measure, sides["middle"], len(moved)) if not lost + gained else None
-    if reason:
-        return Flips(*names, measure, *counts, 0, (), reason)
+    lost, gained = (tuple(key for key, way in moved.items() if way == sign) for sign in _DIRECTIONS.values())
+    found = Flips(*names, measure, lost, gained, len(moved), len(items) - len(moved), 0, ())
+    if not lost + gained:
+        return replace(found, reason=_without(measure, sides["middle"], len(moved)))
     texts = {row.id: row.query for row in evidence.run_examples(connection, run_id) if row.id in moved}
     looked_at, groups = grouped(moved, _slices(connection, run_id), texts)
-    return Flips(*names, measure, *counts, looked_at, groups)
+    return replace(found, looked_at=looked_at, groups=groups)
 
 
 def _without(measure: str | None, middle: float | None, compared: int) -> str:

@@ -280,6 +280,9 @@ def export(
     baseline: Annotated[
         str | None, typer.Option(help="With --flips: against which [default: the first].")
     ] = None,
+    measure: Annotated[
+        str | None, typer.Option(help="With --flips: by which measure [default: as --flips of show].")
+    ] = None,
     store: Store = None,
     as_json: Json = False,
 ) -> int:
@@ -295,8 +298,8 @@ def export(
         raise BadInput("--tag chooses examples", "add --format examples")
     if flips is not None and (form is not AnnotationFormat.EXAMPLES or tag is not None):
         raise BadInput("--flips chooses examples by themselves", "add --format examples, and no --tag")
-    if flips is None and (candidate is not None or baseline is not None):
-        raise BadInput("--candidate and --baseline say whose flips", "add --flips GROUP")
+    if flips is None and (candidate, baseline, measure) != (None, None, None):
+        raise BadInput("--candidate, --baseline and --measure say which flips", "add --flips GROUP")
     if sample is not None and form is not AnnotationFormat.CROWD:
         raise BadInput("--sample chooses pairs to label", "add --format crowd")
     with opened(store_folder(context, store)) as connection:
@@ -304,7 +307,7 @@ def export(
         crowd = protocol.crowd_records(connection, run_id, sample) if form is AnnotationFormat.CROWD else None
         chosen = None
         if flips is not None:
-            chosen = flipped_examples(connection, run_id, flips, candidate, baseline)
+            chosen = flipped_examples(connection, run_id, flips, candidate, baseline, measure)
         rows, examples = annotated(connection, run_id), annotated_examples(connection, run_id, chosen)
     if crowd is not None:
         written = crowd

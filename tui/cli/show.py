@@ -99,6 +99,8 @@ def _show_flips(folder: Path, run: str, *, json: bool) -> None:
         values = [
             asdict(item)
             | {
+                "lost": [names[key] for key in item.lost],
+                "gained": [names[key] for key in item.gained],
                 "groups": [
                     {
                         "group": group.key,
@@ -107,7 +109,7 @@ def _show_flips(folder: Path, run: str, *, json: bool) -> None:
                         "examples": [names[key] for key in group.examples],
                     }
                     for group in item.groups
-                ]
+                ],
             }
             for item in found
         ]
@@ -115,7 +117,7 @@ def _show_flips(folder: Path, run: str, *, json: bool) -> None:
         return
     for item in found:
         heading(f"{item.candidate} against {item.baseline} by {item.measure}")
-        turned = f"{item.lost:,} turned wrong, {item.gained:,} turned right"
+        turned = f"{len(item.lost):,} turned wrong, {len(item.gained):,} turned right"
         out(f"{turned}, of {counted(item.compared, 'example')} with a value of both models")
         for group in item.groups:
             p = f"p {probability(group.p)}, corrected {probability(group.p_corrected)}"

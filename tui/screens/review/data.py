@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
 
 from engine.data.example import query_id
+from engine.decision.flips import narrowed
 from store.people import is_excluded
 from store.read.answers import ModelAnswer, PairView, answered, pair
 from store.read.history import Connection, metrics, models
@@ -127,6 +128,7 @@ class Wanted:
     judge: str | None = None  # whose verdicts the queues go by; None is the run's first
     example_id: int | None = None
     place: int = 0  # where to stand when the example is not in the queue
+    within: str = ""  # a group of flips, by its key, that the queue of flips is narrowed to
     blind: bool = False
     resumed: bool = False  # go to where the person left off in this queue
     newest: bool = False  # or rather in the queue of the newest place, whichever that is
@@ -293,6 +295,8 @@ def _items(
         found = [item for item in found if item.example_id in own]
     known = known_of(connection, run_id, *ids, person, **signs(measure, measures))
     held = chosen(found, wanted.show, known)
+    if wanted.within and wanted.show == FLIPS:
+        held = narrowed(connection, run_id, held, known, wanted.within)
     if wanted.worst_by is not None and wanted.show not in OWN_ORDER:
         held = worst_first(held, known)
     return with_controls(held, person, run_id) if wanted.blind else held, known.decided
