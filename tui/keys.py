@@ -167,6 +167,17 @@ _COMPARE: dict[str, Action] = {
     "compare.slices": Action(
         "s", "slices", "slices", "Slices: by category, length and features of the prompt"
     ),
+    "compare.forest": Action(
+        "f", "forest", "plot", "Deltas as a forest plot with the gate's limits, or as a table", also="chart"
+    ),
+    "compare.picture": Action(
+        "p",
+        "pane('picture')",
+        "picture",
+        "This measure's distribution; a classifier's confusion table",
+        also="histogram chart",
+    ),
+    "slices.map": Action("m", "map", "map", "Heat map of slices and measures, or the list", also="chart"),
     "slices.all": Action("a", "all_measures", "all measures", "Slices of this measure, or of all measures"),
 }
 

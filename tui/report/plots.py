@@ -11,17 +11,16 @@ is missing is drawn as missing, with its reason, and never as 0.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from math import ceil, floor, log10
 from typing import Literal
 
 from markupsafe import Markup, escape
 
 from tui.text.gate import printable
 from tui.text.output import interval, number
+from tui.widgets.pictures import Scale, scale
 
 HEIGHT = 22  # pixels of one row
 MIDDLE = HEIGHT // 2
-_EDGE = 2.0  # per cent left free on both sides, so that no mark is cut off
 _ROOM = 18.0  # per cent that a number on the axis takes
 _MARKS = {
     "better": "M-6 5 L0 -6 L6 5z",
@@ -31,29 +30,6 @@ _MARKS = {
     "open": "M-4 0a4 4 0 1 0 8 0a4 4 0 1 0 -8 0z",
     "tick": "M-1 -6 L1 -6 L1 6 L-1 6z",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Scale:
-    """The values at the left and right end of a picture."""
-
-    low: float
-    high: float
-
-    def at(self, value: float) -> float:
-        """The position of a value in per cent of the width; what is outside the scale is at the edge."""
-        share = (value - self.low) / (self.high - self.low)
-        return _EDGE + min(1.0, max(0.0, share)) * (100 - 2 * _EDGE)
-
-
-def scale(values: Iterable[float | None], *shown: float) -> Scale:
-    """A scale that holds all known values and those that must be `shown`, its ends rounded outwards."""
-    known = [*(value for value in values if value is not None), *shown]
-    low, high = min(known, default=0.0), max(known, default=1.0)
-    if low == high:
-        low, high = low - (abs(low) or 1.0) / 2, high + (abs(high) or 1.0) / 2
-    step = 10.0 ** floor(log10(high - low)) / 2
-    return Scale(floor(low / step + 1e-9) * step, ceil(high / step - 1e-9) * step)
 
 
 def picture(shapes: Iterable[str], title: str, described: str = "", height: int = HEIGHT) -> Markup:

@@ -58,6 +58,8 @@ class RunSections:
 
 def gather(connection: Connection, run_id: int) -> RunSections:
     """Reads one run. Raises StoreError when there is no such run."""
+    from engine.gates.checks import limits  # with pydantic and NumPy: `assay show --help` does without
+
     run = history.run(connection, run_id)
     every_model = history.models(connection, run_id)
     models = [model for model in every_model if not model.is_cut]
@@ -76,7 +78,7 @@ def gather(connection: Connection, run_id: int) -> RunSections:
         overview=overview(run, every_model, alerts),
         decision=tuple(decide(connection, run_id)),
         data=data(run, models, metrics, scores, slice_scores, leaks, uses),
-        measures=measures(models, metrics, scores, comparisons, alerts),
+        measures=measures(models, metrics, scores, comparisons, alerts, limits(run, comparisons, metrics)),
         judging=judging(judges),
         benchmarks=benchmarks(models, benchmark_rows, slices.corpora(connection, run_id)),
         forgetting=forgotten(comparisons, models),

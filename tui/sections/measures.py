@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine.benchmarks.results import ASKED, NO_COMMAND, asked_as, command
 from engine.compare.forgetting import Conclusion, ForgettingRow, conclusions, forgetting
@@ -12,6 +12,9 @@ from store.read.rows import AlertRow, BenchmarkRow, ComparisonRow, ModelRow, Mod
 from store.read.slices import CorpusRow, DisparityRow, SliceRow, SliceScoreRow, worst
 from store.records import StoredMetric
 from tui.text.gate import MISSING, number
+
+if TYPE_CHECKING:
+    from engine.gates.checks import Limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +197,11 @@ class MeasuresSection:
     changes: tuple[Change, ...]
     labels: tuple[LabelTable, ...]
     main: Mapping[str, tuple[str, ...]]  # by candidate: the measures that a short table shows
+    limits: "Limits"
+
+    def limits_of(self, row: ComparisonRow) -> tuple[float, ...]:
+        """The differences beyond which a gate or a warning of the plan trips."""
+        return self.limits.get((row.candidate, row.baseline, row.kind, row.measure), ())
 
     def score(self, model: str, measure: str) -> ModelScoreRow | None:
         return next((row for row in self.scores if (row.model, row.measure) == (model, measure)), None)
@@ -214,6 +222,7 @@ def measures(
     scores: Sequence[ModelScoreRow],
     comparisons: Sequence[ComparisonRow],
     alerts: Sequence[AlertRow],
+    limits: "Limits",
 ) -> MeasuresSection:
     changes = tuple(changes_of(comparisons, metrics))
     candidates = [model.name for model in models if model.role == "candidate"]
@@ -224,6 +233,7 @@ def measures(
         changes=changes,
         labels=tuple(LabelTable(model.name, rows) for model in models if (rows := tuple(labels(model)))),
         main={name: _main(name, changes, alerts) for name in candidates},
+        limits=limits,
     )
 
 

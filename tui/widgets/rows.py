@@ -23,7 +23,7 @@ class FlexColumn(NamedTuple):
     drop: int = 0  # on a narrow line columns with the highest number go first; 0 stays
 
 
-CellContent = Content | str | Callable[[int], str]  # a function says what stands in so many cells
+CellContent = Content | str | Callable[[int], Content | str]  # a function says what stands in so many cells
 
 
 class Columns:
