@@ -196,6 +196,13 @@ _PEOPLE: dict[str, Action] = {
     "agreement.open": Action(
         "enter", "open", "disagreements", "Where people and the judge disagree; again: the answers"
     ),
+    "agreement.picture": Action(
+        "p",
+        "picture",
+        "picture",
+        "The judge's confidence or scores against people, or the figures",
+        also="calibration curve chart",
+    ),
     "agreement.label": Action(
         "l", "label", "label", "Label a random sample: it corrects the judge's win rate"
     ),

@@ -29,7 +29,7 @@ from tui.text.output import heading
 
 if TYPE_CHECKING:
     from engine.compare.calibration import CriterionAgreement, Raters
-    from engine.gates.judges import JudgeAgreement, RunAgreement
+    from engine.gates.judges import JudgeAgreement, JudgeCurve, RunAgreement
     from engine.stats.agreement import Agreement
 
 
@@ -77,6 +77,7 @@ def agreement_values(run_id: int, found: "RunAgreement") -> dict[str, Any]:
             judge: [{"turn": turn, **asdict(counts)} for turn, counts in turns.items()]
             for judge, turns in found.by_vote.items()
         },
+        "curves": [asdict(curve) for curve in found.curves],
         "alerts": [asdict(alert) for alert in found.alerts],
     }
 
@@ -110,10 +111,34 @@ def _print(run_id: int, found: "RunAgreement") -> None:
             )
     for name, items in found.criteria.items():
         _print_criteria(name, items)
+    for curve in found.curves:
+        _print_curve(curve)
     if found.alerts:
         heading("Alerts")
         for alert in found.alerts:
             paragraph(alert.message, " " * 9, f"{alert.severity.upper():9}")
+
+
+def _print_curve(curve: "JudgeCurve") -> None:
+    """What people said where the judge was so sure, or gave that score."""
+    pair = f" · {curve.candidate} against {curve.baseline}" if curve.candidate else ""
+    if not curve.bins:
+        return
+    heading(f"{curve.judge}{pair}: its {curve.kind} and people")
+    if curve.kind == "score":
+        columns = [Column("score"), Column("answers", True), Column("people's mean rating", True)]
+        rows = [[f"{each.low:g}", f"{each.n:,}", f"{each.people:.2f}"] for each in curve.bins]
+    else:
+        columns = [Column("confidence"), Column("mean", True), Column("verdicts", True)]
+        columns.append(Column("people agree [95%]", True))
+        rows = [
+            [
+                f"{each.low:.0%} to {each.high:.0%}", percent(each.judge), f"{each.n:,}",
+                _share(each.people, each.people_low, each.people_high),
+            ]
+            for each in curve.bins
+        ]  # fmt: skip
+    print_table(columns, rows)
 
 
 def _print_match(match: "JudgeAgreement") -> None:

@@ -1,6 +1,7 @@
 """One run gathered for reading: the sections that the terminal and every report render."""
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from engine.decision.decision import Decision, decide, headline
 from store.read import history, live, slices
@@ -16,15 +17,20 @@ from tui.sections.judging import JudgingSection, judging
 from tui.sections.measures import (
     BenchmarksSection,
     ForgettingSection,
+    MeasureSpread,
     MeasuresSection,
     SlicesSection,
     benchmarks,
     forgotten,
     measures,
+    spreads,
 )
 from tui.sections.overview import CostsSection, MeasureTrend, OverviewSection, costs, overview, trends
 from tui.sections.protocol import ProtocolTable, Repetition, protocol, repetition
 from tui.sections.remarks import remarks
+
+if TYPE_CHECKING:
+    from engine.gates.judges import JudgeCurve
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,8 @@ class RunSections:
     repetition: Repetition | None  # of the run that it repeats
     protocol: tuple[ProtocolTable, ...]
     trends: tuple[MeasureTrend, ...] = ()
+    spreads: tuple[MeasureSpread, ...] = ()
+    curves: "tuple[JudgeCurve, ...]" = ()
 
     @property
     def run(self) -> Run:
@@ -105,12 +113,18 @@ def gather(connection: Connection, run_id: int) -> RunSections:
 
 
 def gather_report(connection: Connection, run_id: int) -> RunSections:
-    """As `gather`, with examples behind the alerts and the past of the main measures."""
+    """As `gather`, with examples behind the alerts, the past and the spread of the main measures, and
+    judges' values against what people said.
+    """
+    from engine.gates.judges import curves_of
+
     found = gather(connection, run_id)
     return replace(
         found,
         alerts=with_examples(connection, found.alerts),
         trends=trends(connection, found.run, found.measures, found.judging.win_rates),
+        spreads=spreads(connection, found.overview.models, found.measures),
+        curves=tuple(curves_of(connection, run_id)),
     )
 
 

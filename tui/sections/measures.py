@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING, Any
 from engine.benchmarks.results import ASKED, NO_COMMAND, asked_as, command
 from engine.compare.forgetting import Conclusion, ForgettingRow, conclusions, forgetting
 from engine.decision.families import change, family, family_of, needs_of, rank
+from store.read.evidence import measure_values
+from store.read.history import Connection
 from store.read.query import by_key
 from store.read.rows import AlertRow, BenchmarkRow, ComparisonRow, ModelRow, ModelScoreRow
 from store.read.slices import CorpusRow, DisparityRow, SliceRow, SliceScoreRow, worst
 from store.records import StoredMetric
 from tui.text.gate import MISSING, number
+from tui.widgets.pictures import HeatMap, HeatRow, Histogram, heat_map
+from tui.widgets.pictures import histogram as histogram_of
 
 if TYPE_CHECKING:
     from engine.gates.checks import Limits
@@ -97,6 +101,13 @@ class SlicesSection:
         for row in () if self.rows else self.scores:
             found.setdefault((row.measure, row.slice), []).append(row)
         return found
+
+
+def slice_map(rows: Sequence[SliceRow]) -> HeatMap:
+    """A heat map of one pair's slices."""
+    return heat_map(
+        [HeatRow(row.slice, row.measure, row.delta, row.worsening, row.standing, row.reason) for row in rows]
+    )
 
 
 DIRECTION = {"higher": "higher is better", "lower": "lower is better", "none": "no better direction"}
@@ -235,6 +246,46 @@ def measures(
         main={name: _main(name, changes, alerts) for name in candidates},
         limits=limits,
     )
+
+
+SPREAD = 8  # measures of each candidate
+
+
+@dataclass(frozen=True, slots=True)
+class MeasureSpread:
+    """How the values of single examples spread, of a candidate and the baseline it was compared with."""
+
+    measure: str
+    histogram: Histogram
+
+
+def spreads(
+    connection: Connection, models: Sequence[ModelRow], found: MeasuresSection
+) -> tuple[MeasureSpread, ...]:
+    """Of the main measures of each candidate, those that have a value for each example."""
+    ids = {model.name: model.id for model in models}
+    metrics = {metric.measure: metric for metric in found.metrics}
+    drawn = []
+    for candidate, main in found.main.items():
+        baselines = {
+            change.row.measure: change.row.baseline
+            for change in reversed(found.of(candidate))
+            if change.row.kind == "metric"
+        }
+        for measure in [name for name in main if name in baselines and name in metrics][:SPREAD]:
+            sides = {
+                name: measure_values(connection, ids[name], measure)
+                for name in (baselines[measure], candidate)
+            }
+            histogram = spread(sides, metrics[measure])
+            if histogram is not None:
+                drawn.append(MeasureSpread(measure, histogram))
+    return tuple(drawn)
+
+
+def spread(values: Mapping[str, Sequence[float]], metric: StoredMetric | None) -> Histogram | None:
+    """The values of one measure by model, in bins over its range; None where there are none."""
+    return histogram_of(values, *((metric.low, metric.high) if metric else (None, None)))
 
 
 def changes_of(comparisons: Sequence[ComparisonRow], metrics: Sequence[StoredMetric] = ()) -> list[Change]:

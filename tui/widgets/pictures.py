@@ -3,6 +3,7 @@
 Nothing rests on colour: a sign, a mark or the density of a shade says the same without it, also in ASCII.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, floor, log10
@@ -12,7 +13,7 @@ from typing import NamedTuple
 from textual.content import Content
 
 from tui.text.gate import cut, fit, join, number, plain, told_apart
-from tui.widgets.rows import CellContent, Columns, FlexColumn
+from tui.widgets.rows import Columns, FlexColumn
 
 VALUE, LIMIT, ZERO, INSIDE, OWN, ENDS = "●", "◇", "│", "─", "╌", ("├", "┤")
 FOREST_KEY = f"{VALUE} delta  {ENDS[0]}{INSIDE}{ENDS[1]} 95% CI  {ZERO} 0  {LIMIT} limit of the gate"
@@ -261,62 +262,94 @@ MEDIAN_KEY = "◆ the bin of the median"
 # Heat maps
 
 
-class HeatCell(NamedTuple):
-    """A difference, its share of the column's largest, and how much worse it is; its stored ruling."""
+class HeatRow(NamedTuple):
+    """A stored difference of one measure on one slice, as a heat map draws it."""
 
+    name: str
+    measure: str
     delta: float | None
-    share: float | None
     worsening: float | None
     standing: str
+    reason: str | None
+
+
+class HeatCell(NamedTuple):
+    """A stored difference; `share` is its size as a share of the largest of its measure."""
+
+    row: HeatRow
+    share: float | None
+
+    @property
+    def mark(self) -> str:
+        """What says that the difference is settled, by its ruling; "" of one that is not."""
+        return _MARKS.get(self.row.standing, "")
+
+    @property
+    def text(self) -> str:
+        """The difference in at most six cells."""
+        delta = self.row.delta or 0.0
+        digits = 2 if abs(delta) < 10 else 1 if abs(delta) < 100 else 0
+        written = f"{delta:+.{digits}f}" if abs(delta) < 10_000 else f"{delta:+.0e}"
+        return written.replace("-", "−")
 
 
 HEAT = 9  # cells of a column
 _MARKS = {"worse": "▼", "better": "▲", "more": "≠", "less": "≠"}
-HEAT_KEY = "▼ worse ▲ better ≠ moved: settled; ░▒▓█ size of the delta in its column; · missing"
+HEAT_KEY = "settled: ▼ worse ▲ better ≠ moved; ░▒▓█ size of the delta in its column"
+
+
+@dataclass(frozen=True, slots=True)
+class HeatMap:
+    """Differences by slice and measure: those with the most settled ones first, then as they come."""
+
+    measures: tuple[str, ...]
+    slices: tuple[str, ...]
+    cells: Mapping[tuple[str, str], HeatCell]  # by slice and measure
+
+    def of(self, name: str) -> list[HeatCell]:
+        """A slice's differences, measure by measure, as far as there are some."""
+        return [cell for measure in self.measures if (cell := self.cells.get((name, measure)))]
+
+
+def heat_map(rows: Sequence[HeatRow]) -> HeatMap:
+    largest: dict[str, float] = {}
+    for row in rows:
+        largest[row.measure] = max(largest.get(row.measure, 0.0), abs(row.delta or 0.0))
+    cells = {
+        (row.name, row.measure): HeatCell(
+            row, None if row.delta is None else abs(row.delta) / (largest[row.measure] or 1.0)
+        )
+        for row in rows
+    }
+
+    def ordered(keys: Iterable[str], place: int) -> tuple[str, ...]:
+        worse, settled = Counter[str](), Counter[str]()
+        for key, cell in cells.items():
+            worse[key[place]] += cell.row.standing == "worse"
+            settled[key[place]] += bool(cell.mark)
+        return tuple(sorted(dict.fromkeys(keys), key=lambda key: (-worse[key], -settled[key])))
+
+    return HeatMap(ordered((row.measure for row in rows), 1), ordered((row.name for row in rows), 0), cells)
 
 
 def heat_cell(cell: HeatCell | None) -> Content:
-    if cell is None or cell.delta is None:
-        return fit(Content.styled(SHADES[0], "$muted"), HEAT, "right")
-    mark = heat_mark(cell)
-    text = f"{shaded(cell.share)}{heat_delta(cell)}{mark or ' '}"
-    way = cell.worsening or 0.0
+    if cell is None or cell.row.delta is None:
+        return Content.styled(SHADES[0], "$muted")
+    way = cell.row.worsening or 0.0
     style = "$bad" if way > 0 else "$good" if way < 0 else ""
-    return fit(Content.styled(text, f"bold {style}".strip() if mark else style), HEAT, "right")
+    text = f"{shaded(cell.share)}{cell.text}{cell.mark or ' '}"
+    return Content.styled(text, f"bold {style}".strip() if cell.mark else style)
 
 
-def heat_mark(cell: HeatCell) -> str:
-    """What says that a difference is settled; "" of one that is not."""
-    return _MARKS.get(cell.standing, "")
-
-
-def heat_delta(cell: HeatCell) -> str:
-    """A difference in at most six cells."""
-    delta = cell.delta or 0.0
-    digits = 2 if abs(delta) < 10 else 1 if abs(delta) < 100 else 0
-    return (
-        f"{delta:+.{digits}f}".replace("-", "−") if abs(delta) < 10_000 else f"{delta:+.0e}".replace("-", "−")
+def heat_columns(title: str, measures: Sequence[str]) -> Columns:
+    short = told_apart(tuple(measures), HEAT)
+    return Columns(
+        FlexColumn(title, 20, grow=1),
+        *(FlexColumn(short[name], HEAT, align="right") for name in measures),
+        gap=1,
     )
-
-
-def heat_columns(name: str, measures: Sequence[str], width: int) -> Columns:
-    columns = [FlexColumn(short, HEAT, align="right") for short in told_apart(tuple(measures), HEAT).values()]
-    return Columns(FlexColumn(name, 18, grow=1), *columns, gap=1)
 
 
 def heat_room(width: int) -> int:
     """How many measures have room beside the slices' names."""
-    return max(1, (width - 22) // (HEAT + 1))
-
-
-def heat_row(name: str, cells: Sequence[HeatCell | None]) -> list[CellContent]:
-    return [name, *map(heat_cell, cells)]
-
-
-def heat(deltas: Mapping[str, float | None]) -> dict[str, float | None]:
-    """Each difference of a column as a share of the largest of them."""
-    largest = max((abs(delta) for delta in deltas.values() if delta is not None), default=0.0)
-    return {
-        name: None if delta is None else abs(delta) / largest if largest else 0.0
-        for name, delta in deltas.items()
-    }
+    return max(1, (width - 20) // (HEAT + 1))
