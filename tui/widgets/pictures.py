@@ -17,7 +17,8 @@ from tui.widgets.rows import Columns, FlexColumn
 
 VALUE, LIMIT, ZERO, INSIDE, OWN, ENDS = "●", "◇", "│", "─", "╌", ("├", "┤")
 FOREST_KEY = f"{VALUE} delta  {ENDS[0]}{INSIDE}{ENDS[1]} 95% CI  {ZERO} 0  {LIMIT} limit of the gate"
-SHADES = ("·", "░", "▒", "▓", "█")  # from nothing to all
+NONE = "·"
+SHADES = ("", "░", "▒", "▓", "█")  # from nothing to all
 BINS = 10
 _EDGE = 2.0  # per cent, so that no mark is cut off
 
@@ -179,9 +180,14 @@ def confusion(rows: Sequence[Answers], not_found: str, width: int) -> list[Conte
         drawn: list[Content] = [fit(row.label, WIDEST_NAME)]
         for column, count in enumerate(row.counts):
             right = column == place
-            text = f"{count:g}" if count else ""
             style = ("bold $good" if right else "$bad") if count else "$muted"
-            drawn.append(fit(Content.styled(f"{text} {shaded(row.share(count))}", style), cells, "right"))
+            drawn.append(
+                fit(
+                    Content.styled(f"{count:g} {shaded(row.share(count))}" if count else NONE, style),
+                    cells,
+                    "right",
+                )
+            )
         lines.append(join(drawn, " "))
     return lines
 
@@ -334,7 +340,7 @@ def heat_map(rows: Sequence[HeatRow]) -> HeatMap:
 
 def heat_cell(cell: HeatCell | None) -> Content:
     if cell is None or cell.row.delta is None:
-        return Content.styled(SHADES[0], "$muted")
+        return Content.styled(NONE, "$muted")
     way = cell.row.worsening or 0.0
     style = "$bad" if way > 0 else "$good" if way < 0 else ""
     text = f"{shaded(cell.share)}{cell.text}{cell.mark or ' '}"

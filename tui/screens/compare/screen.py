@@ -48,7 +48,7 @@ from tui.widgets.lines import Line, Pane
 from tui.widgets.pictures import Scale
 from tui.widgets.rows import Rows
 
-PICTURE = 14  # lines of one, with its rule
+PICTURE = 22  # lines of pictures, with their rule
 SHORT, ROOMY = 7, 110  # cells of a model's name; of a line from which on it is written longer
 FRAME = 6  # lines of the screen that the table does not have, the pane under it being closed
 PANES = {"brief": brief, "details": explained, "about": declaration}
