@@ -16,7 +16,7 @@ from tui.screens.compare.data import Entry, FamilyHeading, MeasureLine, name_of
 from tui.screens.compare.screen import CompareScreen
 from tui.screens.review.screen import ReviewScreen
 from tui.widgets import pictures
-from tui.widgets.pictures import Answers, HeatRow, Interval, Scale
+from tui.widgets.pictures import DrawnDelta, HeatRow, LabelAnswers, Scale
 
 LABELS = ("billing", "shipping", "account")
 SIZES = [(80, 24), (120, 36), (160, 48)]
@@ -27,23 +27,27 @@ SIZES = [(80, 24), (120, 36), (160, 48)]
 
 def test_a_forest_plot_puts_every_end_into_its_cell() -> None:
     of = Scale(-0.5, 0.5)
-    line = pictures.forest(Interval(-0.2, -0.35, 0.04, [-0.05]), of, 20, "").plain
+    line = pictures.forest(DrawnDelta(-0.2, -0.35, 0.04, [-0.05]), of, 20, "").plain
     assert line == "   ├──●──◇│         "
     assert [of.cell(value, 20) for value in (-0.35, -0.2, -0.05, 0.0, 0.04)] == [3, 6, 9, 10, 10]
 
 
 def test_of_one_cell_the_value_is_seen_before_the_limit_and_that_before_zero() -> None:
     of = Scale(-1.0, 1.0)
-    assert pictures.forest(Interval(0.0, None, None, [0.0]), of, 11, "").plain.strip() == "●"
-    assert pictures.forest(Interval(None, None, None, [0.0]), of, 11, "").plain.strip() == "◇"
-    assert pictures.forest(Interval(None, None, None), of, 11, "").plain == "     │     "
-    assert "◇" not in pictures.forest(Interval(0.1, 0.0, 0.2, [-3.0]), of, 11, "").plain, "beyond the scale"
+    assert pictures.forest(DrawnDelta(0.0, None, None, [0.0]), of, 11, "").plain.strip() == "●"
+    assert pictures.forest(DrawnDelta(None, None, None, [0.0]), of, 11, "").plain.strip() == "◇"
+    assert pictures.forest(DrawnDelta(None, None, None), of, 11, "").plain == "     │     "
+    assert "◇" not in pictures.forest(DrawnDelta(0.1, 0.0, 0.2, [-3.0]), of, 11, "").plain, "beyond the scale"
 
 
 def test_a_scale_of_its_own_keeps_zero_in_the_same_cell() -> None:
-    shared = pictures.forest_scale([Interval(-0.2, -0.3, 0.1), Interval(0.05, None, None)])
+    shared = pictures.forest_scale([DrawnDelta(-0.2, -0.3, 0.1), DrawnDelta(0.05, None, None)])
     assert shared.low <= -0.3 and shared.high >= 0.1
-    for item in (Interval(212.0, 180.0, 244.0), Interval(-3.1, -4.0, -2.2, [1.0]), Interval(0.0, 0.0, 0.0)):
+    for item in (
+        DrawnDelta(212.0, 180.0, 244.0),
+        DrawnDelta(-3.1, -4.0, -2.2, [1.0]),
+        DrawnDelta(0.0, 0.0, 0.0),
+    ):
         own = pictures.around_zero(item, shared)
         assert own.cell(0.0, 40) == shared.cell(0.0, 40)
         assert all(own.low <= end <= own.high for end in item.ends)
@@ -51,7 +55,7 @@ def test_a_scale_of_its_own_keeps_zero_in_the_same_cell() -> None:
 
 @pytest.mark.parametrize("values", [[0.4], [-0.4], [0.0], [], [1e-9], [-12.0, 1e6]])
 def test_a_forest_scale_has_room_on_both_sides_of_zero(values: list[float]) -> None:
-    of = pictures.forest_scale([Interval(value, value, value) for value in values])
+    of = pictures.forest_scale([DrawnDelta(value, value, value) for value in values])
     assert of.low < 0 < of.high and all(of.low <= value <= of.high for value in values)
     assert len(pictures.axis(of, 30)) == 30
 
@@ -84,9 +88,9 @@ def test_a_histogram_of_an_open_measure_is_over_what_there_is() -> None:
 
 def test_a_confusion_table_shades_by_the_share_of_its_row() -> None:
     rows = [
-        Answers("billing", [6, 1, 0, 1]),
-        Answers("shipping", [0, 2, 2, 0]),
-        Answers("account", [0, 0, 0, 0]),
+        LabelAnswers("billing", [6, 1, 0, 1]),
+        LabelAnswers("shipping", [0, 2, 2, 0]),
+        LabelAnswers("account", [0, 0, 0, 0]),
     ]
     lines = [line.plain for line in pictures.confusion(rows, "not found", 78)]
     assert re.split(r"\s{2,}", lines[1].strip()) == ["billing", "6 ██", "1 ░░", "·", "1 ░░"]
@@ -95,10 +99,10 @@ def test_a_confusion_table_shades_by_the_share_of_its_row() -> None:
 
 
 def test_of_many_labels_those_with_most_mistakes_show_and_the_rest_is_summed() -> None:
-    def row(place: int) -> Answers:
+    def row(place: int) -> LabelAnswers:
         counts = [0.0] * 31
         counts[place], counts[(place + 1) % 30] = 10 - place % 10, place % 10
-        return Answers(f"label {place:02}", counts)
+        return LabelAnswers(f"label {place:02}", counts)
 
     rows = [row(place) for place in range(30)]
     names, shown = pictures.mostly_mistaken(rows, 5)

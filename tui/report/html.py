@@ -34,7 +34,7 @@ from tui.sections.overview import CostsSection, MeasureTrend
 from tui.sections.protocol import plan_tables
 from tui.sections.remarks import ANSWERS, answer_table
 from tui.text.output import number
-from tui.widgets.pictures import HEAT_KEY, Answers, HeatMap, Scale, shade
+from tui.widgets.pictures import HEAT_KEY, HeatMap, LabelAnswers, Scale, shade
 
 WORST = 10  # slices in a table
 MOST_GROUPS = 20  # of questions
@@ -81,7 +81,7 @@ def _plots(found: RunSections) -> dict[str, Any]:
         "heat": list(_heat_maps(found.slices)),
         "heat_key": HEAT_KEY,
         "shade": shade,
-        "shares": lambda row: [Answers(row.name, row.answers).share(count) for count in row.answers],
+        "shares": lambda row: [LabelAnswers(row.name, row.answers).share(count) for count in row.answers],
         "curves": _curves(found),
         "trends": list(_trends(found.trends)),
         "benchmarked": _benchmarks(found.measures),

@@ -56,7 +56,7 @@ def scale(values: Sequence[float | None], *shown: float) -> Scale:
 # Forest plots
 
 
-class Interval(NamedTuple):
+class DrawnDelta(NamedTuple):
     """A difference with its interval, and the differences beyond which a gate trips."""
 
     value: float | None
@@ -69,19 +69,19 @@ class Interval(NamedTuple):
         return [end for end in (self.value, self.low, self.high, *self.limits) if end is not None]
 
 
-def forest_scale(items: Iterable[Interval]) -> Scale:
+def forest_scale(items: Iterable[DrawnDelta]) -> Scale:
     """A scale that holds all differences with their intervals and limits, and some room on each side of 0."""
     found = scale([end for item in items for end in item.ends], 0.0)
     return Scale(min(found.low, -found.high / 4), max(found.high, -found.low / 4))
 
 
-def around_zero(item: Interval, shared: Scale) -> Scale:
+def around_zero(item: DrawnDelta, shared: Scale) -> Scale:
     """A scale of its own for one difference, with 0 where the shared scale has it."""
     reach = max((end / (shared.high if end > 0 else shared.low) for end in item.ends if end), default=1.0)
     return Scale(shared.low * reach, shared.high * reach)
 
 
-def forest(item: Interval, of: Scale, cells: int, style: str, *, own: bool = False) -> Content:
+def forest(item: DrawnDelta, of: Scale, cells: int, style: str, *, own: bool = False) -> Content:
     """One line of a forest plot, exactly `cells` wide; of a missing value the line of no difference alone.
 
     Of what falls on one cell the value is seen before the limit, the limit before 0, and that before the
@@ -130,7 +130,7 @@ def shaded(share: float | None, cells: int = 2) -> str:
 # Confusion tables
 
 
-class Answers(NamedTuple):
+class LabelAnswers(NamedTuple):
     """The examples of one label by the label given; the last count is of those where none was found."""
 
     label: str
@@ -144,7 +144,7 @@ class Answers(NamedTuple):
 REST = "other labels"
 
 
-def mostly_mistaken(rows: Sequence[Answers], most: int) -> tuple[list[str], list[Answers]]:
+def mostly_mistaken(rows: Sequence[LabelAnswers], most: int) -> tuple[list[str], list[LabelAnswers]]:
     """At most `most` labels, in their order: those with the most mistakes. The others' answers are summed up.
 
     Returns the labels of the columns, without the last ("not found"), and the rows.
@@ -159,15 +159,15 @@ def mostly_mistaken(rows: Sequence[Answers], most: int) -> tuple[list[str], list
     def told(counts: Sequence[float]) -> list[float]:
         return [*(counts[place] for place in worst), sum(counts[place] for place in others), counts[-1]]
 
-    shown = [Answers(names[place], told(rows[place].counts)) for place in worst]
+    shown = [LabelAnswers(names[place], told(rows[place].counts)) for place in worst]
     summed = [sum(column) for column in zip(*(rows[place].counts for place in others), strict=True)]
-    return [*(names[place] for place in worst), REST], [*shown, Answers(REST, told(summed))]
+    return [*(names[place] for place in worst), REST], [*shown, LabelAnswers(REST, told(summed))]
 
 
 LEAST_CELL, WIDEST_NAME = 7, 20
 
 
-def confusion(rows: Sequence[Answers], not_found: str, width: int) -> list[Content]:
+def confusion(rows: Sequence[LabelAnswers], not_found: str, width: int) -> list[Content]:
     """A line for each label (what is right), a column for each label given; the shade is the row's share."""
     room = max(2, (width - WIDEST_NAME) // (LEAST_CELL + 1) - 1)
     names, shown = mostly_mistaken(rows, room)

@@ -27,8 +27,8 @@ from tui.widgets.pictures import (
     FOREST_KEY,
     MEDIAN_KEY,
     OWN,
-    Answers,
-    Interval,
+    DrawnDelta,
+    LabelAnswers,
     Scale,
     around_zero,
     axis,
@@ -124,22 +124,22 @@ class Forest:
     limits: Mapping[tuple[str, ...], Sequence[float]]  # by baseline, kind and measure
     shared: frozenset[str] = frozenset()  # the families that have such measures
 
-    def interval(self, entry: Entry) -> Interval | None:
+    def interval(self, entry: Entry) -> DrawnDelta | None:
         """The difference that a line draws; None of a line without one."""
         if isinstance(entry, ForgettingLine):
-            return Interval(entry.row.delta, entry.row.low, entry.row.high)
+            return DrawnDelta(entry.row.delta, entry.row.low, entry.row.high)
         if not isinstance(entry, MeasureLine):
             return None
         if entry.kind == "disparity":
             ours = entry.cells[1]
-            return Interval(ours.value, ours.low, ours.high)
+            return DrawnDelta(ours.value, ours.low, ours.high)
         row = entry.compared
         if row is None:
-            return Interval(None, None, None)
+            return DrawnDelta(None, None, None)
         limits = self.limits.get((row.baseline, row.kind, row.measure), ())
-        return Interval(row.delta, row.low, row.high, limits)
+        return DrawnDelta(row.delta, row.low, row.high, limits)
 
-    def scale_of(self, entry: Entry, item: Interval) -> Scale:
+    def scale_of(self, entry: Entry, item: DrawnDelta) -> Scale:
         return self.scale if is_share(entry) else around_zero(item, self.scale)
 
 
@@ -177,7 +177,7 @@ def draw_forest(entry: Entry, forest: Forest, width: int) -> Content:
         rates: list[CellContent] = [row.judge, lambda cells: band(row.win_rate, row.low, row.high, cells)]
         rates += [number(row.win_rate, 2), interval(row.low, row.high, digits=2), won(row)]
         return FOREST.row(rates, width)
-    item = forest.interval(entry) or Interval(None, None, None)
+    item = forest.interval(entry) or DrawnDelta(None, None, None)
     of_line, own = forest.scale_of(entry, item), not is_share(entry)
     word, style = _ruled(entry)
     cells: list[CellContent] = [
@@ -504,7 +504,7 @@ def picture_lines(
         lines.append(
             plain(f"{middle(table.model, 40)}: examples by label (down) and answer (across)", "bold")
         )
-        lines += confusion([Answers(row.name, row.answers) for row in table.labels], NOT_FOUND, width)
+        lines += confusion([LabelAnswers(row.name, row.answers) for row in table.labels], NOT_FOUND, width)
     if values is None:
         return [*lines, Content.styled("reading …", "$muted")]
     low, high = (entry.declared.low, entry.declared.high) if entry.declared else (0.0, 1.0)
