@@ -202,15 +202,16 @@ def _forget(work: Work, judge: records.StoredJudge) -> None:
     """Deletes all that a judge has said in this run."""
     whole = measure_name(judge.name)
     # It counts towards the cap all the same.
-    work.options[FORGOTTEN] = float(work.options.get(FORGOTTEN) or 0.0) + _cost(work, judge.id)
-    work.recorder.set_run(options=work.options)
+    lost = float(work.options.get(FORGOTTEN) or 0.0) + _cost(work, judge.id)
     with work.recorder.transaction() as transaction:
+        transaction.update(records.Run, work.recorder.run_id, options=work.options | {FORGOTTEN: lost})
         for table in (records.StoredJudgment, records.StoredRating, records.Verdict):
             transaction.clear(table, judge_id=judge.id)
         for model_id in work.model_ids.values():
             for name in work.recorder.column(records.StoredScore, "measure", model_id=model_id):
                 if name == whole or name.startswith(f"{whole}:"):
                     transaction.clear(records.StoredScore, model_id=model_id, measure=name)
+    work.options[FORGOTTEN] = lost
 
 
 def report_failure(work: Work, judge: str, example: Example, failure: str | None) -> None:
