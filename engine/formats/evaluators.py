@@ -281,11 +281,13 @@ def _inspect_named(log: Table) -> Iterator[str]:
 
 
 def _inspect_values(name: str, score: Any) -> Iterator[tuple[str, float | None]]:
-    """A score as a number, as Inspect's own means take it; of a score with several parts each."""
+    """A score as a number, as Inspect's own means take it; of a score with parts each, but texts and lists."""
     value = score.get("value") if isinstance(score, dict) else score
     if isinstance(value, dict):
         for part, each in value.items():
-            yield f"{name}:{part}", _inspect_value(each)
+            number = _inspect_value(each)
+            if number is not None or not isinstance(each, str | list | dict):
+                yield f"{name}:{part}", number
     else:
         yield name, _inspect_value(value)
 

@@ -310,6 +310,8 @@ def _chosen(
 
 def _is_winner(shown: Mapping[str, Any], value: object, values: Mapping[str, str]) -> bool:
     """Whether an answer in a task with two answers names one; a number does only where `values` says so."""
+    if not _filled(value):
+        return False
     if value in ("left", "right"):
         return True
     word = _word(value)
@@ -328,15 +330,15 @@ def _votes(row: FileRecord, said: dict[str, Any], values: Mapping[str, str]) -> 
         raise row.wrong("turn", f"found {turn!r:.60}, expected a whole number")
     shared: dict[str, Any] = {
         "row": row,
-        "by": None if by is None else str(by),
+        "by": _name(by),
         "is_person": person is not None or bool(said.get("person") or _PEOPLE.fullmatch(str(by or ""))),
-        "example": _text(said.get("id")),
+        "example": _name(said.get("id")),
         "asked": said.get("asked", ()),
-        "category": _text(said.get("category")),
+        "category": _name(said.get("category")),
         "turn": int(turn),
         "place": said.get("place"),
     }
-    pair = [Answer(_text(said.get(f"model_{side}")), _turns(said.get(f"response_{side}"))) for side in "ab"]
+    pair = [Answer(_name(said.get(f"model_{side}")), _turns(said.get(f"response_{side}"))) for side in "ab"]
     orders = [name for name in _WINNERS if name in said]
     given = [name for name in _OF_ONE if said.get(name) not in (None, "", [])]
     # Beside one answer, a `label` is no winner.
@@ -349,7 +351,7 @@ def _votes(row: FileRecord, said: dict[str, Any], values: Mapping[str, str]) -> 
         yield Vote(kind="preference", value=first, first=pair[0], second=pair[1],
                    swapped=told.get("winner_ba"), **shared)  # fmt: skip
         return
-    one = Answer(_text(said.get("model")), _turns(said.get("response")))
+    one = Answer(_name(said.get("model")), _turns(said.get("response")))
     about = (pair[0], pair[1]) if one == Answer(None) and pair[1] != Answer(None) else (one, None)
     if not given:
         known = ", ".join(("winner", "winner_ab", *_OF_ONE))
@@ -369,24 +371,31 @@ def _votes(row: FileRecord, said: dict[str, Any], values: Mapping[str, str]) -> 
 def _preference(
     row: FileRecord, key: str, value: object, pair: list[Answer], values: Mapping[str, str]
 ) -> Said:
-    """Letters, numbers and sides mean the answer as it was shown; the names of models and columns do not."""
+    """Letters, numbers and sides mean the answer as it was shown; the names of models and columns do not.
+
+    Raises BadInput for a word that means neither, and for a model's name that means something else as well.
+    """
     shown = _word(value)
     given = _meant(shown, values)
     word = given.lower()
-    found = _NEITHER.get(word) or _NAMED.get(word)
-    for answer, side in zip(pair, ("first", "second"), strict=True):
-        if given == answer.model:
-            found = side  # type: ignore[assignment]  # one of Said
-    if found is None and word in _SHOWN:
-        found = _SHOWN[word]
-        return _OTHER[found] if key == "winner_ba" else found
-    if found is None:
-        named = value if given in ("?", shown) else given
-        raise BadInput(
-            f"{row.path}:{row.line}: {key}: found {named!r:.60}, which is no winner",
-            f"Say what it means: --value {shown:.20}=a (or b, tie, both_bad, failed, a model's name).",
-        )
-    return found
+    side = _SHOWN.get(word)
+    places: tuple[Said, Said] = ("first", "second")
+    found = {
+        _NEITHER.get(word) or _NAMED.get(word) or (_OTHER[side] if side and key == "winner_ba" else side),
+        *(place for answer, place in zip(pair, places, strict=True) if given == answer.model),
+    } - {None}
+    if len(found) == 1:
+        return found.pop()  # type: ignore[return-value]  # None is taken out
+    named = value if given in ("?", shown) else given
+    what = (
+        "which is no winner" if not found else "which is a model's name, and means the other side or no side"
+    )
+    raise BadInput(
+        f"{row.path}:{row.line}: {key}: found {named!r:.60}, {what}",
+        f"Say what it means: --value {shown:.20}=model_a (or model_b, tie, both_bad, failed)."
+        if found
+        else f"Say what it means: --value {shown:.20}=a (or b, tie, both_bad, failed, a model's name).",
+    )
 
 
 def _meant(shown: str, values: Mapping[str, str]) -> str:
@@ -419,6 +428,10 @@ def _single(row: FileRecord, kind: str, value: object, values: Mapping[str, str]
 
 def _word(value: object) -> str:
     return (_text(value) or "").strip()
+
+
+def _name(value: object) -> str | None:
+    return _word(value) or None
 
 
 def _text(value: object) -> str | None:

@@ -40,8 +40,8 @@ def judge_findings(plan: Plan, examples: Sequence[Example]) -> Iterator[Finding]
             yield Finding(
                 "warning",
                 f"judge {spec.name}",
-                f"is asked {spec.repeat} times for the same: at temperature 0 one prompt has one answer, and the "
-                "spread says nothing of the judge's noise",
+                f"is asked {spec.repeat} times for the same: at temperature 0 one prompt has one answer, and "
+                "the spread says nothing of the judge's noise",
                 "set temperature, add a rubric of several criteria, or remove repeat",
             )
 

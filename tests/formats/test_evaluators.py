@@ -156,7 +156,7 @@ def test_what_a_log_says_beside_its_scores_is_no_measure(tmp_path: Path, store: 
     results = {"scores": [{"name": part, "scorer": "grade", "reducer": reducer, "metrics": {}}
                           for part in ("tone", "style") for reducer in ("mean", "max")]}  # fmt: skip
     samples = [
-        _sample(1, 1, "4", {"grade": {"tone": 3, "style": 2}}),
+        _sample(1, 1, "4", {"grade": {"tone": 3, "style": 2, "why": "it is kind", "steps": [1, 2]}}),
         _sample(2, 1, "4", {"grade": float("nan")}),
         _sample(3, 1, "", {}, error={"message": "no answer"}),
     ]

@@ -542,3 +542,24 @@ def test_the_last_of_one_persons_labels_on_the_same_counts(tmp_path: Path, store
         ("ann", "tag", "rude"), ("ann", "tag", "vague"),
     ]  # fmt: skip
     assert _labels(path, store, run).people == {}
+
+
+@pytest.mark.parametrize(
+    ("models", "winner", "declared"),
+    [(("b", "a"), "a", "model_b"), (("2", "1"), 1, "model_b"), (("tie", "y"), "tie", "tie"),
+     (("x", "model_a"), "model_a", "model_b")],
+)  # fmt: skip
+def test_a_model_s_name_that_means_another_side_as_well_is_refused(
+    tmp_path: Path, store: Path, models: tuple[str, str], winner: object, declared: str
+) -> None:
+    row = {"id": "1", "model_a": models[0], "model_b": models[1], "winner": winner, "judge": "gpt"}
+    with pytest.raises(BadInput, match=rf"which is a model's name(.|\n)*--value {winner}=model_a"):
+        _verdicts(_file(tmp_path, [row]), store)
+    if declared == "model_b" and models[1] != "model_a":
+        _verdicts(_file(tmp_path, [row]), store, values={str(winner): declared})
+        assert list(_outcomes(store).values()) == ["loss"]
+
+
+def test_names_are_read_without_the_spaces_around_them(tmp_path: Path, store: Path, run: int) -> None:
+    _labels(_csv(tmp_path, "id, model_a, model_b, annotator, winner\n q0 , x, y , ann , x \n"), store, run)
+    assert _said(store) == [("q0", "ann", "preference", "left", "x", "y")]
