@@ -63,6 +63,7 @@ def _rules() -> _Rules:
 
 # The form of an answer that is given.
 _GIVEN = re.compile(r"^[ \t]*(?:[-*•–]|\d{1,2}[.)、])[ \t]*\S|```", re.MULTILINE)
+# What says anything: a word of two letters, a quotation or code.
 _SAYS = re.compile(r"\w.*\w|\"\"|```")
 _QUOTED = re.compile(
     r"```.*?(?:```|\Z)|`[^`\n]*`|\"[^\"\n]{1,300}\"|“[^”\n]{1,300}”|„[^“”\"\n]{1,300}[“”\"]|«[^»\n]{1,300}»|「[^」\n]{1,300}」|『[^』\n]{1,300}』",
