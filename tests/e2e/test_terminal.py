@@ -27,7 +27,7 @@ from tests.e2e.conftest import ROOT, reader
 from tests.judges.scripted import Answer, Json, JudgeServer, says
 from tests.tui.history import HOSTILE, build
 from tests.tui.terminal import terminal as in_pty
-from tui.app.terminal import Written
+from tui.app.terminal import Painted
 
 pytestmark = [
     pytest.mark.e2e,
@@ -438,11 +438,11 @@ def test_a_piece_of_a_line_leaves_what_stands_behind_it(
     def piece(row: int, column: int, cells: int, drawn: str) -> str:
         return f"\x1b[{row};{column}H\x1b[1m{set_cell_size(drawn, cells)}\x1b[0m"
 
-    shown, start = Written(), "\x1b[?1049h\x1b[?7l\x1b[2J"
+    shown, start = Painted(), "\x1b[?1049h\x1b[?7l\x1b[2J"
     whole = "".join(f"{piece(row, 1, 38, long)}\x1b[1m|.\x1b[0m" for row in (1, 2))
     part = piece(1, 1, 38, f"ok {long}") + piece(2, 1, 38, "ok")
     behind = piece(1, 39, 2, "|.") + piece(2, 39, 2, "|.")
-    screens = [shown.needed(start + whole) + shown.needed(part), Written().needed(start + part + behind)]
+    screens = [shown.needed(start + whole) + shown.needed(part), Painted().needed(start + part + behind)]
     left, wanted = (after(picture, tmp_path / "bytes", written.encode()) for written in screens)
     assert left == wanted
     assert left.count("|.") == 2

@@ -125,7 +125,7 @@ def _behind(drawn: str, cells: int) -> str:
     return ""
 
 
-class Written:
+class Painted:
     """What was written to each line: the last piece and what is known to stand behind it."""
 
     def __init__(self) -> None:
@@ -165,11 +165,11 @@ class Written:
 class ThriftyDriver(LinuxDriver):
     """Textual's driver, which remembers what it has written."""
 
-    _written: Written
+    _painted: Painted
     _size: os.terminal_size | None = None
 
     def start_application_mode(self) -> None:
-        self._written = Written()
+        self._painted = Painted()
         self.exit_event.clear()  # `close` has set it where the app comes back from a shell or an editor
         super().start_application_mode()  # type: ignore[no-untyped-call]  # Textual leaves it untyped
         self._forget_on_resize()
@@ -179,7 +179,7 @@ class ThriftyDriver(LinuxDriver):
         handle = signal.getsignal(signal.SIGWINCH)
 
         def resized(number: int, frame: FrameType | None) -> None:
-            self._written.forget()
+            self._painted.forget()
             if callable(handle):
                 handle(number, frame)
 
@@ -199,12 +199,12 @@ class ThriftyDriver(LinuxDriver):
 
     def write(self, data: str) -> None:
         self._notice_resize()
-        if needed := self._written.needed(data):
+        if needed := self._painted.needed(data):
             super().write(needed)
 
     def redraw(self) -> None:
         """Clears the screen, so that all that is drawn next is written."""
-        self._written.forget()
+        self._painted.forget()
         super().write("\x1b[2J")
 
     def report_mouse(self, on: bool) -> None:
@@ -222,7 +222,7 @@ class ThriftyDriver(LinuxDriver):
             size = os.get_terminal_size(self.fileno)
             if size != self._size:
                 self._size = size
-                self._written.forget()
+                self._painted.forget()
 
 
 class AsciiDriver(ThriftyDriver):
