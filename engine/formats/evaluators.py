@@ -281,7 +281,7 @@ def _inspect_named(log: Table) -> Iterator[str]:
 
 
 def _inspect_values(name: str, score: Any) -> Iterator[tuple[str, float | None]]:
-    """A score as a number, as Inspect's own means take it; of a score with parts each, but texts and lists."""
+    """A score as a number, as in Inspect's means; of a score with parts each, but no texts and lists."""
     value = score.get("value") if isinstance(score, dict) else score
     if isinstance(value, dict):
         for part, each in value.items():
