@@ -79,6 +79,13 @@ _MOVING = {
     "find.previous": Action("N", "previous", "", "Previous"),
 }
 
+_TABLE = {
+    "table.sort": Action(
+        "o", "sort", "", "Sort by the next column; after the last: in their own order", also="order"
+    ),
+    "table.backwards": Action("O", "backwards", "", "Sort the other way round", also="order reverse"),
+}
+
 _MENU = {
     "menu.down": Action("down,ctrl+n", "screen.move(1)", "", "Next offer", "↓"),
     "menu.up": Action("up", "screen.move(-1)", "", "Offer before", "↑"),
@@ -266,7 +273,7 @@ _SPLITS: dict[str, Action] = {
 }
 
 REGISTRY: dict[str, Action] = {
-    **_EVERYWHERE, **_MOVING, **_MENU, **_RUNS, **_STARTING, **_TRENDS,
+    **_EVERYWHERE, **_MOVING, **_TABLE, **_MENU, **_RUNS, **_STARTING, **_TRENDS,
     **_LIVE, **_ALERTS, **_DECISION, **_COMPARE, **_JUDGES, **_PEOPLE, **_REVIEW, **_SPLITS
 }  # fmt: skip
 EVERYWHERE = tuple(_EVERYWHERE)

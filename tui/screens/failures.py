@@ -26,9 +26,9 @@ RUNS = 12  # the newest, whose bars are drawn
 ANSWERS = 2_000  # of all tags, the newest
 TAGS = Columns(
     FlexColumn("", 1),
-    FlexColumn("tag", 14, grow=1),
-    FlexColumn("answers", 7, align="right"),
-    FlexColumn("runs", 4, align="right", drop=2),
+    FlexColumn("tag", 14, grow=1, key=lambda tag: tag.name),
+    FlexColumn("answers", 7, align="right", key=lambda tag: tag.answers),
+    FlexColumn("runs", 4, align="right", drop=2, key=lambda tag: tag.runs),
     FlexColumn("over the runs", 13),
     FlexColumn("", 26, drop=1),
 )
@@ -74,8 +74,7 @@ class FailureLogScreen(RunScreen):
     def compose(self) -> ComposeResult:
         empty = f"no failure tags yet: {written('review.flag')} in Review tags an answer"
         yield from self.framed(
-            Line(id="heading"),
-            Rows(self._draw_tag, empty=empty, id="tags"),
+            Rows(self._draw_tag, empty=empty, columns=TAGS, id="tags"),
             Line(id="below"),
             Rows(_draw_answer, empty="", id="answers"),
         )
@@ -104,9 +103,7 @@ class FailureLogScreen(RunScreen):
         self.redraw()
 
     def redraw(self) -> None:
-        width = self.size.width - 2
-        self.tags.styles.height = max(1, min(len(self._log.tags), self.size.height // 2 - 3))
-        self.query_one("#heading", Line).set(join(["  ", TAGS.heading(width)]))
+        self.tags.styles.height = max(1, min(len(self._log.tags), self.size.height // 2 - 3)) + 1
         self.tags.show(self._log.tags, key=lambda row: row.name)
         self._draw_answers()
 

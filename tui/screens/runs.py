@@ -15,7 +15,7 @@ from tui.screens.choosing import FilteredScreen
 from tui.screens.control import NO_RUN, RunControls
 from tui.screens.watch import StoreFailed
 from tui.text.gate import cut, fit, join, number, one_line, percent, short_age, spark, told_apart
-from tui.widgets.lines import Line, Pane
+from tui.widgets.lines import Pane
 from tui.widgets.rows import CellContent, Columns, FlexColumn, Rows
 
 if TYPE_CHECKING:
@@ -164,13 +164,13 @@ class RunTrend(NamedTuple):
 ACTIONS = ("runs.start", "runs.resume", "runs.pause", "runs.cancel", "runs.trend", *MARKING)
 
 COLUMNS = Columns(
-    FlexColumn("run", 5, align="right"),
-    FlexColumn("name", 12, grow=2),
-    FlexColumn("result", 13),
-    FlexColumn("candidates", 10, grow=3, drop=2),
-    FlexColumn("win rate", 8, align="right", drop=3),
-    FlexColumn("open alerts", 13, drop=1),
-    FlexColumn("age", 4, align="right"),
+    FlexColumn("run", 5, align="right", key=lambda row: row.id),
+    FlexColumn("name", 12, grow=2, key=lambda row: row.name),
+    FlexColumn("result", 13, key=lambda row: (row.status, row.imported is not None, str(row.passed))),
+    FlexColumn("candidates", 10, grow=3, drop=2, key=lambda row: row.candidates),
+    FlexColumn("win rate", 8, align="right", drop=3, key=lambda row: row.win_rate),
+    FlexColumn("open alerts", 13, drop=1, key=lambda row: (-row.critical, -row.warnings)),
+    FlexColumn("age", 4, align="right", key=lambda row: -row.created),
 )
 
 
@@ -180,7 +180,6 @@ class RunsScreen(RunControls, FilteredScreen, MarkingScreen):
     BINDINGS = bindings("find.filter", *ACTIONS)
     DEFAULT_CSS = """
     RunsScreen #trend { height: 6; padding: 0 1; border-top: solid $rule; }
-    RunsScreen #heading { padding: 0 0; }
     """
 
     def __init__(self) -> None:
@@ -193,8 +192,7 @@ class RunsScreen(RunControls, FilteredScreen, MarkingScreen):
 
     def compose(self) -> ComposeResult:
         yield from self.framed(
-            Line(id="heading"),
-            Rows(self._row, empty="", id="runs"),
+            Rows(self._row, empty="", columns=COLUMNS, id="runs"),
             Pane(id="trend"),
             Welcome(id="welcome"),
         )
@@ -255,7 +253,6 @@ class RunsScreen(RunControls, FilteredScreen, MarkingScreen):
         self.rows.show(data.rows, key=lambda row: row.id, empty="no run matches: esc clears the filter")
         self._follow()
         self.refresh_title()
-        self.redraw()
         self._read_trend()
         self._decide()
 
@@ -264,7 +261,7 @@ class RunsScreen(RunControls, FilteredScreen, MarkingScreen):
 
     def _welcome(self, new: bool) -> None:
         """Says what to do where there is no run yet, in the place of the runs."""
-        for name in ("heading", "runs", "trend"):
+        for name in ("runs", "trend"):
             self.query_one(f"#{name}").display = not new
         welcome = self.query_one("#welcome")
         if welcome.display == new:
@@ -282,13 +279,9 @@ class RunsScreen(RunControls, FilteredScreen, MarkingScreen):
     def minute(self) -> None:
         self.rows.redraw()
 
-    def redraw(self) -> None:
-        heading = COLUMNS.heading(self.size.width - 2) if self._history.total else Content("")
-        self.query_one("#heading", Line).set(Content("  ") + heading)
-
     def _follow(self) -> None:
         """Puts the cursor on the run that the other screens were about, where it is among the rows."""
-        ids = [row.id for row in self._history.rows]
+        ids = [row.id for row in self.rows.items]
         if not self.is_current:
             return
         if self.assay.run_id in ids:
@@ -322,6 +315,12 @@ class RunsScreen(RunControls, FilteredScreen, MarkingScreen):
     def on_rows_near_end(self, event: "Rows.NearEnd") -> None:
         if len(self._history.rows) == self._wanted:
             self._read_older(self._history.rows[-1].id)
+
+    def on_rows_sorted(self, event: "Rows.Sorted") -> None:
+        """In another order than their own, all runs count and not the newest alone."""
+        if self.rows.by is not None and len(self._history.rows) == self._wanted:
+            self._wanted = self._history.total
+            self.reload()
 
     @work(group="older", exclusive=True)
     async def _read_older(self, last: int) -> None:
@@ -397,12 +396,13 @@ def _outcome(connection: "Connection", run_id: int) -> RunOutcome:
 def _trend(connection: "Connection", run_id: int, first: int) -> RunTrend:
     """Some of a run's measures over the newest runs; other eval sets' values do not compare with its own."""
     from store.read.history import metrics, run
+    from store.read.query import Word
     from store.read.trends import trend
 
     measures = tuple(metric.measure for metric in metrics(connection, run_id))
     first %= max(1, len(measures))
     eval_set = run(connection, run_id).eval_set
-    words = (("eval", eval_set),) if eval_set else ()
+    words = (Word("eval", eval_set),) if eval_set else ()
     points = [
         (name, tuple(trend(connection, name, words, limit=TREND_RUNS)))
         for name in measures[first : first + TREND_LINES]

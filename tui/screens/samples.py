@@ -8,7 +8,7 @@ from textual.content import Content
 from tui.keys import bindings
 from tui.screens.base import RunScreen
 from tui.text.gate import join, number, one_line, plain, wrap
-from tui.widgets.lines import Line, Pane
+from tui.widgets.lines import Pane
 from tui.widgets.rows import Columns, FlexColumn, Rows
 
 if TYPE_CHECKING:
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from store.read.rows import BenchmarkSampleRow
 
 COLUMNS = Columns(
-    FlexColumn("result", 10),
-    FlexColumn("question", 20, grow=3),
-    FlexColumn("target", 10, grow=1),
-    FlexColumn("candidate", 12, grow=2),
-    FlexColumn("baseline", 10, grow=2),
+    FlexColumn("result", 10, key=lambda row: _result(row).plain),
+    FlexColumn("question", 20, grow=3, key=lambda row: row.question),
+    FlexColumn("target", 10, grow=1, key=lambda row: row.target),
+    FlexColumn("candidate", 12, grow=2, key=lambda row: row.candidate_answer),
+    FlexColumn("baseline", 10, grow=2, key=lambda row: row.baseline_answer),
 )
 
 
@@ -40,7 +40,7 @@ class SamplesScreen(RunScreen):
     def compose(self) -> ComposeResult:
         empty = "the answers to this task were not kept, or the two models got different prompts"
         yield from self.framed(
-            Line(id="heading"), Rows(_row, empty=empty, id="samples"), Pane(focusable=True, id="sample")
+            Rows(_row, empty=empty, columns=COLUMNS, id="samples"), Pane(focusable=True, id="sample")
         )
 
     def title_line(self) -> Content:
@@ -53,7 +53,6 @@ class SamplesScreen(RunScreen):
         return answers.benchmark_samples(connection, self.run_id, *self._compared, self._benchmark)
 
     def show_run(self, data: "list[BenchmarkSampleRow]") -> None:
-        self.query_one("#heading", Line).set(join(["  ", COLUMNS.heading(self.size.width - 2)]))
         self.query_one("#samples", Rows).show(data, key=lambda row: row.doc_id)
         self.redraw()
 
