@@ -89,7 +89,7 @@ _WORD = re.compile(r'(!?)((?:(\w+):)?("[^"]*"?|\S+))')
 
 
 def read_words(text: str, fields: Collection[str]) -> tuple[Word, ...]:
-    """Words as a person types them: `refund`, `"two words"`, `tag:release`; `!` before what must not be there.
+    """Words as a person types them: `refund`, `"two words"`, `tag:release`; `!` before what must be absent.
 
     A colon after anything but one of the `fields` belongs to the word. `tag:` alone says nothing yet.
     """

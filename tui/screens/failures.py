@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from textual.app import ComposeResult
 from textual.content import Content
 
+from store.read.query import matches
 from tui.keys import bindings, written
 from tui.screens.base import RunScreen
-from tui.screens.choosing import run_command
+from tui.screens.choosing import FilteredScreen, run_command
 from tui.screens.watch import StoreFailed
 from tui.text.gate import join, one_line
 from tui.widgets.lines import Line
@@ -55,12 +56,13 @@ class FailureLog(NamedTuple):
     answers: "list[TaggedRow]"
 
 
-class FailureLogScreen(RunScreen):
+class FailureLogScreen(FilteredScreen, RunScreen):
     """Tags above, the answers of the one under the cursor below."""
 
     NAME = "Failure log"
-    FOOTER = ("move.open", "failures.alike", "failures.export")
-    BINDINGS = bindings("failures.alike", "failures.export")
+    FILTER = "filter tags"
+    FOOTER = ("move.open", "failures.alike", "failures.export", "find.filter")
+    BINDINGS = bindings("failures.alike", "failures.export", "find.filter")
     DEFAULT_CSS = """
     FailureLogScreen #below { border-top: solid $rule; height: 2; padding: 0 1; }
     FailureLogScreen #answers { height: 1fr; }
@@ -104,7 +106,8 @@ class FailureLogScreen(RunScreen):
 
     def redraw(self) -> None:
         self.tags.styles.height = max(1, min(len(self._log.tags), self.size.height // 2 - 3)) + 1
-        self.tags.show(self._log.tags, key=lambda row: row.name)
+        found = [tag for tag in self._log.tags if matches(self._search, {"tag": tag.name})]
+        self.tags.show(found, key=lambda row: row.name)
         self._draw_answers()
 
     def _draw_tag(self, tag: "TagRow", width: int) -> Content:
@@ -166,7 +169,7 @@ class FailureLogScreen(RunScreen):
         if self.focused is self.answers:
             self.set_focus(self.tags)
             return True
-        return False
+        return super().back()
 
     async def action_alike(self) -> None:
         from store.read.answers import alike

@@ -9,10 +9,10 @@ from textual.app import ComposeResult
 from textual.content import Content
 from textual.events import ScreenResume
 
-from tui.keys import bindings, written
-from tui.screens.base import AssayScreen, is_ended, outcome, status
-from tui.screens.choosing import FilteredScreen
-from tui.screens.control import NO_RUN, RunControls
+from tui.keys import SHARING, bindings, written
+from tui.screens.base import AssayScreen, MessageScreen, is_ended, outcome, status
+from tui.screens.choosing import FilteredScreen, run_command
+from tui.screens.control import NO_RUN, RunSharing
 from tui.screens.watch import StoreFailed
 from tui.text.gate import cut, fit, join, number, one_line, percent, short_age, spark, told_apart
 from tui.widgets.lines import Pane
@@ -161,7 +161,9 @@ class RunTrend(NamedTuple):
     points: "tuple[tuple[str, tuple[Point, ...]], ...]"
 
 
-ACTIONS = ("runs.start", "runs.resume", "runs.pause", "runs.cancel", "runs.trend", *MARKING)
+ACTIONS = (
+    "runs.start", "runs.resume", "runs.pause", "runs.cancel", "runs.trend", *MARKING, "runs.mark"
+)  # fmt: skip
 
 COLUMNS = Columns(
     FlexColumn("run", 5, align="right", key=lambda row: row.id),
@@ -174,10 +176,10 @@ COLUMNS = Columns(
 )
 
 
-class RunsScreen(RunControls, FilteredScreen, MarkingScreen):
+class RunsScreen(RunSharing, FilteredScreen, MarkingScreen):
     NAME = "Runs"
     FOOTER: tuple[str, ...] = ("move.open", "find.filter", *ACTIONS)
-    BINDINGS = bindings("find.filter", *ACTIONS)
+    BINDINGS = bindings("find.filter", *ACTIONS, *SHARING)
     DEFAULT_CSS = """
     RunsScreen #trend { height: 6; padding: 0 1; border-top: solid $rule; }
     """
@@ -189,6 +191,7 @@ class RunsScreen(RunControls, FilteredScreen, MarkingScreen):
         self._trend = RunTrend((), ())
         self._first_measure = 0
         self._decided: dict[RunRow, RunOutcome] = {}  # of runs with several candidates
+        self._marked: list[int] = []  # the last two runs that were marked
 
     def compose(self) -> ComposeResult:
         yield from self.framed(
@@ -212,7 +215,11 @@ class RunsScreen(RunControls, FilteredScreen, MarkingScreen):
     def title_line(self) -> Content:
         total = f"{self._history.total:,} run{'' if self._history.total == 1 else 's'}"
         found = join([' with "', one_line(self._search, "bold"), '"']) if self._search else Content("")
-        return join([self.NAME, Content.styled(total, "$muted") + found], "  ")
+        marked = f"{' and '.join(f'#{run_id}' for run_id in self._marked)} marked" if self._marked else ""
+        compared = f"{marked}: {written('go.compare')} compares them" if len(self._marked) > 1 else marked
+        return join(
+            [self.NAME, Content.styled(total, "$muted") + found, Content.styled(compared, "$brand")], "  "
+        )
 
     def _row(self, row: "RunRow", width: int) -> Content:
         ended = outcome(row.passed, ended=True) if is_ended(row) else None
@@ -220,7 +227,7 @@ class RunsScreen(RunControls, FilteredScreen, MarkingScreen):
         alerts = [Content.styled(f"{row.critical} crit", "$bad")] if row.critical else []
         alerts += [Content.styled(f"{row.warnings} warn", "$warn")] if row.warnings else []
         cells: list[CellContent] = [
-            f"#{row.id}",
+            f"{'*' if row.id in self._marked else ''}#{row.id}",
             join([one_line(row.name), one_line(f" [{row.tags}]", "$muted")]) if row.tags else row.name,
             ended or status(row.status),
             partial(self._candidates, row),
@@ -370,6 +377,34 @@ class RunsScreen(RunControls, FilteredScreen, MarkingScreen):
         row = self.rows.item
         if row is not None:
             self.assay.go("decision" if row.status == "finished" else "live", row.id)
+
+    def action_mark(self) -> None:
+        row = self._at_cursor()
+        if row is None:
+            return
+        others = [run_id for run_id in self._marked if run_id != row.id]
+        self._marked = others if row.id in self._marked else [*others, row.id][-2:]
+        self.rows.redraw()
+        self.refresh_title()
+
+    def goes(self, name: str) -> bool:
+        """With two runs marked, compares them."""
+        if name != "compare" or len(self._marked) < 2:
+            return False
+        self.say("comparing …")
+        self._compare(*map(str, sorted(self._marked)))
+        return True
+
+    @work(group="compare", exclusive=True)
+    async def _compare(self, older: str, newer: str) -> None:
+        ended = await run_command("compare", older, newer, store=self.assay.store.folder)
+        text = ended.out.rstrip() if ended.code <= 1 and ended.out.strip() else ended.complaint
+        self.say("")
+        self.app.push_screen(MessageScreen(f"Run {newer} against run {older}", text))
+
+    @property
+    def accepted(self) -> str:
+        return self.assay.in_hand(self.run_at_cursor).candidate if self.run_at_cursor is not None else ""
 
     def action_start(self) -> None:
         from tui.screens.start import StartScreen

@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING
 from textual.app import ComposeResult
 from textual.content import Content
 
+from store.read.query import matches
 from tui.keys import bindings
 from tui.screens.base import RunScreen
+from tui.screens.choosing import FilteredScreen
 from tui.text.gate import join, number, one_line, plain, wrap
 from tui.widgets.lines import Pane
 from tui.widgets.rows import Columns, FlexColumn, Rows
@@ -24,10 +26,10 @@ COLUMNS = Columns(
 )
 
 
-class SamplesScreen(RunScreen):
+class SamplesScreen(FilteredScreen, RunScreen):
     NAME = "Samples"
-    FOOTER = ("move.down", "move.up")
-    BINDINGS = bindings("move.pane")
+    FOOTER = ("move.down", "move.up", "find.filter")
+    BINDINGS = bindings("move.pane", "find.filter")
     DEFAULT_CSS = """
     SamplesScreen #sample { height: 40%; padding: 0 1; border-top: solid $rule; }
     """
@@ -35,6 +37,7 @@ class SamplesScreen(RunScreen):
     def __init__(self, run_id: int, candidate: str, baseline: str, task: str) -> None:
         super().__init__(run_id)
         self._compared = (candidate, baseline)
+        self._questions: list[BenchmarkSampleRow] = []
         self._benchmark = task
 
     def compose(self) -> ComposeResult:
@@ -53,7 +56,12 @@ class SamplesScreen(RunScreen):
         return answers.benchmark_samples(connection, self.run_id, *self._compared, self._benchmark)
 
     def show_run(self, data: "list[BenchmarkSampleRow]") -> None:
-        self.query_one("#samples", Rows).show(data, key=lambda row: row.doc_id)
+        self._questions = data
+        self.filtered()
+
+    def filtered(self) -> None:
+        found = [row for row in self._questions if matches(self._search, _searched(row))]
+        self.query_one("#samples", Rows).show(found, key=lambda row: row.doc_id)
         self.redraw()
 
     def on_rows_moved(self, event: "Rows.Moved") -> None:
@@ -84,6 +92,13 @@ def _row(row: "BenchmarkSampleRow", width: int) -> Content:
         row.baseline_answer,
     ]
     return COLUMNS.row(cells, width)
+
+
+def _searched(row: "BenchmarkSampleRow") -> dict[str, str]:
+    return {
+        "result": _result(row).plain, "question": row.question, "target": row.target,
+        "candidate": row.candidate_answer, "baseline": row.baseline_answer,
+    }  # fmt: skip
 
 
 def _result(row: "BenchmarkSampleRow") -> Content:

@@ -102,14 +102,15 @@ EVENTS = Columns(
 LIMIT = 10_000
 
 
-class EventsScreen(RunScreen):
+class EventsScreen(FilteredScreen, RunScreen):
     NAME = "Events"
-    FOOTER = ("move.open", "events.errors")
-    BINDINGS = bindings("events.errors")
+    FOOTER = ("move.open", "events.errors", "find.filter")
+    BINDINGS = bindings("events.errors", "find.filter")
 
     def __init__(self, run_id: int) -> None:
         super().__init__(run_id)
         self._level = ""
+        self._events: list[Event] = []
 
     def compose(self) -> ComposeResult:
         yield from self.framed(Rows(_event_row, empty="nothing happened", columns=EVENTS, id="events"))
@@ -120,7 +121,18 @@ class EventsScreen(RunScreen):
         return live.events(connection, self.run_id, level=self._level, limit=LIMIT)
 
     def show_run(self, data: "list[Event]") -> None:
-        self.query_one("#events", Rows).show(data, key=lambda row: row.id)
+        self._events = data
+        self.filtered()
+
+    def filtered(self) -> None:
+        found = [
+            event
+            for event in self._events
+            if matches(
+                self._search, {"level": event.level, "phase": event.phase or "", "message": event.message}
+            )
+        ]
+        self.query_one("#events", Rows).show(found, key=lambda row: row.id)
 
     def action_errors(self) -> None:
         self._level = "" if self._level else "error"
