@@ -10,6 +10,7 @@ from textual.content import Content
 
 from store.read import slices
 from store.read.history import Connection
+from store.read.query import matches
 from store.read.slices import SliceRow, SliceScoreRow
 from tui.keys import bindings
 from tui.screens.choosing import FilteredScreen, PairScreen
@@ -43,17 +44,20 @@ _WORDS = {
 @lru_cache(maxsize=16)
 def columns(baseline: str, candidate: str, measure: bool) -> Columns:
     """The columns, with the measure's name among them where the slices are those of several."""
-    named = [FlexColumn("measure", 15, grow=1)] if measure else []
+    named = [FlexColumn("measure", 15, grow=1, key=lambda row: row.measure)] if measure else []
+    both = [
+        FlexColumn(baseline, max(7, cell_len(baseline)), 0, "right", 1, lambda row: row.baseline_value),
+        FlexColumn(candidate, max(7, cell_len(candidate)), 0, "right", 0, lambda row: row.candidate_value),
+    ]
     return Columns(
-        FlexColumn("slice", 18, grow=2),
+        FlexColumn("slice", 18, grow=2, key=lambda row: row.slice),
         *named,
-        FlexColumn("n", 4, align="right"),
-        FlexColumn(baseline, max(7, cell_len(baseline)), align="right", drop=1),
-        FlexColumn(candidate, max(7, cell_len(candidate)), align="right"),
-        FlexColumn("delta", 6, align="right"),
+        FlexColumn("n", 4, align="right", key=lambda row: row.n),
+        *both,
+        FlexColumn("delta", 6, align="right", key=lambda row: row.delta),
         FlexColumn("95% CI", 14, align="right", drop=2 if measure else 0),
-        FlexColumn("p", 6, align="right"),
-        FlexColumn("", 14),
+        FlexColumn("p", 6, align="right", key=lambda row: None if row.p is None else -row.p),
+        FlexColumn("", 14, key=lambda row: tuple(_WORDS).index(row.standing)),
         gap=1,
     )
 
@@ -136,10 +140,11 @@ class SlicesScreen(PairScreen, FilteredScreen):
         self._measure, self._chosen = measure, measure
         self._map: HeatMap | None = None  # in place of the list
         self._is_map = False
+        self._by_cell: dict[tuple[str, str], SliceRow] = {}  # by measure and slice
 
     def compose(self) -> ComposeResult:
         table: Rows[SliceRow | str] = Rows(self._row, id="table")
-        yield from self.framed(Line(id="pair"), Line(id="heading"), table, Pane(id="explained"))
+        yield from self.framed(Line(id="pair"), table, Pane(id="explained"))
 
     @property
     def table(self) -> Rows[SliceRow | str]:
@@ -164,24 +169,20 @@ class SlicesScreen(PairScreen, FilteredScreen):
         found = [
             row
             for row in pair
-            if self._is_map
-            or (
-                self._measure in (None, row.measure)
-                and self._search.lower() in f"{row.slice} {row.measure}".lower()
-            )
+            if (self._is_map or self._measure in (None, row.measure))
+            and matches(self._search, {"slice": row.slice, "measure": row.measure, "standing": row.standing})
         ]
         self._map = slice_map(found) if self._is_map else None
+        self._by_cell = {(row.measure, row.slice): row for row in found}
         self.query_one("#pair", Line).set(self._pair(found))
-        width = self.size.width - 2
-        heading = self._heat_columns() if self._map else self._columns()
-        self.query_one("#heading", Line).set(Content("  ") + heading.heading(width))
+        self.table.columns = heat_columns(self._map, self._in_sight) if self._map else self._columns()
         rows: Sequence[SliceRow | str] = self._map.slices if self._map else found
         self.table.show(rows, empty=self._empty(pair), key=_key)
         self._explain()
 
     def _pair(self, found: list[SliceRow]) -> Content:
         worse = sum(row.standing == "worse" for row in found)
-        hidden = max(0, len(self._map.measures) - heat_room(self.size.width - 2)) if self._map else 0
+        hidden = len(self._map.measures) - len(self._in_sight) if self._map else 0
         parts = [
             self.against(self.size.width // 4),
             plain(cut(self._measure, 24), "bold")
@@ -205,18 +206,17 @@ class SlicesScreen(PairScreen, FilteredScreen):
         candidate, baseline = (self.short(name, cells) for name in self.pair)
         return columns(baseline, candidate, self._measure is None)
 
-    def _heat_columns(self) -> Columns:
-        return heat_columns(
-            "slice", self._map.measures[: heat_room(self.size.width - 2)] if self._map else ()
-        )
+    @property
+    def _in_sight(self) -> Sequence[str]:
+        """The map's measures that have room."""
+        return self._map.measures[: heat_room(self.size.width - 3)] if self._map else ()
 
     def _row(self, row: SliceRow | str, width: int) -> Content:
         if isinstance(row, str):
-            shown = self._map.measures[: heat_room(width)] if self._map else ()
-            cells = [
-                heat_cell(self._map.cells.get((row, measure)) if self._map else None) for measure in shown
-            ]
-            return self._heat_columns().row([row.removeprefix("prompt of "), *cells], width)
+            if self._map is None or self.table.columns is None:
+                return Content("")
+            cells = [heat_cell(self._map.cells.get((row, measure))) for measure in self._in_sight]
+            return self.table.columns.row([row.removeprefix("prompt of "), *cells], width)
         return draw(row, self._columns(), width, measure=self._measure is None)
 
     def _explain(self) -> None:
@@ -229,12 +229,12 @@ class SlicesScreen(PairScreen, FilteredScreen):
     def _at_cursor(self) -> SliceRow | None:
         """The slice under the cursor; on the map, on the measure that it fell most on."""
         item = self.table.item
-        if not isinstance(item, str) or self._map is None or self._slices is None:
-            return None if isinstance(item, str) else item
+        if not isinstance(item, str):
+            return item
+        if self._map is None:
+            return None
         worst = max(self._map.of(item), key=_fall).row
-        rows = [*self._slices.rows, *slices.untested(self._slices.scores, *self.pair)]
-        sides = (*self.pair, worst.measure, item)
-        return next(row for row in rows if (row.candidate, row.baseline, row.measure, row.slice) == sides)
+        return self._by_cell[worst.measure, item]
 
     def on_rows_moved(self, event: Rows.Moved) -> None:
         self._explain()
@@ -265,7 +265,7 @@ class SlicesScreen(PairScreen, FilteredScreen):
 
     def action_map(self) -> None:
         """From the list to the map of slices and measures, and back."""
-        self._is_map = not self._is_map
+        self._is_map, self.table.by = not self._is_map, None
         self.redraw()
 
 

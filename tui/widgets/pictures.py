@@ -4,7 +4,7 @@ Nothing rests on colour: a sign, a mark or the density of a shade says the same 
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, floor, log10
 from statistics import median
@@ -347,13 +347,15 @@ def heat_cell(cell: HeatCell | None) -> Content:
     return Content.styled(text, f"bold {style}".strip() if cell.mark else style)
 
 
-def heat_columns(title: str, measures: Sequence[str]) -> Columns:
+def heat_columns(of: HeatMap, measures: Sequence[str]) -> Columns:
+    """Slices by their names, and the measures that have room, to be sorted by."""
     short = told_apart(tuple(measures), HEAT)
-    return Columns(
-        FlexColumn(title, 20, grow=1),
-        *(FlexColumn(short[name], HEAT, align="right") for name in measures),
-        gap=1,
-    )
+
+    def delta(measure: str) -> Callable[[str], float | None]:
+        return lambda name: cell.row.delta if (cell := of.cells.get((name, measure))) else None
+
+    columns = (FlexColumn(short[name], HEAT, align="right", key=delta(name)) for name in measures)
+    return Columns(FlexColumn("slice", 20, grow=1, key=lambda name: name), *columns, gap=1)
 
 
 def heat_room(width: int) -> int:

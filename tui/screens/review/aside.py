@@ -204,11 +204,11 @@ def tag_name(text: str) -> str:
 
 GROUPS = Columns(
     FlexColumn("", 1),
-    FlexColumn("flips", 11, align="right"),
-    FlexColumn("in common", 24, grow=1),
-    FlexColumn("of the rest", 11, align="right", drop=1),
-    FlexColumn("p", 6, align="right", drop=3),
-    FlexColumn("corrected", 9, align="right", drop=2),
+    FlexColumn("flips", 11, align="right", key=lambda row: len(row.examples)),
+    FlexColumn("in common", 24, grow=1, key=lambda row: getattr(row, "name", "")),
+    FlexColumn("of the rest", 11, align="right", drop=1, key=lambda row: getattr(row, "share", None)),
+    FlexColumn("p", 6, align="right", drop=3, key=lambda row: getattr(row, "p", None)),
+    FlexColumn("corrected", 9, align="right", drop=2, key=lambda row: getattr(row, "p_corrected", None)),
     FlexColumn("", 13, drop=4),
 )
 
@@ -242,8 +242,8 @@ class FlipGroupsScreen(ExportingScreen):
         self._flips: Flips | None = None
 
     def compose(self) -> ComposeResult:
-        table: Rows[Group] = Rows(_group, id="groups")
-        yield from self.framed(Line(id="flips"), Line(id="heading"), table, Pane(id="about"))
+        table: Rows[Group] = Rows(_group, columns=GROUPS, id="groups")
+        yield from self.framed(Line(id="flips"), table, Pane(id="about"))
 
     @property
     def table(self) -> "Rows[Group]":
@@ -269,7 +269,6 @@ class FlipGroupsScreen(ExportingScreen):
             plain(sides, "$muted"),
         ]
         self.query_one("#flips", Line).set(join(said, " · "))
-        self.query_one("#heading", Line).set(join(["  ", GROUPS.heading(self.size.width - 2)]))
         whole = [WholeSide("lost", found.lost), WholeSide("gained", found.gained)]
         rows: list[Group] = [*(side for side in whole if side.examples), *found.groups]
         self.table.show(rows, empty=found.reason or "", key=lambda row: row.key)
