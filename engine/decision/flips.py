@@ -23,7 +23,7 @@ from store.read.queues import Known, QueueItem, candidates_for, flip, flips_by, 
 from store.read.rows import ModelRow
 
 FEWEST = 3  # flips that have it
-MOST = 40  # groups that are told
+MOST, UNCLEAR = 40, 10  # groups that are told, and of one direction those that may be chance
 _READ = 20_000  # characters of a question
 _NEGLIGIBLE = 1e-16  # share of a sum
 
@@ -246,22 +246,27 @@ def _order(group: FlipGroup) -> tuple[bool, float, int, str, int, str]:
 
 
 def _distinct(groups: Iterable[FlipGroup]) -> list[FlipGroup]:
-    """Without words that say of the same flips what a group before them says, and at most `MOST`."""
+    """Without words that say of the same flips what a group before them says, at most `MOST`.
+
+    Of those that may be chance only the `UNCLEAR` first of each direction: among thousands of words hundreds
+    have a p below 0.05.
+    """
     kept: list[FlipGroup] = []
     for group in groups:
-        own, words = set(group.examples), set(group.name.split())
-        if group.kind == "words" and any(
-            before.kind == "words"
-            and before.direction == group.direction
-            and (
-                own == set(before.examples)
-                or (own < set(before.examples) and words & set(before.name.split()))
-            )
-            for before in kept
-        ):
+        before = [other for other in kept if other.direction == group.direction]
+        if not group.is_clear and sum(not other.is_clear for other in before) >= UNCLEAR:
             continue
-        kept.append(group)
+        if group.kind == "slice" or not any(_covers(other, group) for other in before):
+            kept.append(group)
     return kept[:MOST]
+
+
+def _covers(before: FlipGroup, group: FlipGroup) -> bool:
+    """Whether words have the same flips as others, or some of them and a word in common."""
+    if before.kind == "slice":
+        return False
+    shares = not set(group.name.split()).isdisjoint(before.name.split())
+    return group.examples == before.examples or (shares and set(group.examples) < set(before.examples))
 
 
 def _words(text: str) -> frozenset[str]:

@@ -1,5 +1,7 @@
 """Flips in groups: what the examples whose right or wrong has changed have in common."""
 
+import random
+
 import pytest
 from scipy.stats import hypergeom
 
@@ -80,6 +82,23 @@ def test_chance_is_ruled_out_by_the_p_corrected_for_all_that_was_looked_at() -> 
     texts = {place: "alpha " + ("beta" if place < 3 or place in (20, 21) else "") for place in moved}
     _, (group,) = grouped(moved, {}, texts)
     assert group.name == "beta" and group.p < 0.05 < group.p_corrected and not group.is_clear
+
+
+def test_of_the_groups_that_may_be_chance_few_are_told() -> None:
+    drawn = random.Random(0)
+    words = [f"word{place}" for place in range(500)]
+    texts = {place: " ".join(drawn.choices(words, k=30)) for place in range(1000)}
+    moved = {place: -1 if place % 5 == 0 else 0 for place in texts}
+    looked_at, found = grouped(moved, {}, texts)
+    assert looked_at > 400 and len(found) <= flips.UNCLEAR and not any(group.is_clear for group in found)
+    texts = {
+        place: text + (" tracking" if moved[place] and place % 10 else "") for place, text in texts.items()
+    }
+    _, found = grouped(moved, {}, texts)
+    assert (
+        found[0].name == "tracking"
+        and [group.is_clear for group in found] == [True] + [False] * flips.UNCLEAR
+    )
 
 
 def test_groups_come_in_one_order_lost_ones_first() -> None:
