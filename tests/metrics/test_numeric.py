@@ -5,8 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.data.example import Example
+from engine.data.final import last_number
+from engine.data.numbers import read_numbers
 from engine.errors import BadInput
-from engine.metrics.exact import NO_NUMBER, NO_NUMBER_WANTED, Numeric, last_number, read_numbers
+from engine.metrics.exact import NO_NUMBER, NO_NUMBER_WANTED, Numeric
 from engine.metrics.metric import Metric, Score
 from engine.models.model import Response
 
@@ -177,3 +179,201 @@ def test_a_number_equals_the_references_however_it_is_written(
     reference: str, answer: str, value: float
 ) -> None:
     assert score(Numeric(), answer, reference)[0].value == value
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("300 K", 300.0),
+        ("T = 300 K", 300.0),
+        ("300k", 300000.0),
+        ("5 mn", 5.0),
+        ("$5 mn", 5000000.0),
+        ("5M users", 5000000.0),
+        ("$5m", 5000000.0),
+        ("€3bn", 3000000000.0),
+        ("3 bn people", 3000000000.0),
+        ("5m", 5.0),
+        ("50 k€", 50000.0),
+        ("$300 K$", 300.0),
+        ("5千焦", 5.0),
+        ("220千伏", 220.0),
+        ("5千赫", 5.0),
+        ("5千米", 5.0),
+        ("5千瓦时", 5.0),
+        ("5千元", 5000.0),
+        ("5千人", 5000.0),
+        ("1013百帕", 1013.0),
+        ("5兆瓦", 5.0),
+        ("5万km", 50000.0),
+        ("5千字", 5000.0),
+        ("5千字节", 5.0),
+        ("3조 원", 3000000000000.0),
+        ("피자 5조각", 5.0),
+        ("5백만 원", 5000000.0),
+        ("3 Billionen Euro", 3000000000000.0),
+        ("two-thirds", 2 / 3),
+        ("two and a half", 2.5),
+        ("twenty-first", 21.0),
+        ("三点五", 3.5),
+        ("四分之三", 0.75),
+        ("负五", -5.0),
+        ("One.", 1.0),
+        ("The answer is one.", 1.0),
+        ("a quarter", 0.25),
+        ("three quarters", 0.75),
+        ("half a million", 500000.0),
+        ("two and a half million", 2500000.0),
+        ("three point one four", 3.14),
+        ("zero point two five", 0.25),
+        ("two point five million", 2500000.0),
+        ("ten minus five", 5.0),
+        ("There is one apple", 1.0),
+        ("five seconds", 5.0),
+        ("twenty seconds", 20.0),
+        ("minus two thirds", -2 / 3),
+        ("一百零五", 105.0),
+        ("他有五个苹果", 5.0),
+        ("一半", 0.5),
+        ("两个半", 2.5),
+        ("3个半小时", 3.5),
+        ("3点5", 3.5),
+        ("三点零五", 3.05),
+        ("rose from 20 to 35", 35.0),
+        ("Rounding 15.6 to 16", 16.0),
+        ("converts 5 km to 3.1 miles", 3.1),
+        ("made 3 and 5", 5.0),
+        ("从20涨到35", 35.0),
+        ("1 billion 500 million", 1500000000.0),
+        ("2 million 300 thousand", 2300000.0),
+        ("1만 5천", 15000.0),
+        ("#### 2.\nFirst we add.\nTotal 7", 7.0),
+        ("#### 2. Step two", 2.0),
+        ("#### 42", 42.0),
+        ("#### 42\nI checked 2 ways", 42.0),
+        ("#### 2.", 2.0),
+        (r"3\frac{1}{2}", 3.5),
+        (r"3 \frac{1}{2}", 3.5),
+        ("3 1/2", 3.5),
+        (r"-3\frac{1}{2}", -3.5),
+        ("2 and a half hours", 2.5),
+        ("5 and 1/2", 5.5),
+        ("2 thirds", 2 / 3),
+        ("25 cm^2", 25.0),
+        (r"25 \text{ cm}^2", 25.0),
+        (r"25\text{ m}^{2}", 25.0),
+        ("10 m s^{-1}", 10.0),
+        ("10 m^{-3}", 10.0),
+        ("2^{10}", 1024.0),
+        ("答案是-5", -5.0),
+        ("답은 -5", -5.0),
+        (r"\boxed{x = 5}", 5.0),
+        ("The answer is 5.\n1. Because of x.\n2. Because of y.", 5.0),
+        ("42. That is the answer", 42.0),
+        ("3,000", 3000.0),
+        ("It costs $5.", 5.0),
+        ("3% of 200 is 6", 6.0),
+        ("$1,234.56", 1234.56),
+        ("1.5M", 1500000.0),
+        ("-$5M", -5000000.0),
+        ("100K", 100000.0),
+        ("5 hundred thousand", 500000.0),
+        ("The 21st floor", 21.0),
+    ],
+)
+def test_sizes_words_and_parts_are_read_whole(text: str, number: float) -> None:
+    found = last_number(text)
+    assert found is not None and found.value == pytest.approx(number)
+
+
+@pytest.mark.parametrize(
+    ("text", "number", "per"),
+    [
+        ("five percent", 5.0, 100),
+        ("5 percent", 5.0, 100),
+        ("5 per cent", 5.0, 100),
+        ("百分之五", 5.0, 100),
+        ("百分之50", 50.0, 100),
+        ("5‰", 5.0, 1000),
+        ("百分之五点五", 5.5, 100),
+    ],
+)
+def test_per_cent_in_every_spelling(text: str, number: float, per: int) -> None:
+    found = last_number(text)
+    assert found is not None and (found.value, found.per) == (number, per)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "one hundredth",
+        "five to ten",
+        "between two and five",
+        "nineteen eighty-four",
+        "two dozen",
+        "2 dozen",
+        "一万五",
+        "三百五",
+        "三五个",
+        "二十多个",
+        "几十个",
+        "between 3 kg and 5 kg",
+        "between 5 minutes and 10 minutes",
+        "5 km to 10 km",
+        "5公里到10公里",
+        "5kg-10kg",
+        "$5-$10",
+        "5 – 10 minutes",
+        "5 or 6",
+        "1 in 5",
+        "8 out of 10",
+        "5 ± 2",
+        "10-15 minutes",
+        r"3\pi",
+        "2π",
+        r"\sqrt{2}",
+        r"2\sqrt{3}",
+        r"\frac{\pi}{2}",
+        r"\frac{\sqrt{3}}{2}",
+        r"\pi/2",
+        "2^n",
+        "3 + 4i",
+        "3x4",
+        "Python 3.11.4",
+        "5分3秒",
+        "2 hours 30 minutes",
+        "5 feet 3 inches",
+        "12h30",
+        "5'10\"",
+        "January 15, 2024",
+        "2024年1月15日",
+        "+1 555 123 4567",
+        "555-1234",
+        "(1, 2)",
+        r"\boxed{2, 3}",
+        "2,5 Millionen",
+        "a 10x speedup",
+    ],
+)
+def test_a_part_of_something_larger_is_undecided(text: str) -> None:
+    found = last_number(text)
+    assert found is not None and found.value is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "No one.",
+        "one of them",
+        "万一",
+        "千万不要",
+        "我十分高兴",
+        "x^2",
+        "H2O and v3.11.4",
+        "v3.11.4",
+        "COVID-19",
+        "GPT-4",
+    ],
+)
+def test_names_and_idioms_hold_no_number(text: str) -> None:
+    assert last_number(text) is None
