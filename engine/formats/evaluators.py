@@ -26,10 +26,7 @@ _HUGE = 1e100  # no score: its square has no place in a float
 
 @dataclass(slots=True)
 class ScoredAnswer:
-    """One answer of one model with its scores; a score that is missing has its reason beside it.
-
-    `number` tells several answers to the same question apart, from 0.
-    """
+    """One answer of one model with its scores; a score that is missing has its reason beside it."""
 
     task: str
     id: str | None
@@ -38,7 +35,6 @@ class ScoredAnswer:
     answers: tuple[str, ...]
     scores: dict[str, float | None]
     targets: tuple[str, ...] = ()
-    number: int = 0
     reason: str = "the file holds no score"
     reasons: dict[str, str] = field(default_factory=dict)  # of single scores
 
@@ -236,7 +232,7 @@ def _inspect_log(found: Evaluation, path: Path, log: Table, samples: Iterable[tu
                 () if text is None else (_attached(text, attached),),
                 values or dict.fromkeys(named),
                 tuple(map(str, targets if isinstance(targets, list) else [targets])),
-                int(sample.get("epoch") or 1) - 1, reason,
+                reason,
             )
         )  # fmt: skip
     if log.get("status") != "success":
@@ -400,7 +396,7 @@ def _helm(found: Evaluation, path: Path) -> None:
             ScoredAnswer(
                 task, own, model, (str((instance.get("input") or {}).get("text", "")),),
                 tuple(str(completion["text"]) for completion in completions[:1]),
-                scores.get((str(own), trial), {}), tuple(right), trial,
+                scores.get((str(own), trial), {}), tuple(right),
             )
         )  # fmt: skip
 
