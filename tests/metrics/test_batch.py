@@ -21,7 +21,7 @@ from engine.metrics.batch import (
     useful_processes,
 )
 from engine.metrics.load import load_metric
-from engine.metrics.metric import Measure, Metric, Score, fraction
+from engine.metrics.metric import Measure, Score, fraction
 from engine.models.model import Response
 
 ROUGE = ["rouge1", "rouge2", "rougeL", "rougeLsum"]
