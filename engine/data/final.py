@@ -8,7 +8,16 @@ from decimal import Decimal
 from fractions import Fraction
 
 from engine.data.example import normalise
-from engine.data.numbers import DecimalMark, Number, exact, folded, only_number, read_numbers, sentence_number
+from engine.data.numbers import (
+    DecimalMark,
+    Number,
+    exact,
+    folded,
+    last_of,
+    only_number,
+    read_numbers,
+    sentence_number,
+)
 from engine.data.words import same_but_for_typing, words
 
 # "42", "yes" or a category name is the answer to many questions; alone it gives none of them away.
@@ -87,8 +96,7 @@ def last_number(text: str, decimal: DecimalMark = ".") -> Number | None:
             return numbers[0] if len(numbers) == 1 else Number(None, part[:_SHOWN])
     text = _without_markers(text)
     tail = _tail(text)
-    numbers = read_numbers(tail, decimal) or (read_numbers(text, decimal) if len(tail) < len(text) else [])
-    return numbers[-1] if numbers else None
+    return last_of(tail, decimal) or (last_of(text, decimal) if len(tail) < len(text) else None)
 
 
 def marked(text: str) -> str | None:

@@ -50,6 +50,7 @@ _TOKEN = regex.compile(
       | (?<!\p{{L}})(?i:{_MONTH}\s\d{{1,2}}(?:st|nd|rd|th)?,?\s\d{{4}}(?!\d))
       | \d{{2,4}}\s?[年년]\s?\d{{1,2}}\s?[月월](?:\s?\d{{1,2}}\s?[日号號일])?
       | \d{{1,2}}\s?[月월]\s?\d{{1,2}}\s?[日号號일]
+      | \d{{1,2}}\.\d\d\s?Uhr | (?<!\w)0[xXbBoO][\da-fA-F]+(?!\w)
       | (?<![\w)])(?:\+\d{{1,3}}(?:[\ .-]\(?\d{{2,5}}\)?)+[\ .-]\d{{4,}}
         |(?:\+\d{{1,3}}\ \d|0\d)(?:[\ .-]\d\d){{3,4}}(?![\ .-]?\d))                  # a telephone number
       | [(\[]\s?[-+]?\d[\d.,/]*(?:\s?[,;]\s[-+]?\d[\d.,/]*)+\s?[)\]]
@@ -91,13 +92,18 @@ _INDEX = regex.compile(
     regex.REVERSE,
 )
 _BELOW = regex.compile(
-    r"[\p{Lu}\p{Ll}π)}]\s?/$|(?<!\p{L})(?:log|ln|sin|cos|tan|sqrt|exp)(?:_\{?\w+\}?)?\s?[({]?$",
-    regex.REVERSE,
+    r"[\p{Lu}\p{Ll}π)}]\s?/$|(?<!\p{L})(?:log|ln|sin|cos|tan|sqrt|exp)(?:_\{?\w+\}?)?\s?[({]?$"
+    r"|(?<!\p{L})(?:(?:root|log|logarithm|factorial|half|double|triple)\sof|twice|double|triple|half)\s$",
+    regex.REVERSE | regex.IGNORECASE,
+)
+_DENIED = regex.compile(
+    r"(?<!\p{L})(?:(?:not|never|rather\sthan|instead\sof|nicht|pas)\s|\p{L}+n['’]t\s)\p{Sc}?[-+]?$|不是\s?$",
+    regex.REVERSE | regex.IGNORECASE,
 )
 _GOES_ON = regex.compile(
     r"\)?\s?\^|\s?(?:\\cdot\s?)?(?:\\(?:pi|sqrt|frac|ln|log|sin|cos|tan|exp)(?!\p{L})|[π√])|\s?pi(?!\w)"
     r"|[ixyzn](?!\p{L})|\s?[hH]\s?\d\d(?!\d)|\s?[点點时時]\s?[\d半]|[\s-](?:half|halves|quarters?|dozens?)(?!\w)"
-    r"|\.\d\d\sUhr"
+    r"|\s(?:squared|cubed|(?:raised\s)?to\sthe\s(?:\p{L}+\s)?power)(?!\w)"
 )
 _ARGUMENT = r"\s?(?:\{\s?([-+]?[\d.,]+)\s?\}|(\d))"
 _FRACTION = regex.compile(rf"(?<=(\d)?)\\frac{_ARGUMENT}{_ARGUMENT.replace('[-+]?', '')}")
@@ -139,7 +145,7 @@ _NAME = r"[\p{L}°][\p{L}²³/]{0,14}"
 _LINK = regex.compile(
     rf"""(?P<unit>\s?[%‰]|\s?\p{{Sc}}|[\s-]?{_NAME})??
     (?:\s(?P<to>to|bis|à|a|до|tot|til|till|đến)\s|\s?(?P<tilde>[~〜～–—至到]|から)\s?
-      |\s(?P<or>or|oder|ou|o|или|x|out\sof)\s|\s?(?P<mid>±|\+/-|×|[或和与與と]|或者|または)\s?
+      |\s(?P<or>or|oder|ou|o|или|x|times|raised\sto|to\sthe\spower\sof|(?:divided|multiplied)\sby|out\sof)\s|\s?(?P<mid>±|\+/-|×|[或和与與と]|或者|または)\s?
       |\s(?P<and>and|und|et|y|e|и|og|och|en)\s|\s(?P<of>in|of)\s|(?P<dash>\s?-\s?))(?P<price>\p{{Sc}})?[-+]?""",
     regex.VERBOSE | regex.IGNORECASE,
 )
@@ -263,7 +269,7 @@ _IN_ENGLISH = regex.compile(
 )
 _AND_A_PART = regex.compile(rf"(?<=\d)[\s-]and[\s-]((?:an?|{_CARDINAL})[\s-](?:{_PART}))\b", regex.IGNORECASE)
 _PARTS_OF = regex.compile(rf"(?<![\w.,/])(\d+)[\s-](?!half|halves|quarter)({_PART})\b", regex.IGNORECASE)
-_LONE_PART = regex.compile(rf"(?:an?\s)?(?:{_PART})")
+_LONE_PART = regex.compile(rf"(an?\s)?(?:{_PART})")
 _LONE_AFTER = regex.compile(r"[\s.!*,;:?)]*$|\s(?:of|per\s?cent)\b", regex.IGNORECASE)
 _ODD = regex.compile(r"[\s-](?:first|second|odd|some|score|plus)\b|fold\b|ish\b", regex.IGNORECASE)
 _STATED_ONE = regex.compile(
@@ -282,7 +288,7 @@ _CHINESE_UNITS = {"十": 10, "拾": 10, "百": 100, "佰": 100, "千": 1000, "�
                   "万": 10**4, "萬": 10**4, "亿": 10**8, "億": 10**8}  # fmt: skip
 _IN_CHINESE = regex.compile(rf"[{''.join([*_CHINESE, *_CHINESE_UNITS])}]+")
 _CLASSIFIER = regex.compile(
-    "[个個只隻人元块塊岁歲天年次张張条條件米公斤吨克升秒时時小名位头頭辆輛杯种種倍页頁道间間支颗顆粒朵棵双雙把台首句篇层層步题題场場队隊组組本冊枚円匹]"
+    "[个個只隻人元块塊岁歲天年次张張条條件米公斤吨克升秒时時小名位头頭辆輛杯种種倍页頁道间間支颗顆粒朵棵双雙把台首句篇层層步题題场場队隊组組本冊枚円匹]|分[钟鐘]"
 )
 _APPROXIMATE = tuple("几幾数數")
 _MORE = tuple("几幾多余餘來来")
@@ -305,11 +311,10 @@ class Number:
     def equals(self, other: "Number", tolerance: float = 0.0, absolute: float = 0.0) -> bool:
         """Whether two numbers are the same; "50%" is both 50 and 0.5 beside one without the sign.
 
-        An undecided one equals one of the same words alone.
+        An undecided one equals none.
         """
         if self.value is None or other.value is None:
-            ours, theirs = (re.findall(r"\w+", number.text.casefold()) for number in (self, other))
-            return self.value is other.value and ours == theirs
+            return False
         readings = [self.value] if 1 in (self.per, other.per) or self.per == other.per else []
         if self.per != other.per:
             readings.append(self.value / self.per * other.per)
@@ -319,6 +324,15 @@ class Number:
 def read_numbers(text: str, decimal: DecimalMark = ".") -> list[Number]:
     """The numbers of a text in order, infinite ones left out. "1,234.50" is 1234.5, "1.234,50" by comma."""
     return _read_all(text, decimal)[1]
+
+
+def last_of(text: str, decimal: DecimalMark = ".") -> Number | None:
+    """The last number of a text that is not denied ("7, not 8"); undecided where all are."""
+    plain, numbers = _read_all(text, decimal)
+    given = [
+        number for number in numbers if not _DENIED.search(plain[max(0, number.start - 24) : number.start])
+    ]
+    return given[-1] if given else replace(numbers[-1], value=None) if numbers else None
 
 
 def only_number(text: str) -> tuple[Number, str] | None:
@@ -591,7 +605,8 @@ def _open(plain: str, last: Number, number: Number) -> bool:
         return False
     if link["and"] or (link["mid"] or "或") in "和与與と" or (link["to"] or "").casefold() == "a":
         return bool(_BETWEEN.search(before)) and not _CHANGE.search(before)
-    return not ((link["to"] and _CHANGE.search(before)) or _CHANGED.search(unit))
+    changes = link["to"] and (_CHANGE.search(before) or _CHANGE.search(f"{unit} "))
+    return not (changes or _CHANGED.search(unit))
 
 
 def _smaller(unit: str, other: str) -> bool:
@@ -635,7 +650,8 @@ def _english_runs(text: str) -> Iterator[_Run]:
         if spoken == "one" and (_PRONOUN.match(after) or not _STATED_ONE.search(before)):
             continue
         # "The third", "a quarter past", "half the time": a part alone is one of something, or ends the text.
-        if _LONE_PART.fullmatch(spoken) and not _LONE_AFTER.match(after):
+        lone = _LONE_PART.fullmatch(spoken)
+        if lone and not (_LONE_AFTER.match(after) and (lone[1] or spoken == "half")):
             continue
         value = None if _ODD.match(after) else _english(spoken)
         yield (*run.span(), None if value is None else str(value))

@@ -67,6 +67,7 @@ class Numeric:
 
 _EDIT_LIMIT = 10_000_000_000  # characters x characters: some seconds at worst
 _DIGIT = re.compile(r"\d")
+_DIGITS = re.compile(r"(?:(?<![\w)])[-−])?\d+(?:[.,]\d+)*")
 _SOURCE = "Rajpurkar et al. 2016; SQuAD 1.1 evaluate-v1.1.py"
 NO_PATTERN = 'neither the example ("regex") nor the plan (regex = { pattern = "…" }) gives a pattern'
 NO_WORDS = "no reference of the example has a word in it"
@@ -231,8 +232,10 @@ def _same_numbers(reference: str, response: str) -> bool:
     """Whether two texts that are equal after normalisation hold the same numbers: 314 is not 3.14."""
     if not _DIGIT.search(reference):
         return True
-    ours, theirs = read_numbers(response), read_numbers(reference)
-    return len(ours) == len(theirs) and all(map(Number.equals, ours, theirs))
+    sides = [read_numbers(" ".join(text.casefold().split())) for text in (reference, response)]
+    if any(number.value is None for number in [*sides[0], *sides[1]]):
+        return _DIGITS.findall(reference) == _DIGITS.findall(response)
+    return len(sides[0]) == len(sides[1]) and all(map(Number.equals, *sides))
 
 
 def _bounded(text: str) -> str:
