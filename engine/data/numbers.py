@@ -135,6 +135,7 @@ _PARTS: tuple[tuple[Any, str], ...] = tuple(
         (r"(?<=\d)(?:\s?(?:个|個|小时|小時|時間|年|天)?半|\s?(?:시간|년)\s?반)", " 1/2"),
     )
 )
+_COLOUR = re.compile(r"\x1b\[[\d;]*[A-Za-z]")
 _POWERS = regex.compile(_RAISED)
 _VULGAR = regex.compile(r"(?<=(\d)?)[¼-¾⅐-⅞]")
 _WIDE = regex.compile(r"(?<=\d)，(?=\d{3}(?!\d))")
@@ -411,7 +412,7 @@ def _read_all(text: str, decimal: DecimalMark) -> tuple[str, list[Number]]:
 
 def _plain(text: str) -> str:
     """The text with LaTeX, fractions and signs spelt in one way."""
-    plain = text.translate(_SPELT)
+    plain = _COLOUR.sub("", text).translate(_SPELT) if "\x1b" in text else text.translate(_SPELT)
     if "\\" in plain or "{" in plain:
         for pattern, into in _LATEX:
             plain = pattern.sub(into, plain)

@@ -184,6 +184,7 @@ def test_a_number_equals_the_references_however_it_is_written(
 @pytest.mark.parametrize(
     ("text", "number"),
     [
+        ("\x1b[31m42\x1b[0m", 42.0),
         ("300 K", 300.0),
         ("T = 300 K", 300.0),
         ("300k", 300000.0),
