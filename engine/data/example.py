@@ -63,6 +63,11 @@ def query_id(query: str) -> str:
     return hashlib.blake2b(normalise(query).encode(), digest_size=_ID_LENGTH // 2).hexdigest()
 
 
+def whole_question(example: Example) -> tuple[Any, ...]:
+    """All that decides which answer is asked for: equal ones ask the same."""
+    return example.query, example.messages, example.turns, example.tools, example.schema
+
+
 def has_own_id(example: Example) -> bool:
     """Whether the id comes from the data rather than from the query."""
     if not _DERIVED.match(example.id):

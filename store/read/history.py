@@ -104,18 +104,24 @@ def run(connection: Connection, run_id: int) -> Run:
     return found[0]
 
 
-def find_run(connection: Connection, text: str) -> int:
+def find_run(connection: Connection, text: str, *, before: int | None = None) -> int:
     """The run that a person means: an id, a run's name (the newest of that name), or "last".
 
-    A run that was put away is found by its id alone.
+    A run that was put away is found by its id alone. `before`: the id of the run that asks, which can mean
+    neither itself nor a later one. Raises StoreError where there is no such run.
     """
     if text.isdecimal():
-        return run(connection, int(text)).id
-    where, values = ("", []) if text == "last" else ("AND name = ?", [text])
-    row = connection.execute(f"SELECT max(id) FROM run WHERE deleted IS NULL {where}", values).fetchone()
-    if row[0] is None:
-        raise StoreError(f"there is no run {text!r}", "`assay runs` lists them; give an id, a name, or last")
-    return int(row[0])
+        found: int | None = run(connection, int(text)).id
+        found = found if before is None or int(text) < before else None
+    else:
+        where, values = ("", []) if text == "last" else ("AND name = ?", [text])
+        sql = f"SELECT max(id) FROM run WHERE deleted IS NULL AND id < ? {where}"
+        found = connection.execute(sql, [1 << 62 if before is None else before, *values]).fetchone()[0]
+    if found is None:
+        earlier = "" if before is None else f" before run {before}"
+        hint = "`assay runs` lists them; give an id, a name, or last"
+        raise StoreError(f"there is no run {text!r}{earlier}", hint)
+    return found
 
 
 def models(connection: Connection, run_id: int) -> list[ModelRow]:
