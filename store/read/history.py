@@ -186,7 +186,8 @@ def comparisons(connection: Connection, run_id: int) -> list[ComparisonRow]:
     )
 
 
-def win_rates(connection: Connection, run_id: int) -> list[WinRateRow]:
+def win_rates(connection: Connection, run_id: int, *, turns: bool = False) -> list[WinRateRow]:
+    """Every judge's win rates over whole answers (turn 0); with `turns` then those turn by turn, too."""
     return select(
         connection,
         WinRateRow,
@@ -194,11 +195,12 @@ def win_rates(connection: Connection, run_id: int) -> list[WinRateRow]:
         SELECT w.*, j.name AS judge, j.is_language_model, a.name AS candidate, b.name AS baseline,
           max(1, count(w.low) FILTER (WHERE json_extract(j.details, '$.part_of') IS NULL)
             OVER (PARTITION BY w.candidate_id, w.turn)) AS looks
-        FROM judge j JOIN winrate w ON w.judge_id = j.id AND w.turn = 0
+        FROM judge j JOIN winrate w ON w.judge_id = j.id AND (w.turn = 0 OR ?2)
         JOIN model a ON a.id = w.candidate_id JOIN model b ON b.id = w.baseline_id
-        WHERE j.run_id = ? ORDER BY j.id, a.position, b.position
+        WHERE j.run_id = ?1 ORDER BY w.turn > 0, j.id, a.position, b.position, w.turn
         """,
         run_id,
+        turns,
     )
 
 

@@ -124,8 +124,10 @@ def page(
                AND coalesce(json_extract(details, '$.sweep.kept'), 1) ORDER BY position)) AS candidates,
           (SELECT max(w.win_rate) FROM winrate w WHERE w.turn = 0
              AND (w.judge_id, w.baseline_id) = (SELECT w.judge_id, w.baseline_id
-               FROM winrate w JOIN judge j ON j.id = w.judge_id WHERE j.run_id = r.id AND w.turn = 0
-               ORDER BY w.judge_id, w.baseline_id LIMIT 1)) AS win_rate,
+               FROM winrate w JOIN judge j ON j.id = w.judge_id JOIN model b ON b.id = w.baseline_id
+               WHERE j.run_id = r.id AND w.turn = 0 AND b.role = 'baseline'
+                 AND json_extract(j.details, '$.part_of') IS NULL
+               ORDER BY j.id, b.position LIMIT 1)) AS win_rate,
           (SELECT count(*) FROM alert a WHERE a.run_id = r.id AND a.severity = 'critical'
              AND a.acknowledged IS NULL) AS critical,
           (SELECT count(*) FROM alert a WHERE a.run_id = r.id AND a.severity = 'warning'
