@@ -512,7 +512,7 @@ def test_a_recorded_answer_belongs_to_the_same_turns_tools_and_schema(
 def test_an_answer_of_an_earlier_run_is_apart_from_its_trace_already(tmp_path: Path) -> None:
     """Taken off again, the tag that the answer speaks of would end a second trace."""
     said = "So end with </think> as usual."
-    texts = {key: f"<think>hm</think>{said}" for key in answers("")}
+    texts = dict.fromkeys(answers(""), f"<think>hm</think>{said}")
     run_of(tmp_path, "", base=answers("short"), tuned=texts)
     store, plan = tmp_path / "store", tmp_path / "plan.toml"
     plan.write_text(plan.read_text().replace('outputs = "base.jsonl"', 'run = "last"'))
@@ -522,7 +522,7 @@ def test_an_answer_of_an_earlier_run_is_apart_from_its_trace_already(tmp_path: P
 
 
 def test_traces_that_an_earlier_run_kept_are_taken_off_now(tmp_path: Path) -> None:
-    texts = {key: "<think>hm</think>42" for key in answers("")}
+    texts = dict.fromkeys(answers(""), "<think>hm</think>42")
     run_of(tmp_path, '[generation]\nreasoning = "keep"', base=answers("short"), tuned=texts)
     store, plan = tmp_path / "store", tmp_path / "plan.toml"
     text = plan.read_text().replace('outputs = "base.jsonl"', 'run = "last"')
