@@ -128,6 +128,11 @@ class RunComparison:
     is_evaluated: bool  # whether the gates had anything to look at
     settings: list[str]  # a sentence for each pair whose models had different settings
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether the runs have nothing in common that could be compared."""
+        return all(item.delta is None for item in (*self.comparisons, *self.benchmarks))
+
 
 def compare_runs(connection: history.Connection, older: int, newer: int) -> RunComparison:
     """Compares candidates of the same name, or the only candidate of each run.

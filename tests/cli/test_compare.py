@@ -9,7 +9,7 @@ from engine.gates.checks import Incomparable, RunComparison, compare_runs
 from engine.metrics.load import load_metric
 from store import database
 from store.read import history
-from tests.cli.conftest import Assay
+from tests.cli.conftest import Assay, Ran
 
 
 @pytest.fixture
@@ -207,6 +207,28 @@ def test_json_has_the_documented_shape(assay: Assay, history_store: Path) -> Non
     assert {"what", "reason"} == shown["incomparable"][0].keys()
     text = assay("compare", "1", "2", "--store", history_store).out
     assert "good (run 2) against good (run 1)" in text and "Not compared" in text
+
+
+def test_runs_with_nothing_in_common_are_bad_input(assay: Assay, own_store: Path) -> None:
+    def compared(*options: str) -> Ran:
+        return assay("compare", "1", "2", *options, "--store", own_store)
+
+    connection = database.connect(own_store)
+    connection.execute("UPDATE model SET name = name || ' of run 1' WHERE run_id = 1")
+    found = compared()
+    assert found.code == 2 and "runs 1 and 2 have nothing in common that can be compared" in found.err
+    assert "only run 1 has a candidate of that name" in found.out.replace("\n", " ")
+    found = compared("--json")
+    assert found.code == 2 and found.json["verdict"] == "not evaluated"
+    assert compared("--allow-empty").code == 0
+    connection.execute("UPDATE model SET name = replace(name, ' of run 1', '')")
+    assert compared().code == 0
+    # In common is what no gate checks.
+    connection.execute("DELETE FROM benchmarkscore")
+    connection.execute("DELETE FROM score WHERE measure <> 'response_words'")
+    connection.execute("DELETE FROM verdict")
+    connection.close()
+    assert compared().code == 1
 
 
 def test_a_parameter_that_only_one_server_applied_sets_runs_apart(connection: sqlite3.Connection) -> None:
