@@ -34,8 +34,8 @@ _KEPT, _OPEN = ("better", "no worse"), ("inconclusive", "not tested", "missing",
 class ForgettingRow:
     """One aspect, candidate against baseline, with the comparison's ruling (see engine.compare.ruling).
 
-    It is "not settled" where nothing was lost, and a sweep chose the candidate by this very aspect; and "at the
-    floor" where nothing could be lost, though a gain is not settled.
+    It is "not settled" where nothing was lost, and a sweep chose the candidate by this very aspect; and "at
+    the floor" where nothing could be lost, though a gain may be chance.
 
     `p` is corrected over the ruling's family, and `needed` is about how many examples would settle an
     inconclusive difference; None where it is settled, or too little is known.
@@ -97,10 +97,9 @@ def forgetting(comparisons: Sequence[ComparisonRow], models: Iterable[ModelRow] 
 
 
 def _ends(row: ComparisonRow) -> tuple[float | None, float | None]:
-    """Those of the aspect's range: all are shares but lengths, which no end is better of, and likelihoods."""
-    return (
-        (None, None) if row.kind == "corpus" else ends_of_benchmark(row.candidate_value, row.baseline_value)
-    )
+    """Of the aspect's range: all are shares but likelihoods, and lengths, which have no worse end."""
+    values = row.candidate_value, row.baseline_value
+    return (None, None) if row.kind == "corpus" else ends_of_benchmark(*values)
 
 
 def conclusions(rows: Iterable[ForgettingRow]) -> list[Conclusion]:

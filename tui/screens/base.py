@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from textual import work
 from textual.app import ComposeResult
+from textual.containers import Vertical
 from textual.content import Content
 from textual.events import Resize, ScreenResume
 from textual.screen import Screen
@@ -14,7 +15,7 @@ from textual.widget import Widget
 from tui.screens.watch import NoStore, StoreFailed, StoreWatch
 from tui.text.gate import cut, join, one_line, plain, told_apart, wrap
 from tui.widgets.lines import Line, Lines, Pane
-from tui.widgets.menu import Footer
+from tui.widgets.menu import Footer, Menu
 
 if TYPE_CHECKING:
     from store.read.history import Connection
@@ -151,8 +152,8 @@ class AssayScreen(Screen[None]):
     # What a screen is made of
 
     def framed(self, *parts: Widget) -> list[Widget]:
-        """The title line, the screen's own parts, the footer."""
-        return [Line(id="title"), *parts, Footer()]
+        """The title line, the screen's own parts, and at the bottom, whatever the height, the footer."""
+        return [Line(id="title"), *parts, Vertical(Footer(), id="bottom")]
 
     def title_line(self) -> Content:
         """What stands in the top line, right of the product's name."""
@@ -168,6 +169,7 @@ class AssayScreen(Screen[None]):
 
     def on_resize(self, event: Resize) -> None:
         self._show_footer()
+        self._fit_question()
         self.redraw()
 
     def redraw(self) -> None:
@@ -322,8 +324,14 @@ class AssayScreen(Screen[None]):
     def _open_question(self, widget: Widget) -> None:
         self._close_question()
         self._asked, self._focused_before = widget, self.focused
-        self.mount(widget)
+        self._fit_question()
+        self.query_one("#bottom").mount(widget)
         self.set_focus(widget)  # at once: the next key is meant for it
+
+    def _fit_question(self) -> None:
+        """A long list leaves room for its label and the title."""
+        if isinstance(self._asked, Menu):
+            self._asked.styles.max_height = max(1, self.size.height - 2)
 
     def _close_question(self) -> None:
         if self._asked is not None:

@@ -117,7 +117,7 @@ class Prompt(Input):
 class YesNo(Line):
     """A question that `y` answers with yes and any other key with no."""
 
-    DEFAULT_CSS = "Question { padding: 0 1; }"
+    DEFAULT_CSS = "YesNo { padding: 0 1; }"
 
     def __init__(self, question: Content, done: Callable[[bool], None]) -> None:
         super().__init__(focusable=True)
