@@ -135,6 +135,12 @@ def settings_apart(sides: Sides, pairs: Sequence[Pair]) -> list[str]:
     said = []
     for pair in pairs:
         before, after = (_asked(model) for model in pair)
+        if any(model.kind == "recorded" for model in pair):
+            # How recorded answers were asked for is known in part.
+            both = before.keys() & after.keys()
+            before, after = (
+                {name: asked[name] for name in asked if name in both} for asked in (before, after)
+            )
         apart = [
             f"{name} {_shown(before.get(name))} and {_shown(after.get(name))}"
             for name in dict.fromkeys((*before, *after))

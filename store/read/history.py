@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from store.errors import StoreError
-from store.read.query import select
+from store.read.query import LARGEST, select
 from store.read.rows import (
     AlertRow,
     BenchmarkRow,
@@ -97,7 +97,7 @@ def run(connection: Connection, run_id: int) -> Run:
         Run,
         f"SELECT {STATUS} AS status, CASE WHEN {_DEAD} THEN coalesce(r.error, last_words(r.id)) ELSE r.error "
         "END AS error, r.* FROM run r WHERE r.id = ?",
-        run_id,
+        min(run_id, LARGEST),
     )
     if not found:
         raise StoreError(f"there is no run {run_id}", "`assay runs` lists them")
@@ -116,7 +116,7 @@ def find_run(connection: Connection, text: str, *, before: int | None = None) ->
     else:
         where, values = ("", []) if text == "last" else ("AND name = ?", [text])
         sql = f"SELECT max(id) FROM run WHERE deleted IS NULL AND id < ? {where}"
-        found = connection.execute(sql, [1 << 62 if before is None else before, *values]).fetchone()[0]
+        found = connection.execute(sql, [LARGEST if before is None else before, *values]).fetchone()[0]
     if found is None:
         earlier = "" if before is None else f" before run {before}"
         hint = "`assay runs` lists them; give an id, a name, or last"

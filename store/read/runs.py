@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from store.errors import StoreError
 from store.read.history import STATUS, Connection
-from store.read.query import select
+from store.read.query import LARGEST, select
 from store.read.rows import AlertRow, RunRow
 from store.records import StoredBenchmarkSample
 
@@ -141,8 +141,8 @@ def page(
         WHERE r.id < :before AND {condition}
         ORDER BY r.id DESC LIMIT :limit
         """,
-        before=before if before is not None else 1 << 62,
-        limit=limit,
+        before=before if before is not None else LARGEST,
+        limit=min(limit, LARGEST),
         **values,
     )
 

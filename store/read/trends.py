@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 from store.read.history import Connection
-from store.read.query import select
+from store.read.query import LARGEST, select
 from store.read.runs import Words, where
 
 _WIN_RATE = re.compile(r"win rate over (.+) \((.+)\)")
@@ -99,7 +99,7 @@ def trend(
     else:
         source, how, key = _METRICS, _HOW_MEASURED, {"measure": measure, "per_token": is_per_token(measure)}
     condition, values = where(words)
-    asked = {**values, **key, "only": candidate, "limit": -1 if limit is None else limit}
+    asked = {**values, **key, "only": candidate, "limit": -1 if limit is None else min(limit, LARGEST)}
     sql = source.format(candidate=_CANDIDATE, run=_RUN, condition=condition)
     cursor = connection.cursor()
     cursor.row_factory = None

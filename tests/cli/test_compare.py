@@ -1,3 +1,4 @@
+import json
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -241,3 +242,14 @@ def test_a_parameter_that_only_one_server_applied_sets_runs_apart(connection: sq
     )
     settings = compare_runs(connection, 1, 2).settings
     assert settings and all("rejected none and ['temperature']" in said for said in settings)
+
+
+def test_what_is_not_known_of_recorded_answers_sets_no_runs_apart(connection: sqlite3.Connection) -> None:
+    asked = {"temperature": 0.5, "samples": 1, "reasoning": "strip"}
+    for run, kind, generation, template in ((1, "local", asked, "895980309ced"), (2, "recorded", {}, None)):
+        known = {"samples": 1, "reasoning": "keep"} | generation
+        details = json.dumps({"generation": known} | ({"template": template} if template else {}))
+        connection.execute("UPDATE model SET kind = ?, details = ? WHERE run_id = ?", (kind, details, run))
+    assert [said.partition("settings: ")[2] for said in compare_runs(connection, 1, 2).settings] == [
+        "reasoning strip and keep"
+    ]

@@ -47,7 +47,7 @@ def test_a_run_is_found_by_id_by_name_and_as_the_last(
     assert history.find_run(connection, str(recorder.run_id)) == recorder.run_id
     assert history.find_run(connection, "first") == newest
     assert history.find_run(connection, "last") == newest
-    for wrong in ("77", "nothing"):
+    for wrong in ("77", "nothing", "9" * 30):
         with pytest.raises(StoreError, match="there is no run"):
             history.find_run(connection, wrong)
 

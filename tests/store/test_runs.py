@@ -7,7 +7,7 @@ import pytest
 
 from store import database, people
 from store.errors import StoreError
-from store.read import history, judging, runs
+from store.read import history, judging, runs, trends
 from store.read.history import Connection
 from store.transfer.merge import held_by, purge
 from tests.engine.runs import carry_out, queue, recorded_plan
@@ -64,6 +64,8 @@ def test_what_a_person_types_is_never_sql(connection: history.Connection) -> Non
     for text in ("tag:x'; DROP TABLE run --", "model:%", "' OR 1 --", "eval:_____"):
         found(connection, text)
     assert found(connection, "' OR 1 --") == []
+    assert [row.id for row in runs.page(connection, limit=10**30)] == [3, 2, 1]
+    assert len(trends.trend(connection, "rougeL", limit=10**30)) == 3
     assert len(found(connection, "")) == 3
 
 

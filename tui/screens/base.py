@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from textual import work
 from textual.app import ComposeResult
-from textual.containers import Vertical
 from textual.content import Content
 from textual.events import Resize, ScreenResume
 from textual.screen import Screen
@@ -153,7 +152,7 @@ class AssayScreen(Screen[None]):
 
     def framed(self, *parts: Widget) -> list[Widget]:
         """The title line, the screen's own parts, and at the bottom, whatever the height, the footer."""
-        return [Line(id="title"), *parts, Vertical(Footer(), id="bottom")]
+        return [Line(id="title"), *parts, Footer()]
 
     def title_line(self) -> Content:
         """What stands in the top line, right of the product's name."""
@@ -324,14 +323,17 @@ class AssayScreen(Screen[None]):
     def _open_question(self, widget: Widget) -> None:
         self._close_question()
         self._asked, self._focused_before = widget, self.focused
+        widget.styles.dock = "bottom"
         self._fit_question()
-        self.query_one("#bottom").mount(widget)
+        self.mount(widget)
         self.set_focus(widget)  # at once: the next key is meant for it
 
     def _fit_question(self) -> None:
-        """A long list leaves room for its label and the title."""
-        if isinstance(self._asked, Menu):
-            self._asked.styles.max_height = max(1, self.size.height - 2)
+        """What is asked stands below the footer; a long list leaves room for it and for the title."""
+        asked = self._asked
+        if asked is not None:
+            below = asked.fit(self.size.height - 2) if isinstance(asked, Menu) else 1
+            self.query_one("#footer").styles.margin = (0, 0, below, 0)
 
     def _close_question(self) -> None:
         if self._asked is not None:
@@ -339,7 +341,7 @@ class AssayScreen(Screen[None]):
             self._asked.remove()
             self._asked = None
             footer = self.query_one("#footer", Footer)
-            footer.display = True
+            footer.display, footer.styles.margin = True, 0
             footer.asked()
 
 
