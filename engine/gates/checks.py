@@ -130,8 +130,9 @@ class RunComparison:
 
     @property
     def is_empty(self) -> bool:
-        """Whether the runs have nothing in common that could be compared."""
-        return all(item.delta is None for item in (*self.comparisons, *self.benchmarks))
+        """Whether the runs have nothing in common: no candidate, or neither an example nor a benchmark."""
+        found = [*self.comparisons, *self.benchmarks]
+        return all(item.delta is None for item in found) and not (found and self.shared)
 
 
 def compare_runs(connection: history.Connection, older: int, newer: int) -> RunComparison:

@@ -230,6 +230,12 @@ def test_runs_with_nothing_in_common_are_bad_input(assay: Assay, own_store: Path
     connection.execute("DELETE FROM verdict")
     connection.close()
     assert compared().code == 1
+    connection = database.connect(own_store)
+    connection.execute("DELETE FROM score")  # the same questions, of which nothing was measured
+    assert compared().code == 1
+    connection.execute("DELETE FROM runexample WHERE run_id = 1")
+    assert compared().code == 2
+    connection.close()
 
 
 def test_a_parameter_that_only_one_server_applied_sets_runs_apart(connection: sqlite3.Connection) -> None:
