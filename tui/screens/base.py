@@ -14,7 +14,7 @@ from textual.widget import Widget
 from tui.screens.watch import NoStore, StoreFailed, StoreWatch
 from tui.text.gate import cut, join, one_line, plain, told_apart, wrap
 from tui.widgets.lines import Line, Lines, Pane
-from tui.widgets.menu import Footer
+from tui.widgets.menu import Footer, Menu
 
 if TYPE_CHECKING:
     from store.read.history import Connection
@@ -152,7 +152,7 @@ class AssayScreen(Screen[None]):
     # What a screen is made of
 
     def framed(self, *parts: Widget) -> list[Widget]:
-        """The title line, the screen's own parts, the footer."""
+        """The title line, the screen's own parts, and at the bottom, whatever the height, the footer."""
         return [Line(id="title"), *parts, Footer()]
 
     def title_line(self) -> Content:
@@ -169,6 +169,7 @@ class AssayScreen(Screen[None]):
 
     def on_resize(self, event: Resize) -> None:
         self._show_footer()
+        self._fit_question()
         self.redraw()
 
     def redraw(self) -> None:
@@ -339,8 +340,17 @@ class AssayScreen(Screen[None]):
     def _open_question(self, widget: Widget) -> None:
         self._close_question()
         self._asked, self._focused_before = widget, self.focused
+        widget.styles.dock = "bottom"
+        self._fit_question()
         self.mount(widget)
         self.set_focus(widget)  # at once: the next key is meant for it
+
+    def _fit_question(self) -> None:
+        """What is asked stands below the footer; a long list leaves room for it and for the title."""
+        asked = self._asked
+        if asked is not None:
+            below = asked.fit(self.size.height - 2) if isinstance(asked, Menu) else 1
+            self.query_one("#footer").styles.margin = (0, 0, below, 0)
 
     def _close_question(self) -> None:
         if self._asked is not None:
@@ -348,7 +358,7 @@ class AssayScreen(Screen[None]):
             self._asked.remove()
             self._asked = None
             footer = self.query_one("#footer", Footer)
-            footer.display = True
+            footer.display, footer.styles.margin = True, 0
             footer.asked()
 
 
