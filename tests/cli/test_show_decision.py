@@ -27,7 +27,8 @@ def test_show_begins_with_the_word_and_its_reasons(assay: Assay, history_store: 
     assert place < lines.index("Candidates")
     assert lines[place + 1 : place + 3] == ["1 inconclusive · 2 don't; best: good", "? good: inconclusive"]
     assert "- overfit: DON'T SHIP" in lines
-    told_of = lines[lines.index("- overfit: DON'T SHIP") + 1]
+    card, told_of = lines[lines.index("- overfit: DON'T SHIP") + 1 :][:2]
+    assert card == "    wins 91% [69–100] · forgot 3/3 · 1 leaked"
     assert told_of == "    - forgot skills of base: arithmetic · acc 0.820 → 0.200, n 10, and 1 more"
 
 

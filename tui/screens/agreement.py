@@ -337,7 +337,7 @@ class AgreementScreen(RunScreen):
         rates = {(row.judge, row.candidate, row.baseline): row for row in self._read.rates}
         lines = [*figures(match, rates.get(sides), width), *worst]
         rows = confused(match)
-        room = self.size.height - 5  # beside title, match, the table's heading and footer
+        room = self.size.height - self.top - 4  # beside match, the table's heading and footer
         pane.styles.height = min(len(lines), room - min(len(rows), LEAST_ROWS))
         pane.show(lines)
         heading.set(confusion_heading(width))

@@ -12,7 +12,7 @@ from engine.decision.facts import CandidateFacts, cases, read, read_before
 from store.read.history import Connection
 from store.records.alert import kind_of
 from tui.keys import bindings
-from tui.screens.base import RunScreen
+from tui.screens.base import WORDS, RunScreen
 from tui.text.gate import fit, join, middle, one_line, plain, told_apart, wrap
 from tui.widgets.lines import Line, Pane
 from tui.widgets.rows import Rows
@@ -63,11 +63,6 @@ def _lead(case: CandidateFacts) -> Lead:
     )
 
 
-WORDS = {
-    "ship": ("+ ship", "bold $good"),
-    "don't ship": ("− don't ship", "bold $bad"),
-    "inconclusive": ("? inconclusive", "bold $warn"),
-}
 STANDINGS = {
     "good": ("+", "$good"),
     "bad": ("−", "$bad"),
@@ -81,7 +76,8 @@ QUESTION = 29
 
 
 def word(verdict: Decision) -> Content:
-    return Content.styled(*WORDS[verdict.word])
+    sign, style = WORDS[verdict.word]
+    return Content.styled(f"{sign} {verdict.word}", style)
 
 
 def names_of(verdicts: list[Decision], width: int) -> dict[str, str]:
@@ -127,7 +123,7 @@ def evidence(answer: AnsweredQuestion, width: int) -> list[Content]:
     return lines
 
 
-FRAME = 6  # title, heading, three rules, footer
+FRAME = 5  # heading, three rules, footer
 LEAST_EVIDENCE = 3
 SETTLE_SECONDS = 0.2  # the cursor rests so long before the lower half follows it
 
@@ -176,6 +172,7 @@ class DecisionScreen(RunScreen):
 
     def show_run(self, data: Page) -> None:
         self._page = data
+        self.keep_cards(self.assay.store.state, data.verdicts)
         self.redraw()
 
     def names(self, role: str) -> list[str]:
@@ -229,7 +226,7 @@ class DecisionScreen(RunScreen):
 
     def _fit(self, reasons: int, questions: int) -> None:
         """Shares the lines: candidates and reasons as many as they need, the numbers at least three."""
-        room = self.size.height - FRAME
+        room = self.size.height - self.top - FRAME
         candidates = max(1, min(len(self._page.verdicts), room // 4))
         reasons = min(reasons, max(3, room // 3))
         asked = max(3, min(questions, room - candidates - reasons - LEAST_EVIDENCE))

@@ -10,7 +10,7 @@ from textual.content import Content
 from textual.events import ScreenResume
 
 from tui.keys import bindings, written
-from tui.screens.base import AssayScreen, is_ended, outcome, status
+from tui.screens.base import WORDS, AssayScreen, is_ended, outcome, status
 from tui.screens.choosing import FilteredScreen
 from tui.screens.control import NO_RUN, RunControls
 from tui.screens.watch import StoreFailed
@@ -214,7 +214,7 @@ class RunsScreen(RunControls, FilteredScreen, MarkingScreen):
     def title_line(self) -> Content:
         total = f"{self._history.total:,} run{'' if self._history.total == 1 else 's'}"
         found = join([' with "', one_line(self._search, "bold"), '"']) if self._search else Content("")
-        return join([self.NAME, Content.styled(total, "$muted") + found], "  ")
+        return Content.styled(total, "$muted") + found
 
     def _row(self, row: "RunRow", width: int) -> Content:
         ended = outcome(row.passed, ended=True) if is_ended(row) else None
@@ -384,11 +384,10 @@ class RunsScreen(RunControls, FilteredScreen, MarkingScreen):
 
 def _outcome(connection: "Connection", run_id: int) -> RunOutcome:
     from engine.decision.decision import decide, headline
-    from tui.screens.decision import WORDS
 
     found = decide(connection, run_id)
     words = [each.word for each in found]
-    signs = (f"{sign[0]}{words.count(word)}" for word, (sign, _) in WORDS.items() if word in words)
+    signs = (f"{sign}{words.count(word)}" for word, (sign, _) in WORDS.items() if word in words)
     names = tuple(each.candidate for each in found)
     known = bool(found) and found[0].gain is not None
     return RunOutcome(headline(found, ""), " ".join(signs), names if known else ())
