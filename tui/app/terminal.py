@@ -1,12 +1,12 @@
-"""The terminal behind a slow link: what already stands on a line is not written to it again.
+"""The terminal behind a slow link: only the cells that differ from what stands there are written.
 
 Opening a screen makes Textual draw it three to five times (laid out, styled, focused, filled), whole and
-mostly the same. Each drawing is a row of pieces that begin with an absolute cursor position, so one that
-equals the last one written to its line, at the same column, can be left out.
+mostly the same. Each drawing is a row of pieces that begin with an absolute cursor position. The driver knows
+every cell that it wrote, leaves out those that stay, and of a style writes what is new in it.
 
 Terminals disagree on how many cells combining and joined characters take. A piece that has such is
-written on blanks, and what follows a gap goes to its own column: so nothing older shows through, and columns
-stand in line however the terminal counts.
+written whole, on blanks, and what follows a gap goes to its own column: so nothing older shows through, and
+columns stand in line however the terminal counts.
 """
 
 import base64
@@ -16,8 +16,10 @@ import select
 import signal
 import subprocess
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from types import FrameType
+from typing import NamedTuple
 
 from rich.cells import cell_len
 from textual.drivers.linux_driver import LinuxDriver
@@ -90,6 +92,136 @@ def _ascii(character: str) -> str:
 
 _PLACE = re.compile(r"\x1b\[(\d+);(\d+)H")
 _STYLE_OR_GAP = re.compile(r"(\x1b\[[\d;]*m| {2,})")
+_STYLED = re.compile(r"\x1b\[([\d;]*)m|([^\x1b]+)|(\x1b)")
+_SYNC, _END_SYNC = "\x1b[?2026h", "\x1b[?2026l"
+_ENDS = {"1": "22", "2": "22", "3": "23", "4": "24", "5": "25", "7": "27", "9": "29"}
+_SEEN_ON_BLANKS = frozenset("479")  # underlined, reversed, struck through
+_SKIPPED = 4  # cells that stay are written again where that is shorter than to pass over them
+
+
+class _Style(NamedTuple):
+    """What a sequence of SGR codes comes to; colours as the codes that set them."""
+
+    marks: frozenset[str] = frozenset()
+    colour: str = "39"
+    ground: str = "49"
+
+    @property
+    def of_blank(self) -> "_Style":
+        """As much of it as shows on a blank."""
+        return self if self.marks & _SEEN_ON_BLANKS else _Style(ground=self.ground)
+
+    def from_(self, other: "_Style") -> str:
+        """The sequence that leads from another style to this one."""
+        ends = {_ENDS[mark] for mark in other.marks - self.marks}
+        kept = {mark for mark in other.marks & self.marks if _ENDS[mark] not in ends}
+        codes = [*sorted(ends), *sorted(self.marks - kept)]
+        codes += [self.colour] * (self.colour != other.colour) + [self.ground] * (self.ground != other.ground)
+        if self == _Style():
+            codes = ["0"]
+        return f"\x1b[{';'.join(codes)}m" if codes and self != other else ""
+
+
+@lru_cache(maxsize=2_000)
+def _style(codes: str) -> _Style | None:
+    """The style after a reset and these codes; None where one of them is not known here."""
+    marks, colour, ground = set(), "39", "49"
+    left = codes.split(";")
+    while left:
+        code = left.pop(0)
+        if code in ("38", "48"):
+            size = {"2": 4, "5": 2}.get(left[0] if left else "", 0)
+            whole, left = ";".join([code, *left[:size]]), left[size:]
+            if not size:
+                return None
+            colour, ground = (whole, ground) if code == "38" else (colour, whole)
+        elif code in _ENDS:
+            marks.add(code)
+        elif re.fullmatch("3[0-79]|9[0-7]", code):
+            colour = code
+        elif re.fullmatch("4[0-79]|10[0-7]", code):
+            ground = code
+        elif code not in ("", "0"):
+            return None
+    return _Style(frozenset(marks), colour, ground)
+
+
+_Cell = tuple[str, _Style]  # of a wide character the second one has no text
+
+
+class Picture:
+    """What stands on the terminal, by line and cell; a cell of which nothing is known is not in it."""
+
+    def __init__(self) -> None:
+        self._lines: dict[int, dict[int, _Cell]] = {}
+        self._whole: dict[int, tuple[int, str]] = {}  # the piece of doubtful width that was last on a line
+
+    def forget(self) -> None:
+        self._lines.clear()
+        self._whole.clear()
+
+    def changes(self, row: int, column: int, drawn: str) -> str:
+        """What has to be written so that the piece stands at its place; it leaves no style behind."""
+        cells = None if is_width_in_doubt(drawn) else self._cells(drawn)
+        if cells is None:
+            if self._whole.get(row) == (column, drawn):
+                return ""
+            self._whole[row] = column, drawn
+            self._lines.pop(row, None)
+            return f"\x1b[{row};{column}H{_on_blanks(column, drawn)}"
+        self._whole.pop(row, None)
+        line = self._lines.setdefault(row, {})
+        pieces: list[str] = []
+        style, at = _Style(), -1  # of the terminal, once something is written
+        for place, cell in enumerate(cells, column):
+            known = line.get(place)
+            if known == cell or not cell[0]:
+                if known != cell:
+                    line[place] = cell
+                continue
+            wide = len(cells) > place + 1 - column and not cells[place + 1 - column][0]
+            skipped = cells[at - column : place - column] if at >= column else []
+            if at < 0:
+                pieces.append(f"\x1b[{row};{place}H")
+            elif place - at > _SKIPPED or any(other[1] != style for other in skipped):
+                pieces.append(f"\x1b[{place}G" if place > at else "")
+            else:
+                pieces += [text for text, _ in skipped]
+            if known is not None and not known[0]:  # half of a wide character: the other half goes with it
+                line.pop(place - 1, None)
+            if not line.get(place + 1 + wide, (" ",))[0]:
+                line.pop(place + 1 + wide)
+            shown = cell[1]
+            if cell[0] != " " or style.of_blank != shown:
+                pieces.append(shown.from_(style))
+                style = shown
+            pieces.append(cell[0])
+            line[place] = cell
+            at = place + 1 + wide
+        return "".join(pieces) + ("\x1b[0m" if style != _Style() else "")
+
+    def _cells(self, drawn: str) -> list[_Cell] | None:
+        """The cells of a piece; None where it has sequences other than styles."""
+        cells: list[_Cell] = []
+        style = _Style()
+        for codes, text, other in _STYLED.findall(drawn):
+            if other:
+                return None
+            if not text:
+                found = _style(codes)
+                if found is None:
+                    return None
+                style = found
+                continue
+            blank = style.of_blank
+            if text.isascii():
+                cells += [(character, blank if character == " " else style) for character in text]
+                continue
+            for character in text:
+                cells.append((character, blank if character == " " else style))
+                if cell_len(character) == 2:
+                    cells.append(("", style))
+        return cells
 
 
 def _on_blanks(column: int, drawn: str) -> str:
@@ -106,13 +238,15 @@ def _on_blanks(column: int, drawn: str) -> str:
 
 
 class ThriftyDriver(LinuxDriver):
-    """Textual's driver, which remembers the last piece written to each line."""
+    """Textual's driver, which writes only what changes the picture."""
 
-    _last: dict[str, tuple[str, str]]
+    _picture: Picture
     _size: os.terminal_size | None = None
+    _cursor = ""  # where it rests
+    _held = ""  # the begin of an update of which nothing is written yet
 
     def start_application_mode(self) -> None:
-        self._last = {}
+        self._picture = Picture()
         self.exit_event.clear()  # `close` has set it where the app comes back from a shell or an editor
         super().start_application_mode()  # type: ignore[no-untyped-call]  # Textual leaves it untyped
         self._forget_on_resize()
@@ -122,7 +256,7 @@ class ThriftyDriver(LinuxDriver):
         handle = signal.getsignal(signal.SIGWINCH)
 
         def resized(number: int, frame: FrameType | None) -> None:
-            self._last.clear()
+            self._picture.forget()
             if callable(handle):
                 handle(number, frame)
 
@@ -142,12 +276,17 @@ class ThriftyDriver(LinuxDriver):
 
     def write(self, data: str) -> None:
         self._notice_resize()
-        if needed := self._needed(data):
-            super().write(needed)
+        if data == _SYNC:
+            self._held = data
+        elif data == _END_SYNC and self._held:
+            self._held = ""
+        elif needed := self._needed(data):
+            super().write(self._held + needed)
+            self._held = ""
 
     def redraw(self) -> None:
         """Clears the screen, so that all that is drawn next is written."""
-        self._last.clear()
+        self._picture.forget()
         super().write("\x1b[2J")
 
     def report_mouse(self, on: bool) -> None:
@@ -165,22 +304,24 @@ class ThriftyDriver(LinuxDriver):
             size = os.get_terminal_size(self.fileno)
             if size != self._size:
                 self._size = size
-                self._last.clear()
+                self._picture.forget()
 
     def _needed(self, data: str) -> str:
         start, *placed = _PLACE.split(data)
         if not placed:
             return data
-        kept = [start]
-        rows, columns, texts = placed[::3], placed[1::3], placed[2::3]
-        for row, column, text in zip(rows, columns, texts, strict=True):
-            drawn = text.removesuffix("\n")
-            if not drawn:  # where the cursor rests
-                kept.append(f"\x1b[{row};{column}H")
-            elif self._last.get(row) != (column, drawn):
-                self._last[row] = (column, drawn)
-                kept.append(f"\x1b[{row};{column}H{_on_blanks(int(column), drawn)}")
-        return "".join(kept)
+        pieces = zip(placed[::3], placed[1::3], placed[2::3], strict=True)
+        kept, rests = [start], self._cursor
+        for row, column, text in pieces:
+            if drawn := text.removesuffix("\n"):
+                kept.append(self._picture.changes(int(row), int(column), drawn))
+            else:
+                rests = f"\x1b[{row};{column}H"
+        written = "".join(kept)
+        # At the top left nothing is written in: there it may rest anywhere.
+        moves = rests != "\x1b[1;1H" and (written or rests != self._cursor)
+        self._cursor = rests
+        return written + rests if moves else written
 
 
 class AsciiDriver(ThriftyDriver):
