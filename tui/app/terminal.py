@@ -15,6 +15,7 @@ import re
 import select
 import signal
 import subprocess
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -96,7 +97,8 @@ _STYLED = re.compile(r"\x1b\[([\d;]*)m|([^\x1b]+)|(\x1b)")
 _SYNC, _END_SYNC = "\x1b[?2026h", "\x1b[?2026l"
 _ENDS = {"1": "22", "2": "22", "3": "23", "4": "24", "5": "25", "7": "27", "9": "29"}
 _SEEN_ON_BLANKS = frozenset("479")  # underlined, reversed, struck through
-_SKIPPED = 4  # cells that stay are written again where that is shorter than to pass over them
+_BLANKS = 9  # as many and more are erased rather than written
+_PASSED = 4  # cells that stay are written again where that is shorter than to pass over them
 
 
 class _Style(NamedTuple):
@@ -111,8 +113,8 @@ class _Style(NamedTuple):
         """As much of it as shows on a blank."""
         return self if self.marks & _SEEN_ON_BLANKS else _Style(ground=self.ground)
 
-    def from_(self, other: "_Style") -> str:
-        """The sequence that leads from another style to this one."""
+    def after(self, other: "_Style") -> str:
+        """The sequence that leads to this style from another."""
         ends = {_ENDS[mark] for mark in other.marks - self.marks}
         kept = {mark for mark in other.marks & self.marks if _ENDS[mark] not in ends}
         codes = [*sorted(ends), *sorted(self.marks - kept)]
@@ -149,10 +151,19 @@ def _style(codes: str) -> _Style | None:
 _Cell = tuple[str, _Style]  # of a wide character the second one has no text
 
 
-class Picture:
-    """What stands on the terminal, by line and cell; a cell of which nothing is known is not in it."""
+def _fits(cell: _Cell, style: _Style) -> bool:
+    """Whether a cell that is written in this style looks as it should."""
+    return cell[1] == (style.of_blank if cell[0] == " " else style)
 
-    def __init__(self) -> None:
+
+class Picture:
+    """What stands on the terminal, by line and cell; a cell of which nothing is known is not in it.
+
+    `erases`: what the terminal erases takes the background's colour.
+    """
+
+    def __init__(self, *, erases: bool = False) -> None:
+        self._erases = erases
         self._lines: dict[int, dict[int, _Cell]] = {}
         self._whole: dict[int, tuple[int, str]] = {}  # the piece of doubtful width that was last on a line
 
@@ -160,45 +171,60 @@ class Picture:
         self._lines.clear()
         self._whole.clear()
 
-    def changes(self, row: int, column: int, drawn: str) -> str:
-        """What has to be written so that the piece stands at its place; it leaves no style behind."""
-        cells = None if is_width_in_doubt(drawn) else self._cells(drawn)
-        if cells is None:
-            if self._whole.get(row) == (column, drawn):
-                return ""
-            self._whole[row] = column, drawn
-            self._lines.pop(row, None)
-            return f"\x1b[{row};{column}H{_on_blanks(column, drawn)}"
-        self._whole.pop(row, None)
+    def changes(self, pieces: Iterable[tuple[int, int, str]]) -> str:
+        """What has to be written so that each piece stands at its row and column; no style is left behind."""
+        written: list[str] = []
+        style = _Style()  # the terminal's, at the end of what is written
+        for row, column, drawn in pieces:
+            cells = None if is_width_in_doubt(drawn) else self._cells(drawn)
+            if cells is not None:
+                self._whole.pop(row, None)
+                style = self._write(row, column, cells, style, written)
+            elif self._whole.get(row) != (column, drawn):
+                self._whole[row] = column, drawn
+                self._lines.pop(row, None)
+                written.append(f"{_Style().after(style)}\x1b[{row};{column}H{_on_blanks(column, drawn)}")
+                style = _Style()
+        return "".join(written) + _Style().after(style)
+
+    def _write(self, row: int, column: int, cells: list[_Cell], style: _Style, written: list[str]) -> _Style:
+        """Writes those cells of a line that differ; returns the style that they leave."""
         line = self._lines.setdefault(row, {})
-        pieces: list[str] = []
-        style, at = _Style(), -1  # of the terminal, once something is written
+        at = 0  # the cursor's column, once it is on this line
+        end = column
         for place, cell in enumerate(cells, column):
             known = line.get(place)
-            if known == cell or not cell[0]:
-                if known != cell:
-                    line[place] = cell
-                continue
-            wide = len(cells) > place + 1 - column and not cells[place + 1 - column][0]
-            skipped = cells[at - column : place - column] if at >= column else []
-            if at < 0:
-                pieces.append(f"\x1b[{row};{place}H")
-            elif place - at > _SKIPPED or any(other[1] != style for other in skipped):
-                pieces.append(f"\x1b[{place}G" if place > at else "")
-            else:
-                pieces += [text for text, _ in skipped]
-            if known is not None and not known[0]:  # half of a wide character: the other half goes with it
-                line.pop(place - 1, None)
-            if not line.get(place + 1 + wide, (" ",))[0]:
-                line.pop(place + 1 + wide)
-            shown = cell[1]
-            if cell[0] != " " or style.of_blank != shown:
-                pieces.append(shown.from_(style))
-                style = shown
-            pieces.append(cell[0])
             line[place] = cell
-            at = place + 1 + wide
-        return "".join(pieces) + ("\x1b[0m" if style != _Style() else "")
+            if place < end or known == cell or not cell[0]:
+                continue
+            passed = cells[at - column : place - column]
+            if not at:
+                written.append(f"\x1b[{row};{place}H")
+            elif len(passed) <= _PASSED and all(_fits(other, style) for other in passed):
+                written += [text for text, _ in passed]
+            else:
+                written.append(f"\x1b[{place}G")
+            if not _fits(cell, style):
+                written.append(cell[1].after(style))
+                style = cell[1]
+            end = at = place + 1
+            while end - column < len(cells) and not cells[end - column][0]:
+                end = at = end + 1
+            blanks = next(
+                (n for n, other in enumerate(cells[place - column :]) if other != cell),
+                len(cells) - place + column,
+            )
+            if self._erases and cell[0] == " " and blanks >= _BLANKS and not cell[1].marks:
+                written.append(f"\x1b[{blanks}X")
+                end, at = place + blanks, place
+            else:
+                written.append(cell[0])
+            # Of a wide character half of which is written over, nothing stays.
+            if known is not None and not known[0]:
+                line.pop(place - 1, None)
+            if end not in line or not line[end][0]:
+                line.pop(end, None)
+        return style
 
     def _cells(self, drawn: str) -> list[_Cell] | None:
         """The cells of a piece; None where it has sequences other than styles."""
@@ -237,6 +263,19 @@ def _on_blanks(column: int, drawn: str) -> str:
     return "".join(pieces)
 
 
+def _erases() -> bool:
+    """Whether what the terminal erases takes the current background, as its terminfo entry says."""
+    try:
+        import curses
+    except ImportError:  # some builds of Python have none
+        return False
+    try:
+        curses.setupterm(fd=1)
+    except curses.error:
+        return False
+    return curses.tigetflag("bce") == 1
+
+
 class ThriftyDriver(LinuxDriver):
     """Textual's driver, which writes only what changes the picture."""
 
@@ -246,7 +285,7 @@ class ThriftyDriver(LinuxDriver):
     _held = ""  # the begin of an update of which nothing is written yet
 
     def start_application_mode(self) -> None:
-        self._picture = Picture()
+        self._picture = Picture(erases=_erases())
         self.exit_event.clear()  # `close` has set it where the app comes back from a shell or an editor
         super().start_application_mode()  # type: ignore[no-untyped-call]  # Textual leaves it untyped
         self._forget_on_resize()
@@ -310,14 +349,13 @@ class ThriftyDriver(LinuxDriver):
         start, *placed = _PLACE.split(data)
         if not placed:
             return data
-        pieces = zip(placed[::3], placed[1::3], placed[2::3], strict=True)
-        kept, rests = [start], self._cursor
-        for row, column, text in pieces:
+        rests, pieces = self._cursor, []
+        for row, column, text in zip(placed[::3], placed[1::3], placed[2::3], strict=True):
             if drawn := text.removesuffix("\n"):
-                kept.append(self._picture.changes(int(row), int(column), drawn))
+                pieces.append((int(row), int(column), drawn))
             else:
                 rests = f"\x1b[{row};{column}H"
-        written = "".join(kept)
+        written = start + self._picture.changes(pieces)
         # At the top left nothing is written in: there it may rest anywhere.
         moves = rests != "\x1b[1;1H" and (written or rests != self._cursor)
         self._cursor = rests
