@@ -72,7 +72,13 @@ class Sizes:
             return taken
 
     def key(self, command: Sequence[str], key: str, presses: int = 40, before: str = "") -> float:
-        """Mean bytes a press, each given time to settle, once the keys `before` have led there."""
+        """Bytes of a usual press, each given time to settle, once the keys `before` have led there.
+
+        The median: now and then a list scrolls, or what stands below a row is of another kind.
+        """
+        return statistics.median(self.keys(command, key, presses, before))
+
+    def keys(self, command: Sequence[str], key: str, presses: int, before: str = "") -> list[int]:
         with Terminal(command, **self._size) as terminal:
             terminal.settle(quiet=2.0)  # on a busy machine the first frame comes late
             for way in before:
@@ -82,7 +88,7 @@ class Sizes:
             for _ in range(presses):
                 terminal.press(key)
                 taken.append(terminal.settle(quiet=0.5 if before else 0.12))
-            return statistics.mean(taken)
+            return taken
 
     def watched(self, command: Sequence[str], writer: "subprocess.Popen[bytes]") -> float:
         """Bytes a second while another process writes a run."""
@@ -191,7 +197,7 @@ def main() -> None:
         )
         say(
             "20 annotations in Review",
-            20 * sizes.key(assay(large, "review", large_run), "1", 20),
+            sum(sizes.keys(assay(large, "review", large_run), "1", 20)),
             ANNOTATED,
         )
         live_run, writer = running_store(live)

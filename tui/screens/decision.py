@@ -153,7 +153,12 @@ class DecisionScreen(RunScreen):
     def compose(self) -> ComposeResult:
         yield from self.framed(
             Line(id="heading"),
-            Rows(self._candidate, empty="this run has no candidate to decide on", id="candidates"),
+            Rows(
+                self._candidate,
+                empty="this run has no candidate to decide on",
+                marked=lambda: self._name_cells + WORD + 3,  # the reasons are too long to repaint for a move
+                id="candidates",
+            ),
             Pane(id="reasons"),
             Rows(question, empty="", id="questions"),
             Pane(focusable=True, id="evidence"),

@@ -110,10 +110,13 @@ class Rows(Lines, Generic[T], can_focus=True):
         draw: Callable[[T, int], Content],
         *,
         empty: str = "nothing here",
+        marked: Callable[[], int] | None = None,
         id: str | None = None,
     ) -> None:
+        """`marked` says how many cells of a row the cursor marks; None: all of them."""
         super().__init__(id=id)
         self._draw = draw
+        self._marked = marked
         self._empty = empty
         self.items: Sequence[T] = ()
         self.cursor = 0
@@ -149,8 +152,14 @@ class Rows(Lines, Generic[T], can_focus=True):
             return Content.styled(f"  {self._empty}", "$muted") if not self.items and y == 0 else Content("")
         mark = "›" if index == self.cursor else " "
         row = fit(self._draw(self.items[index], self.size.width - 2), self.size.width - 2)
+        if index != self.cursor:
+            return Content("  ") + row
         # Under the cursor one style: fewer bytes a move, and contrast that does not depend on the row's own.
-        return Content(f"{mark} {row.plain}") if index == self.cursor else Content("  ") + row
+        if self._marked is None:
+            return Content(f"{mark} {row.plain}")
+        cells = self._marked()
+        start = Content(f"{mark} {fit(row, cells).plain}").stylize(self._cursor_style)
+        return start + row[len(start.plain) - 2 :]
 
     @property
     def copied(self) -> str:
@@ -158,9 +167,12 @@ class Rows(Lines, Generic[T], can_focus=True):
         return "  ".join(cell for cell in drawn.split("  ") if cell.strip()).strip()
 
     def base_style(self, y: int) -> Style:
-        if self.items and self.top + y == self.cursor:
-            return self.get_visual_style("rows--cursor" if self.has_focus else "rows--cursor-away")
-        return self.visual_style
+        at_cursor = self.items and self.top + y == self.cursor
+        return self._cursor_style if at_cursor and self._marked is None else self.visual_style
+
+    @property
+    def _cursor_style(self) -> Style:
+        return self.get_visual_style("rows--cursor" if self.has_focus else "rows--cursor-away")
 
     def go_to(self, index: int) -> None:
         """Puts the cursor on a row, as near to it as there are rows."""
