@@ -578,10 +578,9 @@ def _key_written(key: str) -> str:
 
 
 def diff_of(file: Path, limits: Mapping[str, float | None]) -> list[str]:
-    """What `write_limits` would change in a plan's file, as a unified diff with two lines around."""
+    """What `write_limits` would change in a plan's file, as a unified diff with a line around, headless."""
     before, after = (text.splitlines() for text in plan_with(file, limits))
-    found = difflib.unified_diff(before, after, file.name, file.name, lineterm="", n=2)
-    return list(found)
+    return list(difflib.unified_diff(before, after, lineterm="", n=1))[2:]
 
 
 def write_limits(file: Path, limits: Mapping[str, float | None]) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from enum import StrEnum
 from itertools import groupby
-from json import dumps
+from json import dumps, loads
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -54,7 +54,7 @@ GateOption = Annotated[
         "--gate",
         metavar="NAME=VALUE",
         help="What if: the decision under this limit, which is not stored. May be repeated; NAME=off turns a "
-        "gate off; - reads limits from standard input, a line of them for each answer in JSON.",
+        "gate off; - reads a JSON object of limits from each line of standard input, and answers in JSON.",
     ),
 ]
 Write = Annotated[bool, typer.Option("--write", help="With --gate: write the limits into the plan's file.")]
@@ -111,7 +111,7 @@ def _what_if(
     if list(given) == ["-"]:
         for line in sys.stdin:
             try:
-                values = _under(found, _limits(line.split()))
+                values = _under(found, _limits_in(line))
             except BadInput as error:
                 values = {"error": str(error)}
             out(dumps(values))
@@ -133,12 +133,27 @@ def _limits(given: Sequence[str]) -> dict[str, float | None]:
     """NAME=VALUE each. Raises BadInput."""
     limits: dict[str, float | None] = {}
     for each in given:
-        name, _, value = each.partition("=")
+        name, _, value = each.rpartition("=")
         try:
             limits[name.strip()] = None if value.strip() == "off" else float(value)
         except ValueError as error:
             raise BadInput(f"--gate {each}: {value or 'nothing'} is no number", "write NAME=VALUE") from error
     return limits
+
+
+def _limits_in(line: str) -> dict[str, float | None]:
+    """The limits in a JSON object; null turns a gate off. Raises BadInput."""
+    try:
+        found = loads(line)
+    except ValueError as error:
+        raise BadInput(f"not JSON: {error}", 'write {"max_metric_drop": 0.02}') from error
+    numbers = isinstance(found, dict) and all(
+        value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+        for value in found.values()
+    )
+    if not numbers:
+        raise BadInput("not an object of numbers", 'write {"max_metric_drop": 0.02}')
+    return dict(found)
 
 
 def _under(found: "GatedRun", limits: dict[str, float | None]) -> dict[str, Any]:

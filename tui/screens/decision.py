@@ -133,10 +133,14 @@ NOTHING_DECIDED = "no candidate of this run has results yet"
 
 class DecisionScreen(RunScreen):
     NAME = "Decision"
-    FOOTER = ("move.open", "decision.worst", "decision.flips", "decision.pane", "compare.candidate")
+    FOOTER = (
+        "move.open", "decision.worst", "decision.flips", "decision.what_if", "decision.pane",
+        "compare.candidate",
+    )  # fmt: skip
     BINDINGS = bindings(
-        "decision.worst", "decision.flips", "decision.pane", "compare.candidate", "compare.candidate_back"
-    )
+        "decision.worst", "decision.flips", "decision.what_if", "decision.pane", "compare.candidate",
+        "compare.candidate_back",
+    )  # fmt: skip
     DEFAULT_CSS = """
     DecisionScreen #candidates { height: 1; }
     DecisionScreen #reasons { height: 4; padding: 0 1; border-top: solid $rule; }
@@ -302,6 +306,12 @@ class DecisionScreen(RunScreen):
             self.app.push_screen(ReviewScreen(self.run_id, lead.candidate, lead.base, show="flips"))
         else:
             self.say(NOTHING_DECIDED, error=True)
+
+    def action_what_if(self) -> None:
+        """The gates with their limits, to be moved."""
+        from tui.screens.what_if import WhatIfScreen
+
+        self.app.push_screen(WhatIfScreen(self.run_id))
 
     def _open_samples(self, lead: Lead, task: str, baseline: str) -> None:
         from tui.screens.samples import SamplesScreen
