@@ -222,7 +222,8 @@ class AssayScreen(Screen[None]):
         if self.shows_tabs:
             self.query_one("#tabs", Line).set(tabs(tab, self.size.width - 2))
         way = join([self.NAME, Content.styled(written("app.jump"), "$key")], " ")
-        name = Content("") if self.shows_tabs and tab else way if self.HAS_TABS else Content(self.NAME)
+        name = Content("" if self.shows_tabs and tab else self.NAME)
+        name = way if self.HAS_TABS and not self.shows_tabs else name
         parts = [Content.styled("assay", "$brand"), name, self.title_line()]
         self.query_one("#title", Line).set(join(filter(None, parts), "  "))
 

@@ -124,7 +124,7 @@ def evidence(answer: AnsweredQuestion, width: int) -> list[Content]:
 
 
 FRAME = 5  # heading, three rules, footer
-LEAST_EVIDENCE = 3
+LEAST_CANDIDATES, LEAST_QUESTIONS, LEAST_REASONS, LEAST_EVIDENCE = 1, 3, 3, 3
 SETTLE_SECONDS = 0.2  # the cursor rests so long before the lower half follows it
 
 
@@ -234,11 +234,21 @@ class DecisionScreen(RunScreen):
         self._show_evidence()
 
     def _fit(self, reasons: int, questions: int) -> None:
-        """Shares the lines: candidates and reasons as many as they need, the numbers at least three."""
+        """Shares the lines: candidates and reasons as many as they need, the numbers at least three.
+
+        Where there are too few, the numbers go first, then the reasons; the first stands beside the name.
+        """
         room = self.size.height - self.top - FRAME
+        parts = [LEAST_CANDIDATES, LEAST_QUESTIONS, LEAST_REASONS, LEAST_EVIDENCE]
+        while len(parts) > 2 and room < sum(parts):
+            parts.pop()
+            room += 1  # its rule
+        self.query_one("#evidence").display = len(parts) > 3
+        self.query_one("#reasons").display = len(parts) > 2
         candidates = max(1, min(len(self._page.verdicts), room // 4))
-        reasons = min(reasons, max(3, room // 3))
-        asked = max(3, min(questions, room - candidates - reasons - LEAST_EVIDENCE))
+        reasons = min(reasons, max(LEAST_REASONS, room // 3)) if len(parts) > 2 else 0
+        evidence = LEAST_EVIDENCE if len(parts) > 3 else 0
+        asked = max(1, min(questions, room - candidates - reasons - evidence))
         self.candidates.styles.height = candidates
         self.query_one("#reasons").styles.height = reasons + 1
         self.questions.styles.height = asked + 1

@@ -33,8 +33,8 @@ SIDES = {
     "within": ("+", "$good"),
 }
 COLUMNS = Columns(
-    FlexColumn("gate", 24),
     FlexColumn("limit", 6, align="right"),
+    FlexColumn("gate", 24),
     FlexColumn("plan", 6, align="right"),
     FlexColumn("against it", 22),
     FlexColumn("about", 20, grow=1, drop=1),
@@ -171,8 +171,8 @@ class WhatIfScreen(RunScreen):
         moved = limit != gate["plan"]
         return COLUMNS.row(
             [
-                one_line(gate["name"], "bold" if moved else ""),
                 plain(written(limit), "bold $warn" if moved else ""),
+                one_line(gate["name"], "bold" if moved else ""),
                 plain(written(gate["plan"]), "$muted"),
                 plain(" ".join(counts) if limit is not None else ""),
                 plain(gate["about"], "$muted"),
@@ -204,10 +204,11 @@ class WhatIfScreen(RunScreen):
             pane.show([line for part in self._complaint.split("\n")[1:] for line in wrap(plain(part), width)])
             return
         lines: list[Content] = []
+        names = told_apart(tuple(dict.fromkeys(look["candidate"] for look in gate["looks"])), width // 4)
         for look in gate["looks"]:
             sign, style = SIDES[look["side"]]
             more = f"; {look['more']}" if look["more"] else ""
-            first, *rest = wrap(one_line(f"{look['candidate']}: {look['said']}{more}"), width - 2)
+            first, *rest = wrap(one_line(f"{names[look['candidate']]}: {look['said']}{more}"), width - 2)
             lines += [
                 join([Content.styled(f"{sign} ", style), first]),
                 *(Content("  ") + line for line in rest),

@@ -157,9 +157,8 @@ class Rows(Lines, Generic[T], can_focus=True):
         # Under the cursor one style: fewer bytes a move, and contrast that does not depend on the row's own.
         if self._marked is None:
             return Content(f"{mark} {row.plain}")
-        cells = self._marked()
-        start = Content(f"{mark} {fit(row, cells).plain}").stylize(self._cursor_style)
-        return start + row[len(start.plain) - 2 :]
+        start = row.truncate(self._marked(), ellipsis=False).plain
+        return Content(f"{mark} {start}").stylize(self._cursor_style) + row[len(start) :]
 
     @property
     def copied(self) -> str:
