@@ -59,7 +59,7 @@ class Sizes:
 
     def idle(self, command: Sequence[str], seconds: float = 5.0) -> int:
         with Terminal(command, **self._size) as terminal:
-            terminal.settle()
+            terminal.settle(quiet=2.0)
             return terminal.read_for(seconds)
 
     def opened(self, command: Sequence[str], keys: str) -> int:

@@ -74,6 +74,14 @@ async def test_the_card_stands_on_every_screen_of_the_run(store_folder: Path, sc
         assert f"{CARD} against base · {FIGURES}" in ui.head
 
 
+async def test_beside_the_name_of_a_screen_without_a_tab_whole_figures_are_left_out(
+    store_folder: Path,
+) -> None:
+    async with opened(store_folder, "compare", size=(120, 36)) as ui:
+        await ui.press("s")
+        assert "Slices" in ui.head and FIGURES in ui.head
+
+
 async def test_the_card_is_about_the_candidate_in_hand(store_folder: Path) -> None:
     async with opened(store_folder, "compare") as ui:
         await ui.press("c")

@@ -15,14 +15,14 @@ import re
 import select
 import signal
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from types import FrameType
 from typing import NamedTuple
 
-from rich.cells import cell_len
+from rich.cells import cell_len, split_text
 from textual.drivers.linux_driver import LinuxDriver
 
 from tui.text.gate import is_width_in_doubt
@@ -92,6 +92,7 @@ def _ascii(character: str) -> str:
 
 
 _PLACE = re.compile(r"\x1b\[(\d+);(\d+)H")
+_STYLE = re.compile(r"(\x1b\[[\d;]*m)")
 _STYLE_OR_GAP = re.compile(r"(\x1b\[[\d;]*m| {2,})")
 _STYLED = re.compile(r"\x1b\[([\d;]*)m|([^\x1b]+)|(\x1b)")
 _SYNC, _END_SYNC = "\x1b[?2026h", "\x1b[?2026l"
@@ -156,7 +157,7 @@ def _fits(cell: _Cell, style: _Style) -> bool:
     return cell[1] == (style.of_blank if cell[0] == " " else style)
 
 
-class Picture:
+class Painted:
     """What stands on the terminal, by line and cell; a cell of which nothing is known is not in it.
 
     `erases`: what the terminal erases takes the background's colour.
@@ -165,11 +166,30 @@ class Picture:
     def __init__(self, *, erases: bool = False) -> None:
         self._erases = erases
         self._lines: dict[int, dict[int, _Cell]] = {}
-        self._whole: dict[int, tuple[int, str]] = {}  # the piece of doubtful width that was last on a line
+        self._cursor = ""  # the sequence that leads to where it rests
+        self._whole: dict[int, dict[int, str]] = {}  # pieces of doubtful width, by line and column
 
     def forget(self) -> None:
         self._lines.clear()
         self._whole.clear()
+        self._cursor = ""
+
+    def needed(self, data: str) -> str:
+        """As much of what Textual writes as changes something."""
+        start, *placed = _PLACE.split(data)
+        if not placed:
+            return data
+        rests, pieces = self._cursor, []
+        for row, column, text in zip(placed[::3], placed[1::3], placed[2::3], strict=True):
+            if drawn := text.removesuffix("\n"):
+                pieces.append((int(row), int(column), drawn))
+            else:
+                rests = f"\x1b[{row};{column}H"
+        written = start + self.changes(pieces)
+        # At the top left nothing is written in: there it may rest anywhere.
+        moves = rests != "\x1b[1;1H" and (written or rests != self._cursor)
+        self._cursor = rests
+        return written + rests if moves else written
 
     def changes(self, pieces: Iterable[tuple[int, int, str]]) -> str:
         """What has to be written so that each piece stands at its row and column; no style is left behind."""
@@ -177,15 +197,50 @@ class Picture:
         style = _Style()  # the terminal's, at the end of what is written
         for row, column, drawn in pieces:
             cells = None if is_width_in_doubt(drawn) else self._cells(drawn)
+            whole = self._whole.setdefault(row, {})
+            if cells is None and whole.get(column) == drawn:
+                continue
+            end = column + _width(drawn)
+            over = [place for place, old in whole.items() if place < end and column < place + _width(old)]
+            behind = [_behind(whole.pop(place), end - place) for place in over]
             if cells is not None:
-                self._whole.pop(row, None)
                 style = self._write(row, column, cells, style, written)
-            elif self._whole.get(row) != (column, drawn):
-                self._whole[row] = column, drawn
-                self._lines.pop(row, None)
-                written.append(f"{_Style().after(style)}\x1b[{row};{column}H{_on_blanks(column, drawn)}")
-                style = _Style()
+            else:
+                whole[column] = drawn
+                style = self._write_whole(row, column, drawn, style, written)
+            # What is or was wider on the terminal than it should be has run into what stands behind it.
+            if over or cells is None:
+                for rest in filter(None, behind):
+                    self._keep(row, end, rest)
+                style = self._write_again(row, end, style, written)
         return "".join(written) + _Style().after(style)
+
+    def _write_whole(self, row: int, column: int, drawn: str, style: _Style, written: list[str]) -> _Style:
+        line = self._lines.setdefault(row, {})
+        for place in range(column, column + _width(drawn)):
+            line.pop(place, None)
+        written.append(f"{_Style().after(style)}\x1b[{row};{column}H{_on_blanks(column, drawn)}")
+        return _Style()
+
+    def _keep(self, row: int, column: int, drawn: str) -> None:
+        """Remembers what stands somewhere."""
+        cells = None if is_width_in_doubt(drawn) else self._cells(drawn)
+        if cells is None:
+            self._whole[row][column] = drawn
+        else:
+            self._lines[row] |= dict(enumerate(cells, column))
+
+    def _write_again(self, row: int, start: int, style: _Style, written: list[str]) -> _Style:
+        """Writes what stands on a line from a column on, which something may have run into."""
+        line = self._lines.setdefault(row, {})
+        for column, cells in _runs({place: line[place] for place in sorted(line) if place >= start}):
+            for place in range(column, column + len(cells)):
+                del line[place]
+            style = self._write(row, column, cells, style, written)
+        for column, drawn in self._whole.get(row, {}).items():
+            if column >= start:
+                style = self._write_whole(row, column, drawn, style, written)
+        return style
 
     def _write(self, row: int, column: int, cells: list[_Cell], style: _Style, written: list[str]) -> _Style:
         """Writes those cells of a line that differ; returns the style that they leave."""
@@ -250,6 +305,35 @@ class Picture:
         return cells
 
 
+def _width(drawn: str) -> int:
+    return cell_len(_STYLE.sub("", drawn))
+
+
+def _behind(drawn: str, cells: int) -> str:
+    """What a piece has behind its first `cells` cells; "" where it ends there or before."""
+    style = ""
+    parts = _STYLE.split(drawn)
+    for place, part in enumerate(parts):
+        if part.startswith("\x1b"):
+            style = part
+        elif cells < (width := cell_len(part)):
+            return "".join([style, split_text(part, cells)[1], *parts[place + 1 :]])
+        else:
+            cells -= width
+    return ""
+
+
+def _runs(cells: Mapping[int, _Cell]) -> list[tuple[int, list[_Cell]]]:
+    """Cells that stand side by side, by the column of the first."""
+    found: list[tuple[int, list[_Cell]]] = []
+    for place, cell in cells.items():
+        if found and found[-1][0] + len(found[-1][1]) == place:
+            found[-1][1].append(cell)
+        else:
+            found.append((place, [cell]))
+    return found
+
+
 def _on_blanks(column: int, drawn: str) -> str:
     """A piece for `column` that looks the same on every terminal: blanks first, each gap's end placed."""
     if not is_width_in_doubt(drawn):
@@ -279,13 +363,12 @@ def _erases() -> bool:
 class ThriftyDriver(LinuxDriver):
     """Textual's driver, which writes only what changes the picture."""
 
-    _picture: Picture
+    _painted: Painted
     _size: os.terminal_size | None = None
-    _cursor = ""  # where it rests
     _held = ""  # the begin of an update of which nothing is written yet
 
     def start_application_mode(self) -> None:
-        self._picture = Picture(erases=_erases())
+        self._painted = Painted(erases=_erases())
         self.exit_event.clear()  # `close` has set it where the app comes back from a shell or an editor
         super().start_application_mode()  # type: ignore[no-untyped-call]  # Textual leaves it untyped
         self._forget_on_resize()
@@ -295,7 +378,7 @@ class ThriftyDriver(LinuxDriver):
         handle = signal.getsignal(signal.SIGWINCH)
 
         def resized(number: int, frame: FrameType | None) -> None:
-            self._picture.forget()
+            self._painted.forget()
             if callable(handle):
                 handle(number, frame)
 
@@ -319,13 +402,13 @@ class ThriftyDriver(LinuxDriver):
             self._held = data
         elif data == _END_SYNC and self._held:
             self._held = ""
-        elif needed := self._needed(data):
+        elif needed := self._painted.needed(data):
             super().write(self._held + needed)
             self._held = ""
 
     def redraw(self) -> None:
         """Clears the screen, so that all that is drawn next is written."""
-        self._picture.forget()
+        self._painted.forget()
         super().write("\x1b[2J")
 
     def report_mouse(self, on: bool) -> None:
@@ -343,23 +426,7 @@ class ThriftyDriver(LinuxDriver):
             size = os.get_terminal_size(self.fileno)
             if size != self._size:
                 self._size = size
-                self._picture.forget()
-
-    def _needed(self, data: str) -> str:
-        start, *placed = _PLACE.split(data)
-        if not placed:
-            return data
-        rests, pieces = self._cursor, []
-        for row, column, text in zip(placed[::3], placed[1::3], placed[2::3], strict=True):
-            if drawn := text.removesuffix("\n"):
-                pieces.append((int(row), int(column), drawn))
-            else:
-                rests = f"\x1b[{row};{column}H"
-        written = start + self._picture.changes(pieces)
-        # At the top left nothing is written in: there it may rest anywhere.
-        moves = rests != "\x1b[1;1H" and (written or rests != self._cursor)
-        self._cursor = rests
-        return written + rests if moves else written
+                self._painted.forget()
 
 
 class AsciiDriver(ThriftyDriver):

@@ -217,15 +217,24 @@ class AssayScreen(Screen[None]):
         """The lines above the screen's own parts."""
         return 1 + self.shows_tabs + self.shows_card
 
-    def refresh_title(self) -> None:
-        tab = next((name for name in NAMES if REGISTRY[f"go.{name}"].help.startswith(f"{self.NAME}:")), "")
+    @property
+    def _tab(self) -> str:
+        """The screen's name among the tabs; "" where it has none."""
+        return next((name for name in NAMES if REGISTRY[f"go.{name}"].help.startswith(f"{self.NAME}:")), "")
+
+    @property
+    def _named(self) -> Content:
+        """The product, and the screen where no tab is marked as it; then the key that lists all."""
+        brand = Content.styled("assay", "$brand")
         if self.shows_tabs:
-            self.query_one("#tabs", Line).set(tabs(tab, self.size.width - 2))
-        way = join([self.NAME, Content.styled(written("app.jump"), "$key")], " ")
-        name = Content("" if self.shows_tabs and tab else self.NAME)
-        name = way if self.HAS_TABS and not self.shows_tabs else name
-        parts = [Content.styled("assay", "$brand"), name, self.title_line()]
-        self.query_one("#title", Line).set(join(filter(None, parts), "  "))
+            return brand if self._tab else join([brand, self.NAME], "  ")
+        way = f" {written('app.jump')}" if self.HAS_TABS else ""
+        return join([brand, join([self.NAME, Content.styled(way, "$key")])], "  ")
+
+    def refresh_title(self) -> None:
+        if self.shows_tabs:
+            self.query_one("#tabs", Line).set(tabs(self._tab, self.size.width - 2))
+        self.query_one("#title", Line).set(join(filter(None, [self._named, self.title_line()]), "  "))
 
     def _arrange_top(self) -> None:
         self.query_one("#tabs").display = self.shows_tabs
@@ -321,6 +330,10 @@ class AssayScreen(Screen[None]):
     def copied(self) -> str:
         """What `y` copies: the row under the cursor, or the text that has the focus."""
         return self.focused.copied if isinstance(self.focused, Lines) else ""
+
+    def goes(self, name: str) -> bool:
+        """Whether it answers itself the key that leads to the screen of this name."""
+        return False
 
     def minute(self) -> None:
         """Called each minute: the place to bring ages up to date."""
@@ -466,8 +479,7 @@ class RunScreen(AssayScreen):
         said = join(filter(None, parts), "  ")
         if self.hides_outcome or self.shows_card:
             return said
-        above = "" if self.shows_tabs else f"{self.NAME} {written('app.jump')}  "
-        room = self.size.width - said.cell_length - len(f"  assay  {above}  ")
+        room = self.size.width - 2 - self._named.cell_length - 2 - said.cell_length - 2
         return join([said, self._card(room) if in_card else self._in_title(room)], "  ")
 
     @property

@@ -44,7 +44,7 @@ LEAST_EVIDENCE = 4
 WORD = 14  # cells
 
 
-class Answers:
+class DecisionProcess:
     """A process that decides the run under each set of limits that it is given."""
 
     def __init__(self, run_id: int, store: Path) -> None:
@@ -96,7 +96,7 @@ class WhatIfScreen(RunScreen):
         self._limits: dict[str, float | None] = {}  # those that were moved
         self._found: Found | None = None
         self._complaint = ""
-        self._answers: Answers | None = None
+        self._process: DecisionProcess | None = None
         self._asking = self._changed = self._is_to_be_saved = self._shows_diff = False
 
     def compose(self) -> ComposeResult:
@@ -115,8 +115,8 @@ class WhatIfScreen(RunScreen):
         self._ask()
 
     async def on_unmount(self) -> None:
-        if self._answers is not None:
-            await self._answers.close()
+        if self._process is not None:
+            await self._process.close()
 
     # Asking
 
@@ -132,9 +132,9 @@ class WhatIfScreen(RunScreen):
         try:
             while self._changed:
                 self._changed = False
-                if self._answers is None:
-                    self._answers = Answers(self.run_id, self.assay.store.folder)
-                found = await self._answers.ask(self._limits)
+                if self._process is None:
+                    self._process = DecisionProcess(self.run_id, self.assay.store.folder)
+                found = await self._process.ask(self._limits)
                 if not self.is_mounted or not self.query("#gates"):
                     return
                 self._complaint = str(found.get("error", ""))

@@ -6,7 +6,7 @@ import re
 import pytest
 from rich.cells import cell_len
 
-from tui.app.terminal import Picture
+from tui.app.terminal import Painted
 
 Look = tuple[frozenset[str], str, str]
 TOKEN = re.compile(r"\x1b\[([\d;]*)([A-Za-z])|([^\x1b])")
@@ -106,9 +106,9 @@ def frames(seed: int) -> list[tuple[int, int, str]]:
 @pytest.mark.parametrize("erases", [False, True])
 @pytest.mark.parametrize("seed", range(40))
 def test_what_stands_there_in_the_end_is_the_same_as_if_all_were_written(seed: int, erases: bool) -> None:
-    picture, thrifty, lavish = Picture(erases=erases), Terminal(), Terminal()
+    painted, thrifty, lavish = Painted(erases=erases), Terminal(), Terminal()
     for piece in frames(seed):
-        thrifty.feed(picture.changes([piece]))
+        thrifty.feed(painted.changes([piece]))
         lavish.feed(f"\x1b[{piece[0]};{piece[1]}H{piece[2]}\x1b[0m")
     # Where half of a wide character was left over, terminals show what they like.
     whole = {place for place, (text, _) in lavish.cells.items() if text != "?"}
@@ -117,45 +117,55 @@ def test_what_stands_there_in_the_end_is_the_same_as_if_all_were_written(seed: i
 
 
 def test_a_frame_that_stands_there_already_costs_nothing() -> None:
-    picture = Picture()
+    painted = Painted()
     pieces = [(1, 1, styled(f"1;{BLUE};{PANEL}", "one  ") + "two"), (2, 1, "包裹 ok")]
-    assert picture.changes(pieces)
-    assert picture.changes(pieces) == ""
-    assert picture.changes([(1, 4, styled(PANEL, "  ") + "two")]) == ""
+    assert painted.changes(pieces)
+    assert painted.changes(pieces) == ""
+    assert painted.changes([(1, 4, styled(PANEL, "  ") + "two")]) == ""
 
 
 def test_of_a_style_only_what_is_new_is_written() -> None:
-    picture = Picture()
-    written = picture.changes([(1, 1, styled(f"1;{BLUE};{PANEL}", "a") + styled(f"{BLUE};{PANEL}", "b"))])
+    painted = Painted()
+    written = painted.changes([(1, 1, styled(f"1;{BLUE};{PANEL}", "a") + styled(f"{BLUE};{PANEL}", "b"))])
     assert written == f"\x1b[1;1H\x1b[1;{BLUE};{PANEL}ma\x1b[22mb\x1b[0m"
-    again = picture.changes([(1, 1, styled(f"1;{BLUE};{PANEL}", "a") + styled(f"{BLUE};{PANEL}", "c"))])
+    again = painted.changes([(1, 1, styled(f"1;{BLUE};{PANEL}", "a") + styled(f"{BLUE};{PANEL}", "c"))])
     assert again == f"\x1b[1;2H\x1b[{BLUE};{PANEL}mc\x1b[0m"
 
 
 def test_short_gaps_are_written_and_long_ones_passed_over() -> None:
-    picture = Picture()
-    picture.changes([(1, 1, "one two three four")])
-    assert picture.changes([(1, 1, "ONE two THREE four")]) == "\x1b[1;1HONE\x1b[9GTHREE"
-    assert picture.changes([(1, 1, "ONE Two THREE fouR")]) == "\x1b[1;5HT\x1b[18GR"
-    assert picture.changes([(1, 1, "one two THREE fouR")]) == "\x1b[1;1Hone t"
+    painted = Painted()
+    painted.changes([(1, 1, "one two three four")])
+    assert painted.changes([(1, 1, "ONE two THREE four")]) == "\x1b[1;1HONE\x1b[9GTHREE"
+    assert painted.changes([(1, 1, "ONE Two THREE fouR")]) == "\x1b[1;5HT\x1b[18GR"
+    assert painted.changes([(1, 1, "one two THREE fouR")]) == "\x1b[1;1Hone t"
 
 
 def test_long_blanks_are_erased_only_where_that_keeps_the_background() -> None:
     piece = (1, 1, styled(PANEL, "a" + " " * 30 + "b"))
-    assert "\x1b[30X\x1b[32Gb" in Picture(erases=True).changes([piece])
-    assert "a" + " " * 30 + "b" in Picture().changes([piece])
+    assert "\x1b[30X\x1b[32Gb" in Painted(erases=True).changes([piece])
+    assert "a" + " " * 30 + "b" in Painted().changes([piece])
     reversed_ = (1, 1, styled("7", " " * 30))
-    assert "X" not in Picture(erases=True).changes([reversed_])
+    assert "X" not in Painted(erases=True).changes([reversed_])
 
 
 def test_a_piece_of_doubtful_width_is_written_whole_and_so_is_what_replaces_it() -> None:
-    picture = Picture()
+    painted = Painted()
     doubtful = "ok 👩‍👩‍👧 family"
-    assert doubtful in picture.changes([(1, 1, doubtful)])
-    assert picture.changes([(1, 1, doubtful)]) == ""
-    assert picture.changes([(1, 1, "ok plain family")]) == "\x1b[1;1Hok plain family"
+    assert doubtful in painted.changes([(1, 1, doubtful)])
+    assert painted.changes([(1, 1, doubtful)]) == ""
+    assert painted.changes([(1, 1, "ok plain family")]) == "\x1b[1;1Hok plain family"
+
+
+def test_what_a_doubtful_piece_may_have_run_into_is_drawn_again_behind_it() -> None:
+    painted, doubtful = Painted(), "👩‍👩‍👧 family"
+    painted.changes([(1, 1, f"{doubtful}|end"), (1, 30, "right")])
+    again = painted.changes([(1, 1, "ok".ljust(9))])
+    assert again.startswith("\x1b[1;1Hok") and "|end" in again and "right" in again
+    assert painted.changes([(1, 30, "right"), (1, 10, "|end")]) == ""
+    assert "right" in painted.changes([(1, 1, doubtful)])
+    assert painted.changes([(1, 1, doubtful), (1, 30, "right")]) == ""
 
 
 def test_sequences_that_are_no_styles_go_through_as_they_are() -> None:
     link = "\x1b]8;;https://example.org\x1b\\here\x1b]8;;\x1b\\"
-    assert link in Picture().changes([(1, 1, link)])
+    assert link in Painted().changes([(1, 1, link)])
