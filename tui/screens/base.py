@@ -228,8 +228,8 @@ class AssayScreen(Screen[None]):
         brand = Content.styled("assay", "$brand")
         if self.shows_tabs:
             return brand if self._tab else join([brand, self.NAME], "  ")
-        way = f" {written('app.jump')}" if self.HAS_TABS else ""
-        return join([brand, join([self.NAME, Content.styled(way, "$key")])], "  ")
+        way = [Content.styled(written("app.jump"), "$key")] if self.HAS_TABS else []
+        return join([brand, join([self.NAME, *way], " ")], "  ")
 
     def refresh_title(self) -> None:
         if self.shows_tabs:
