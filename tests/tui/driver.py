@@ -20,6 +20,7 @@ from textual.worker import WorkerCancelled
 
 from tests.tui.history import NOW
 from tui.app.app import AssayApp
+from tui.screens.base import AssayScreen
 
 S = TypeVar("S", bound=Screen[Any])
 DEADLINE = 240.0  # seconds; what a busy machine needs at most, no measure of anything
@@ -65,6 +66,20 @@ class Driver:
     @property
     def lines(self) -> list[str]:
         return self.text.splitlines()
+
+    @property
+    def head(self) -> str:
+        """What stands above the screen's own parts: tabs, title and card."""
+        return "\n".join(self.lines[: self._top])
+
+    @property
+    def body(self) -> list[str]:
+        """The lines below that."""
+        return self.lines[self._top :]
+
+    @property
+    def _top(self) -> int:
+        return self.on(AssayScreen).top
 
     @property
     def screen(self) -> Screen[Any]:
