@@ -1,4 +1,4 @@
-"""One thread in each process, compiled code kept, stores in memory where there is room, longest files first."""
+"""One thread for each process, compiled code kept, stores in memory if there is room, longest files first."""
 
 import os
 import shutil
