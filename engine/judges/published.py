@@ -57,7 +57,8 @@ PairWinner = Literal["A", "B", "tie"]
 
 # As these models vary it: "[RESULT] 5.", "[RESULT]: (5)", "**[RESULT]** 4", "[RESULT] 5</s>".
 _RESULT = re.compile(
-    r"\[\s*RESULT\s*\][\s:*()\[\]]*(?:score\s*:?\s*)?([1-5]|[AB])(?![\w.]*\d)(?=[\s.,;:!*)\]<]|$)",
+    r"\[\s*RESULT\s*\][\s:*()\[\]]*(?:score\s*:?\s*)?([1-5]|[AB])(?![\w.]*\d)(?!\W{0,3}(?:or|and|to)\s+\W?[1-5AB]\b)"
+    r"(?=[\s.,;:!*)\]<]|$)",
     re.IGNORECASE,
 )
 _RESULT_WORD = re.compile(r"\[\s*RESULT\s*\]", re.IGNORECASE)

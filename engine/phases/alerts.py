@@ -43,6 +43,7 @@ from store import records
 from store.read import runs, trends
 from store.read.answers import cut_answers
 from store.read.history import Connection
+from store.read.query import Word
 from store.read.rows import AlertRow
 from store.read.runs import Words, acknowledged
 from store.read.slices import NOT_LEAKED
@@ -181,7 +182,7 @@ def decline_alerts(
     work: Work, measures: Mapping[str, Measure], comparisons: Sequence[Comparison]
 ) -> list[Alert]:
     """Alerts on measures that got worse over many runs of this name that were measured in the same way."""
-    named = (("name", work.recorder.run().name),)
+    named = (Word("name", work.recorder.run().name),)
     with opened(work.store) as connection:
         if runs.count(connection, named) < SHORTEST:
             return []

@@ -20,7 +20,7 @@ from store.read import history, judging, queues
 from store.read.answers import pair
 from store.session import opened
 from store.transfer.export import run_content
-from store.write import Recorder
+from store.write import Recorder, Transaction
 from tests.engine.runs import carry_out, queue, recorded_plan
 from tests.judges.scripted import Answer, Json, JudgeServer, prefers, says
 
@@ -399,6 +399,26 @@ def test_a_plan_may_have_identical_answers_judged(server: JudgeServer, tmp_path:
     server.script = lambda body, number: prefers("tie")
     run = run_of(tmp_path, judged_by(server) + "\n[judging]\njudge_identical = true\n", **given)
     assert {row.consistent for row in run.rows(records.Verdict)} == {True} and server.requests
+
+
+def test_the_cost_of_forgotten_answers_is_booked_with_their_deletion_or_not_at_all(
+    server: JudgeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(self: Transaction, record: type, **equal: object) -> None:
+        raise OSError("the disk is full")
+
+    server.script = lambda body, number: says("As a language model, I enjoyed both.")
+    judges = judged_by(server, concurrency=2) + '\n[judging]\nprices = "p.toml"\n'
+    (tmp_path / "p.toml").write_text('[models]\n"m" = { input = 1, output = 1 }\n')
+    plan = recorded_plan(tmp_path, examples(), {"base": answers("short"), "tuned": answers("long")}, judges)
+    run_id = queue(tmp_path / "store", plan)
+    with monkeypatch.context() as broken:
+        broken.setattr(Transaction, "clear", cut)
+        with pytest.raises(OSError, match="the disk is full"):
+            carry_out(tmp_path / "store", run_id)
+    recorder = Recorder(tmp_path / "store", run_id)
+    assert recorder.rows(records.StoredJudgment)
+    assert "forgotten_cost" not in (recorder.run().options or {})
 
 
 @pytest.mark.parametrize("kind", ["pairwise", "pointwise"])

@@ -235,5 +235,5 @@ def test_a_run_measures_the_noise_floor_that_its_plan_asks_for(base: Path, tmp_p
         assert (model.details or {})["noise_floor"]["n"] == 2
         assert (model.details or {})["batching"] == "continuous"
     assert any(
-        remark.startswith("noise floor of base 0.0% (0.0 to 65.8%, 2 answers)") for remark in found.remarks
+        remark.startswith("noise floor of base 0.0% (0.0 to 84.2%, 2 answers)") for remark in found.remarks
     )

@@ -9,6 +9,7 @@ from store import database, people
 from store.errors import StoreError
 from store.read import history, runs
 from store.read.history import Connection
+from store.read.query import Word
 from store.transfer.merge import held_by, purge
 from tests.tui.history import build
 
@@ -34,8 +35,12 @@ def found(connection: history.Connection, text: str) -> list[int]:
 
 
 def test_words_are_told_from_free_text() -> None:
-    assert runs.read_words("Tag:release http://x my run") == (("tag", "release"), ("text", "http://x my run"))
-    assert runs.read_words("tag: model:llama") == (("model", "llama"),)
+    assert runs.read_words('Tag:release http://x "my run"') == (
+        Word("tag", "release"),
+        Word("", "http://x"),
+        Word("", "my run"),
+    )
+    assert runs.read_words("tag: !model:llama") == (Word("model", "llama", True),)
     assert runs.read_words("  ") == ()
 
 
@@ -54,6 +59,8 @@ def test_each_word_narrows_and_all_must_hold(connection: history.Connection) -> 
     assert found(connection, "eval:5be1") == everything and found(connection, "eval:nothing") == []
     assert found(connection, "model:overfit") == [2] and found(connection, "name:tickets-v1") == [1]
     assert found(connection, "overfit status:finished") == [2]
+    assert found(connection, "!model:overfit") == [3, 1]
+    assert found(connection, "!status:running !overfit") == [1]
     assert runs.count(connection, runs.read_words("model:overfit")) == 1
     with pytest.raises(StoreError, match="there is no status 'broken'"):
         found(connection, "status:broken")

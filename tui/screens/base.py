@@ -251,6 +251,10 @@ class AssayScreen(Screen[None]):
         """What `y` copies: the row under the cursor, or the text that has the focus."""
         return self.focused.copied if isinstance(self.focused, Lines) else ""
 
+    def goes(self, name: str) -> bool:
+        """Whether it answers itself the key that leads to the screen of this name."""
+        return False
+
     def minute(self) -> None:
         """Called each minute: the place to bring ages up to date."""
 
