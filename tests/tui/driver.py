@@ -27,6 +27,7 @@ from tui.app.app import AssayApp
 S = TypeVar("S", bound=Screen[Any])
 DEADLINE = 240.0  # seconds; what a busy machine needs at most, no measure of anything
 SAME = 3  # pictures in a row that are equal on a screen at rest
+LONG = 30.0  # seconds; what keeps the app at work for longer is held by the test itself
 FRAME = 0.02  # seconds; Textual draws what has changed sooner than this
 
 
@@ -53,10 +54,10 @@ class Quiet:
         return under_way
 
     async def wait(self, min_sleep: float = 0.0, max_sleep: float = 1.0) -> None:
-        """In place of `wait_for_idle`, with its arguments."""
+        """In place of `wait_for_idle`; a timer that never rests is waited for as long as `max_sleep`."""
         loop: Any = asyncio.get_running_loop()
-        end = loop.time() + max_sleep
-        while loop.time() < end:
+        end, slept = loop.time() + LONG, 0.0
+        while loop.time() < end and slept < max_sleep:
             await asyncio.sleep(0)
             if loop._ready:
                 continue
@@ -66,6 +67,7 @@ class Quiet:
             due = min((timer.when() for timer in loop._scheduled if not timer.cancelled()), default=math.inf)
             if (left := due - loop.time()) > FRAME:
                 return
+            slept += max(left, 0.001)
             await asyncio.sleep(max(left, 0.0))
 
 
