@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from engine.compare.comparison import Comparison, reach
-from engine.compare.ruling import BoundedComparison, rule
+from engine.compare.ruling import BoundedComparison, ends_of_benchmark, rule
 from engine.gates.drops import CheckedComparison, DropLimits, alerts_on, surprises
 from engine.metrics.metric import Measure
 from engine.plan.plan import Gates
@@ -39,6 +39,26 @@ def ruled(
         [replace(item, ruling=rulings[id(item)]) for item in found] for found in (comparisons, benchmarks)
     )
     return first, second
+
+
+def tripping(
+    comparisons: Sequence[Comparison],
+    benchmarks: Sequence[Comparison],
+    gates: Gates,
+    measures: Mapping[str, Measure],
+) -> list[tuple[Comparison, tuple[float, ...]]]:
+    """The comparisons that a gate or a warning checks, each with the differences beyond which it trips.
+
+    The differences are in the measure's unit, candidate minus baseline.
+    """
+    found: list[tuple[Comparison, tuple[float, ...]]] = []
+    for item in _checked(comparisons, benchmarks, gates, measures):
+        if item.drop is None:
+            continue
+        rise = item.way == "more" or item.comparison.direction == "lower"
+        ends = (-item.limit, item.limit) if item.way == "either" else (item.limit if rise else -item.limit,)
+        found.append((item.comparison, ends))
+    return found
 
 
 def drop_alerts(
@@ -83,16 +103,12 @@ def _checked_benchmarks(comparisons: Sequence[Comparison], gates: Gates) -> list
         CheckedComparison(
             "benchmark_drop",
             comparison,
-            DropLimits(gates.max_benchmark_drop, gates.warn_benchmark_drop, not _are_fractions(comparison)),
-            ends=(0.0, 1.0) if _are_fractions(comparison) else (None, None),
+            DropLimits(gates.max_benchmark_drop, gates.warn_benchmark_drop, relative=ends == (None, None)),
+            ends=ends,
         )
         for comparison in comparisons
+        for ends in [ends_of_benchmark(comparison.candidate_value, comparison.baseline_value)]
     ]
-
-
-def _are_fractions(comparison: Comparison) -> bool:
-    values = (comparison.candidate_value, comparison.baseline_value)
-    return all(value is None or 0 <= value <= 1 for value in values)
 
 
 def _checked_metrics(

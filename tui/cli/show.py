@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from engine.decision.families import NO_GATE, NOT_EVALUATED
+from engine.errors import BadInput
 from store.read import history
 from store.read.query import by_key
 from store.read.rows import ComparisonRow
 from store.session import opened
 from tui.cli.common import FAILED_GATE, AllowEmpty, Json, Run, Store, store_folder
+from tui.text.gate import counted, probability
 from tui.text.output import err, heading, out, paragraph, print_json
 
 if TYPE_CHECKING:
@@ -43,6 +45,9 @@ Find = Annotated[
 Decision = Annotated[
     bool, typer.Option("--decision", help="Only the decision, with every question and its numbers.")
 ]
+Flips = Annotated[
+    bool, typer.Option("--flips", help="Only the examples that turned wrong or right, in groups.")
+]
 FormatOption = Annotated[ReportFormat, typer.Option("--format", help="What to write.")]
 Older = Annotated[str, typer.Argument(metavar="RUN", help="The run to compare with: id, name or last.")]
 Newer = Annotated[str, typer.Argument(metavar="RUN", help="The run in question: id, name or last.")]
@@ -59,9 +64,13 @@ def show(
     slices: Slices = False,
     find: Find = "",
     decision: Decision = False,
+    flips: Flips = False,
     store: Store = None,
 ) -> None:
     """Show one run: the decision, then its numbers, comparisons and alerts."""
+    if flips:
+        _show_flips(store_folder(context, store), run, json=json)
+        return
     from tui.cli.terminal import print_decision, print_head, print_run
     from tui.report.json import run_values
     from tui.sections.gather import gather
@@ -76,6 +85,54 @@ def show(
         print_decision(found.decision, full=True)
     else:
         print_run(found, full=full, slices=slices, find=find)
+
+
+def _show_flips(folder: Path, run: str, *, json: bool) -> None:
+    """What the flips of each candidate have in common."""
+    from engine.decision.flips import run_flips
+    from store.read.evidence import examples_by_name
+
+    with opened(folder) as connection:
+        run_id = history.find_run(connection, run)
+        found = run_flips(connection, run_id)
+        names = {key: name for name, key in examples_by_name(connection, run_id).items()}
+    if json:
+        values = [
+            asdict(item)
+            | {
+                "lost": [names[key] for key in item.lost],
+                "gained": [names[key] for key in item.gained],
+                "groups": [
+                    {
+                        "group": group.key,
+                        **asdict(group),
+                        "share": group.share,
+                        "examples": [names[key] for key in group.examples],
+                    }
+                    for group in item.groups
+                ],
+            }
+            for item in found
+        ]
+        print_json({"run": str(run_id), "flips": values})
+        return
+    for item in found:
+        heading(f"{item.candidate} against {item.baseline} by {item.measure}")
+        turned = f"{len(item.lost):,} turned wrong, {len(item.gained):,} turned right"
+        out(f"{turned}, of {counted(item.compared, 'example')} with a value of both models")
+        for group in item.groups:
+            p = f"p {probability(group.p)}, corrected {probability(group.p_corrected)}"
+            paragraph(f"{group.said} · {p}", "    ", "  - ")
+        if not item.groups:
+            out(item.reason or f"no slice and no word stands out among them ({item.looked_at:,} looked at)")
+    if not found:
+        out("this run has no candidate and baseline to compare")
+    elif any(item.groups for item in found):
+        out()
+        paragraph(
+            "p: Fisher's exact test, one-sided; corrected for all slices and words that at least three "
+            "flips have (Holm). Above 0.05 there, chance may explain the group."
+        )
 
 
 def report(
@@ -107,7 +164,7 @@ def compare(
     """Compare the candidates of two runs, the older first.
 
     The comparison is paired, on the examples that both evaluated in the same words. Exits with 1 where
-    nothing that a gate checks could be compared.
+    nothing that a gate checks could be compared, and with 2 where nothing could.
     """
     from engine.compare.comparable import shared_sets
     from engine.decision.facts import retrainings
@@ -138,6 +195,9 @@ def compare(
             paragraph(sets.said)
         for remark in remarks:
             paragraph(remark, "  ", "")
+    if found.is_empty and not allow_empty:
+        said = f"runs {found.older} and {found.newer} have nothing in common that can be compared"
+        raise BadInput(said, "the list above says why; name runs of the same candidate on the same examples")
     if not found.is_evaluated and not allow_empty:
         raise typer.Exit(FAILED_GATE)
 
@@ -183,11 +243,11 @@ def _print_run_comparison(found: "RunComparison", trained: "Sequence[Retrained]"
     shared = f", on the {found.shared} examples that both evaluated" if found.shared else ""
     out(f"run {found.newer} against run {found.older}{shared}")
     _print_training(trained)
-    everything = [*found.comparisons, *found.benchmarks]
+    everything = [item for item in (*found.comparisons, *found.benchmarks) if item.delta is not None]
     for (candidate, baseline), rows in groupby(everything, key=lambda item: (item.candidate, item.baseline)):
         heading(f"{candidate} against {baseline}")
-        print_comparisons([item for item in rows if item.delta is not None])
-    if not everything:
+        print_comparisons(list(rows))
+    if found.is_empty:
         out("the runs have nothing in common that can be compared")
     heading("Drops beyond the gates")
     for alert in found.alerts:

@@ -14,12 +14,13 @@ from textual.widget import Widget
 from tui.screens.watch import NoStore, StoreFailed, StoreWatch
 from tui.text.gate import cut, join, one_line, plain, told_apart, wrap
 from tui.widgets.lines import Line, Lines, Pane
-from tui.widgets.menu import Footer
+from tui.widgets.menu import Footer, Menu
 
 if TYPE_CHECKING:
     from store.read.history import Connection
     from store.read.rows import RunRow
     from store.records import Run
+    from tui.widgets.menu import Choice
 
 # A word and a sign each, so that colour only repeats what is said.
 STATUS = {
@@ -151,7 +152,7 @@ class AssayScreen(Screen[None]):
     # What a screen is made of
 
     def framed(self, *parts: Widget) -> list[Widget]:
-        """The title line, the screen's own parts, the footer."""
+        """The title line, the screen's own parts, and at the bottom, whatever the height, the footer."""
         return [Line(id="title"), *parts, Footer()]
 
     def title_line(self) -> Content:
@@ -168,6 +169,7 @@ class AssayScreen(Screen[None]):
 
     def on_resize(self, event: Resize) -> None:
         self._show_footer()
+        self._fit_question()
         self.redraw()
 
     def redraw(self) -> None:
@@ -311,6 +313,18 @@ class AssayScreen(Screen[None]):
         self._open_question(Prompt(done, changed=changed, value=value))
         self.query_one("#footer", Footer).ask(label, "enter save · esc cancel")
 
+    def choose(self, label: str, choices: "Sequence[Choice[str]]", chosen: Callable[[str], None]) -> None:
+        """Opens a menu at the bottom; its label stands above it."""
+        from tui.widgets.menu import Menu
+
+        def done(value: str | None) -> None:
+            self._close_question()
+            if value is not None:
+                chosen(value)
+
+        self._open_question(Menu(choices, done))
+        self.query_one("#footer", Footer).ask(label, "a letter, or j k and enter · esc cancel")
+
     def confirm(self, question: str, confirmed: Callable[[], None]) -> None:
         """Asks yes or no at the bottom; only `y` is yes."""
         from tui.widgets.menu import YesNo
@@ -326,8 +340,17 @@ class AssayScreen(Screen[None]):
     def _open_question(self, widget: Widget) -> None:
         self._close_question()
         self._asked, self._focused_before = widget, self.focused
+        widget.styles.dock = "bottom"
+        self._fit_question()
         self.mount(widget)
         self.set_focus(widget)  # at once: the next key is meant for it
+
+    def _fit_question(self) -> None:
+        """What is asked stands below the footer; a long list leaves room for it and for the title."""
+        asked = self._asked
+        if asked is not None:
+            below = asked.fit(self.size.height - 2) if isinstance(asked, Menu) else 1
+            self.query_one("#footer").styles.margin = (0, 0, below, 0)
 
     def _close_question(self) -> None:
         if self._asked is not None:
@@ -335,7 +358,7 @@ class AssayScreen(Screen[None]):
             self._asked.remove()
             self._asked = None
             footer = self.query_one("#footer", Footer)
-            footer.display = True
+            footer.display, footer.styles.margin = True, 0
             footer.asked()
 
 
