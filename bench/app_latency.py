@@ -151,8 +151,7 @@ def laid_out(view: str, words: int) -> float:
     """Seconds to lay out two answers of so many words in a view 120 cells wide, once they are compared."""
     from tui.text.diff import diff
     from tui.text.json_fields import field_rows, read_json
-    from tui.text.overlay import raw_rows
-    from tui.text.side_by_side import folded, unified
+    from tui.text.side_by_side import folded, raw_rows, unified
 
     one, other = alike(words)
     found = diff(one, other)

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from store.errors import StoreError
-from store.read.failures import CURRENT, tags
 from store.read.history import Connection
+from store.read.labels import CURRENT, tags
 from store.read.query import select
 
 KINDS = ("preference", "thumbs", "rating", "tag", "note", "correction", "flag")

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from store.read.failures import CURRENT
 from store.read.history import Connection
+from store.read.labels import CURRENT
 from store.read.query import ANSWERS, select
 from store.read.rows import (
     BenchmarkSampleRow,

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from store.read.failures import CURRENT
 from store.read.history import Connection
+from store.read.labels import CURRENT
 from store.read.query import select
 
 

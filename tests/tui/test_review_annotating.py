@@ -19,9 +19,8 @@ from tests.tui.history import NOW
 from tui.app.app import AssayApp
 from tui.app.settings import AppSettings, read_settings
 from tui.screens.decision import DecisionScreen
-from tui.screens.review.aside import OwnScreen
+from tui.screens.review.aside import OwnScreen, edit
 from tui.screens.review.data import swapped, with_controls
-from tui.screens.review.editing import edit
 from tui.screens.review.screen import ReviewScreen
 from tui.sections.judging import own_figures, seconds_each
 

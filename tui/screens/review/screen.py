@@ -9,7 +9,7 @@ from textual.content import Content
 from textual.events import Key
 
 from engine.data.example import query_id
-from store.read.failures import TagRow, tags
+from store.read.labels import TagRow, tags
 from store.reviewing import TakenBack, criteria, decide, take_back, toggle, toggle_tag
 from tui.keys import bindings
 from tui.screens.review.data import tells_nothing
@@ -278,7 +278,7 @@ class ReviewScreen(LookingScreen):
         review = self._review
         if review is None or review.pair is None:
             return
-        from tui.screens.review.editing import edited
+        from tui.screens.review.aside import edited
 
         view = review.pair.view
         answer = view.baseline if self._means_left else view.candidate

@@ -13,8 +13,20 @@ from tui.screens.review.data import ComparedPair, Review
 from tui.text.diff import AlignedPair, Diff, Segment, diff, text_of
 from tui.text.gate import counted, cut, join, middle, number, plain
 from tui.text.json_fields import NoJsonFound, field_rows, read_json, reordered
-from tui.text.overlay import code_marks, overlaid, raw_rows
-from tui.text.side_by_side import HEADING, Cell, Sheet, across, column, rows, spanning, unified, wrapped
+from tui.text.side_by_side import (
+    HEADING,
+    Cell,
+    Sheet,
+    across,
+    code_marks,
+    column,
+    overlaid,
+    raw_rows,
+    rows,
+    spanning,
+    unified,
+    wrapped,
+)
 
 
 class Turn(NamedTuple):
