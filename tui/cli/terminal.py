@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from engine.compare.forgetting import Conclusion
 from engine.data.leak import TIER_WORDS
-from engine.decision.decision import AnsweredQuestion, Decision, headline
+from engine.decision.decision import AnsweredQuestion, Decision, TradeOff, headline
 from engine.decision.families import common_word, family_of, rank, summarize
 from engine.decision.judges import Said
 from engine.gates.figures import relative
@@ -32,7 +32,15 @@ from tui.sections.measures import (
     changes_of,
     coverage,
 )
-from tui.sections.overview import Checkpoint, CostsSection, OverviewSection, SweepSection
+from tui.sections.overview import (
+    TRADE_OFF,
+    Checkpoint,
+    CostsSection,
+    OverviewSection,
+    SweepSection,
+    trade_off_said,
+    trade_off_table,
+)
 from tui.sections.remarks import ANSWERS, answer_table
 from tui.text.gate import MISSING, duration, percent, printable
 from tui.text.output import Column, heading, interval, moment, number, out, paragraph, print_table, strong
@@ -51,6 +59,7 @@ def print_run(found: RunSections, *, full: bool = False, slices: bool = False, f
     print_decision(found.decision)
     _print_data(found.data, [candidate.name for candidate in found.overview.candidates])
     _print_sweep(found.overview.sweep)
+    _print_trade_off(found.trade_off)
     _print_candidates(found.overview)
     _print_forgetting(found.forgetting)
     _print_judging(found.judging, full=full)
@@ -171,6 +180,16 @@ def _checkpoint(found: Checkpoint, is_held: bool) -> list[str]:
         str(found.n),
         found.result,
     ]
+
+
+def _print_trade_off(found: TradeOff | None) -> None:
+    if found is None:
+        return
+    heading(TRADE_OFF)
+    for said in trade_off_said(found):
+        paragraph(said)
+    titles, rows = trade_off_table(found)
+    print_table([Column(*title) for title in titles], rows)
 
 
 def print_alerts(found: AlertsSection) -> None:

@@ -137,7 +137,7 @@ NOTHING_DECIDED = "no candidate of this run has results yet"
 
 class DecisionScreen(RunScreen):
     NAME = "Decision"
-    FOOTER = ("move.open", "decision.worst", "decision.flips", "decision.pane", "compare.candidate")
+    FOOTER = ("move.open", "decision.worst", "decision.flips", "decision.pane", "compare.candidate", "go.map")
     BINDINGS = bindings(
         "decision.worst", "decision.flips", "decision.pane", "compare.candidate", "compare.candidate_back"
     )
