@@ -246,6 +246,13 @@ _REVIEW: dict[str, Action] = {
     "review.exclude": Action(
         "x", "exclude", "exclude", "Exclude this example from later runs, or restore it"
     ),
+    "review.bisect": Action(
+        "d",
+        "bisect",
+        "since when",
+        "Since when: at which checkpoint, or in which run, this example was lost",
+        also="bisect history regression step",
+    ),
     "review.details": Action(
         "o,tab", "details", "details", "Judges' reasons, all metrics, the whole query", "o tab"
     ),

@@ -9,11 +9,12 @@ import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 from store.read.history import Connection
 from store.read.labels import CURRENT
 from store.read.query import select
+from store.records import StoredMetric
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,12 +170,17 @@ def _disputes(item: QueueItem, known: Known) -> int:
     return (item.consistent == 0) + _against_measure(item, known) + _against_people(item, known)
 
 
+def is_right(value: float, sign: int, middle: float) -> bool:
+    """Whether a value lies on the better side of its measure's middle; `sign` as in `Known`."""
+    return sign * (value - middle) >= 0
+
+
 def _flip(item: QueueItem, known: Known) -> int:
     """−1: the baseline is right by the measure and the candidate wrong; 1: the other way round; else 0."""
     if item.value is None or item.difference is None or known.middle is None:
         return 0
-    middle, before = known.middle, item.value - item.difference
-    ours, theirs = (known.sign * (value - middle) >= 0 for value in (item.value, before))
+    values = item.value, item.value - item.difference
+    ours, theirs = (is_right(value, known.sign, known.middle) for value in values)
     return ours - theirs
 
 
@@ -308,6 +314,31 @@ def is_verdict(connection: Connection, measure: str, candidate_id: int, baseline
         (measure, candidate_id, baseline_id),
     ).fetchone()
     return bool(found)
+
+
+def flips_by(
+    connection: Connection, measures: Sequence[StoredMetric], candidate_id: int, baseline_id: int
+) -> str | None:
+    """The first measure that says right or wrong of both, else the first with a better end."""
+    own = (
+        each.measure for each in measures if is_verdict(connection, each.measure, candidate_id, baseline_id)
+    )
+    return next(own, None) or next((each.measure for each in measures if each.direction != "none"), None)
+
+
+class Ends(TypedDict):
+    sign: int
+    middle: float | None
+
+
+def ends(measure: str | None, measures: Sequence[StoredMetric]) -> Ends:
+    """Which end of a measure's range is the better one, and its middle, as the queues know them."""
+    found = next((each for each in measures if each.measure == measure), None)
+    if found is None:
+        return Ends(sign=1, middle=None)
+    low, high = found.low, found.high
+    middle = None if low is None or high is None else (low + high) / 2
+    return Ends(sign=-1 if found.direction == "lower" else 1, middle=middle)
 
 
 def known_of(

@@ -4,7 +4,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
-from typing import TypedDict
 
 from engine.data.example import Example, query_id
 from store.people import is_excluded
@@ -19,7 +18,8 @@ from store.read.queues import (
     QueueItem,
     candidates_for,
     chosen,
-    is_verdict,
+    ends,
+    flips_by,
     known_of,
     worst_first,
 )
@@ -226,7 +226,7 @@ def read_review(connection: Connection, run_id: int, wanted: Wanted, person: str
     measures = metrics(connection, run_id)
     if wanted.show == FLIPS:
         ids = candidate.id, baseline.id
-        wanted = replace(wanted, worst_by=wanted.worst_by or _flips_by(connection, measures, *ids))
+        wanted = replace(wanted, worst_by=wanted.worst_by or flips_by(connection, measures, *ids))
     if wanted.example_id is None and resumes:
         found = left_at(connection, run_id, person, wanted.place_key)
         wanted = replace(wanted, example_id=found[1] if found else None)
@@ -244,21 +244,13 @@ def read_counts(connection: Connection, run_id: int, review: Review) -> dict[str
     measure = _measure(review.wanted, review.metrics)
     ids = review.candidate.id, review.baseline.id
     items = candidates_for(connection, run_id, *ids, measure=measure, judge=review.wanted.judge)
-    known = known_of(connection, run_id, *ids, review.person, **_signs(measure, review.metrics))
+    known = known_of(connection, run_id, *ids, review.person, **ends(measure, review.metrics))
     counts = {name: len(chosen(items, name, known)) for name in QUEUES}
-    by = review.wanted.worst_by or _flips_by(connection, review.metrics, *ids)
+    by = review.wanted.worst_by or flips_by(connection, review.metrics, *ids)
     if by != measure:
         items = candidates_for(connection, run_id, *ids, measure=by)
-        counts[FLIPS] = len(chosen(items, FLIPS, replace(known, **_signs(by, review.metrics))))
+        counts[FLIPS] = len(chosen(items, FLIPS, replace(known, **ends(by, review.metrics))))
     return counts
-
-
-def _flips_by(
-    connection: Connection, measures: Sequence[StoredMetric], candidate: int, baseline: int
-) -> str | None:
-    """The first measure that says right or wrong, else the first with a better end."""
-    own = (each.measure for each in measures if is_verdict(connection, each.measure, candidate, baseline))
-    return next(own, None) or _measure(Wanted(), measures)
 
 
 def read_pair(connection: Connection, run_id: int, review: Review, item: QueueItem) -> ComparedPair:
@@ -300,7 +292,7 @@ def _items(
     if wanted.show.startswith(SLICE):
         members = slices(connection, run_id).get(wanted.show.removeprefix(SLICE), frozenset())
         found = [item for item in found if item.example_id in members]
-    known = known_of(connection, run_id, *ids, person, **_signs(measure, measures))
+    known = known_of(connection, run_id, *ids, person, **ends(measure, measures))
     held = chosen(found, wanted.show, known)
     if wanted.worst_by is not None and wanted.show not in OWN_ORDER:
         held = worst_first(held, known)
@@ -310,21 +302,6 @@ def _items(
 def _measure(wanted: Wanted, measures: Sequence[StoredMetric]) -> str | None:
     """The chosen measure, else the first that has a better end."""
     return wanted.worst_by or next((m.measure for m in measures if m.direction != "none"), None)
-
-
-class _Signs(TypedDict):
-    sign: int
-    middle: float | None
-
-
-def _signs(measure: str | None, measures: Sequence[StoredMetric]) -> _Signs:
-    """Which end of a measure's range is the better one, and its middle, as the queues know them."""
-    found = next((each for each in measures if each.measure == measure), None)
-    if found is None:
-        return _Signs(sign=1, middle=None)
-    low, high = found.low, found.high
-    middle = None if low is None or high is None else (low + high) / 2
-    return _Signs(sign=-1 if found.direction == "lower" else 1, middle=middle)
 
 
 def _newest(connection: Connection, run_id: int, wanted: Wanted, person: str) -> Wanted:
