@@ -44,7 +44,7 @@ _EVERYWHERE = {
     ),
     "go.trends": Action("T", "go('trends')", "", "Trends: one measure across runs"),
     "go.map": Action(
-        "O",
+        "Z",
         "go('map')",
         "map",
         "Map: gain against forgetting of the candidates",
@@ -86,6 +86,29 @@ _MOVING = {
     "find.previous": Action("N", "previous", "", "Previous"),
 }
 
+_TABLE = {
+    "table.sort": Action(
+        "o", "sort", "", "Sort by the next column; after the last: in their own order", also="order"
+    ),
+    "table.backwards": Action("O", "backwards", "", "Sort the other way round", also="order reverse"),
+}
+
+_SHARING = {
+    "share.report": Action(
+        "W", "report", "", "Write a report: HTML, Markdown, JSON or JUnit", also="save file html"
+    ),
+    "share.accept": Action(
+        "Y", "accept", "", "Accept this candidate as the reference of later runs", also="release baseline"
+    ),
+    "share.export": Action("X", "export", "", "Export this run as JSON lines", also="save file parquet"),
+    "share.import": Action(
+        "I", "import", "", "Import a run or labels from other tools", also="load lm-eval inspect"
+    ),
+    "share.rerun": Action(
+        "ctrl+r", "rerun", "", "Repeat this run with the same plan and files", "^r", "again reproduce"
+    ),
+}
+
 _MENU = {
     "menu.down": Action("down,ctrl+n", "screen.move(1)", "", "Next offer", "↓"),
     "menu.up": Action("up", "screen.move(-1)", "", "Offer before", "↑"),
@@ -106,6 +129,9 @@ _RUNS = {
     "runs.tag": Action("a", "tag", "tag", "Edit this run's tags"),
     "runs.note": Action("n", "note", "note", "Write a note on this run"),
     "runs.delete": Action("d", "delete", "delete", "Delete this run; undo with u, even in a later session"),
+    "runs.mark": Action(
+        "space", "mark", "mark", "Mark this run; with two marked, C compares them", also="select compare runs"
+    ),
     "runs.undo": Action("u", "undo", "undo", "Undo the latest deletion here, else this run's latest tag"),
 }
 
@@ -290,10 +316,11 @@ _SPLITS: dict[str, Action] = {
 }
 
 REGISTRY: dict[str, Action] = {
-    **_EVERYWHERE, **_MOVING, **_MENU, **_RUNS, **_STARTING, **_TRENDS,
+    **_EVERYWHERE, **_MOVING, **_TABLE, **_SHARING, **_MENU, **_RUNS, **_STARTING, **_TRENDS,
     **_LIVE, **_ALERTS, **_DECISION, **_MAP, **_COMPARE, **_JUDGES, **_PEOPLE, **_REVIEW, **_SPLITS
 }  # fmt: skip
 EVERYWHERE = tuple(_EVERYWHERE)
+SHARING = tuple(_SHARING)
 LIST = ("move.down", "move.up", "move.top", "move.bottom", "move.page_down", "move.page_up")
 
 

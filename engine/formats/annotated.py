@@ -162,7 +162,8 @@ def crowd_items(connection: history.Connection, run_id: int) -> tuple[list[Crowd
                 drawn = hashlib.sha256(seed).hexdigest()
                 swap = int(drawn[-1], 16) % 2 == 1
                 first, second = (both[1], both[0]) if swap else (both[0], both[1])
-                items.append(CrowdItem(drawn[:16], example, pair[::-1] if swap else pair, (first, second)))
+                key = f"i{drawn[:15]}"  # with a letter first, no spreadsheet takes it for a number
+                items.append(CrowdItem(key, example, pair[::-1] if swap else pair, (first, second)))
     return sorted(items, key=lambda item: item.key), skipped
 
 

@@ -128,6 +128,12 @@ class RunComparison:
     is_evaluated: bool  # whether the gates had anything to look at
     settings: list[str]  # a sentence for each pair whose models had different settings
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether the runs have nothing in common: no candidate, or neither an example nor a benchmark."""
+        found = [*self.comparisons, *self.benchmarks]
+        return all(item.delta is None for item in found) and not (found and self.shared)
+
 
 def compare_runs(connection: history.Connection, older: int, newer: int) -> RunComparison:
     """Compares candidates of the same name, or the only candidate of each run.
@@ -290,12 +296,12 @@ _CUT = Measure(
 def cut_alerts(
     ends: Mapping[str, Mapping[str, Sequence[int]]], candidates: Sequence[str], baselines: Sequence[str]
 ) -> list[Alert]:
-    """One alert for each candidate whose answers, or whose baseline's, were often cut off.
+    """Alerts on the candidates whose answers, or whose baseline's, were often cut off.
 
     `ends` says by model and example how many answers were cut off, of how many whose end is known. Critical
     where many of the candidate's were, and fewer than half as many of a baseline's: its scores then compare
-    length. Where that may be chance it is a note. Else a warning on the model with the largest share, if the
-    whole interval is above SOME_CUT.
+    length. Where that may be chance it is a note. Without the critical one, and beside the note, a warning on
+    the model with the largest share, if the whole interval is above SOME_CUT.
     """
     shares = {
         name: bootstrap_interval(np.array(list(own.values()), dtype=np.float64), mean, ends=SHARE)
@@ -311,12 +317,13 @@ def cut_alerts(
         others = [name for name in baselines if name in shares]
         least = min(others, key=share, default=None)
         model = max((name for name in (candidate, *others) if name in shares), key=share, default=None)
+        is_more = False
         if candidate in shares and least and share(candidate) > max(MANY_CUT, 2 * share(least)):
             found = [compare_parts(candidate, name, _CUT, ends[candidate], ends[name]) for name in others]
             rulings = rule("cut answers", [BoundedComparison(item, SHARE) for item in found])
             is_more = rulings[others.index(least)].standing == "worse"
             alerts.append(_cut_alert("critical" if is_more else "note", candidate, candidate, least, ends))
-        elif model and (shares[model].low or 0.0) > SOME_CUT:
+        if not is_more and model and (shares[model].low or 0.0) > SOME_CUT:
             baseline = None if model == candidate else model
             alerts.append(_cut_alert("warning", candidate, model, baseline, ends))
     return alerts

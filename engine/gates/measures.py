@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from engine.compare.comparison import Comparison, reach
-from engine.compare.ruling import BoundedComparison, rule
+from engine.compare.ruling import BoundedComparison, ends_of_benchmark, rule
 from engine.gates.drops import CheckedComparison, DropLimits, alerts_on, surprises
 from engine.metrics.metric import Measure
 from engine.plan.plan import Gates
@@ -84,16 +84,12 @@ def _checked_benchmarks(comparisons: Sequence[Comparison], gates: Gates) -> list
         CheckedComparison(
             "benchmark_drop",
             comparison,
-            DropLimits(gates.max_benchmark_drop, gates.warn_benchmark_drop, not _are_fractions(comparison)),
-            ends=(0.0, 1.0) if _are_fractions(comparison) else (None, None),
+            DropLimits(gates.max_benchmark_drop, gates.warn_benchmark_drop, relative=ends == (None, None)),
+            ends=ends,
         )
         for comparison in comparisons
+        for ends in [ends_of_benchmark(comparison.candidate_value, comparison.baseline_value)]
     ]
-
-
-def _are_fractions(comparison: Comparison) -> bool:
-    values = (comparison.candidate_value, comparison.baseline_value)
-    return all(value is None or 0 <= value <= 1 for value in values)
 
 
 def _checked_metrics(

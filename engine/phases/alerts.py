@@ -43,6 +43,7 @@ from store import records
 from store.read import runs, trends
 from store.read.answers import cut_answers
 from store.read.history import Connection
+from store.read.query import Word
 from store.read.rows import AlertRow
 from store.read.runs import Words, acknowledged
 from store.read.slices import NOT_LEAKED
@@ -181,7 +182,7 @@ def decline_alerts(
     work: Work, measures: Mapping[str, Measure], comparisons: Sequence[Comparison]
 ) -> list[Alert]:
     """Alerts on measures that got worse over many runs of this name that were measured in the same way."""
-    named = (("name", work.recorder.run().name),)
+    named = (Word("name", work.recorder.run().name),)
     with opened(work.store) as connection:
         if runs.count(connection, named) < SHORTEST:
             return []
@@ -219,7 +220,7 @@ def _points(
         found = trends.trend(connection, measure, named, candidate=only, limit=_WINDOW)
         found = [point for point in found if point.run_id <= work.recorder.run_id]
         if len(found) > 1 and found[-1].run_id == work.recorder.run_id:
-            alike = [point for point in found if point.conditions == found[-1].conditions]
+            alike = [point for point in found if trends.not_joined(point, found[-1]) is None]
             return [(point.value, point.run_id) for point in alike if point.value is not None]
     return []
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from store.read.history import Connection
-from store.read.query import select
+from store.read.query import read_words, select
 from store.read.rows import ExampleRow, LeakItem, LeakTexts
 from store.records import SplitUse
 
@@ -83,18 +83,15 @@ def leak_ids(connection: sqlite3.Connection, run_id: int, search: str = "") -> t
     """The leaks of a run, the gravest first.
 
     Each word of `search` must be found: anywhere in the pair, or with `tier:`, `field:` or `example:` before
-    it at the start of that column.
+    it at the start of that column; with `!` before it, it must not.
     """
     connection.create_function("folded", 1, str.casefold, deterministic=True)
     conditions, values = [], []
-    for word in search.casefold().split():
-        column, _, rest = word.partition(":")
-        if column in _COLUMNS:
-            conditions.append(f" AND instr(folded({_COLUMNS[column]}), ?) = 1")
-            values.append(rest)
-        else:
-            conditions.append(f" AND instr(folded({_ANYWHERE}), ?)")
-            values.append(word)
+    for word in read_words(search, _COLUMNS):
+        place = f"instr(folded({_COLUMNS.get(word.field, _ANYWHERE)}), ?)"
+        found_there = f"{place} = 1" if word.field else f"{place} > 0"
+        conditions.append(f" AND coalesce({found_there}, 0) = {int(not word.is_out)}")
+        values.append(word.text.casefold())
     found = connection.execute(
         "SELECT l.id FROM leak l LEFT JOIN example e ON e.id = l.example_id "
         f"WHERE l.run_id = ?{''.join(conditions)} ORDER BY {_GRAVEST}",

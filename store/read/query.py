@@ -1,10 +1,11 @@
-"""How rows become records, over SQLite from the standard library, and how they are grouped."""
+"""How rows become records, over SQLite from the standard library, and how they are grouped and found."""
 
 import json
+import re
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from store.records import RECORDS
 from store.records.columns import Kind, R, columns, converter, keys, table_name
@@ -22,6 +23,7 @@ def by_key(pairs: Iterable[tuple[K, V]]) -> dict[K, list[V]]:
 
 
 T = TypeVar("T")
+LARGEST = (1 << 63) - 1  # of SQLite's integers
 
 _OF_ANSWERS = (
     "model_id, example_id, text, reason, cached, finish_reason, thinking, thinking_tokens, tokens_out, calls"
@@ -74,3 +76,37 @@ def _reads() -> Mapping[str, Callable[[Any], Any]]:
 
 
 _READS: Mapping[Kind, Callable[[Any], Any]] = {"json": json.loads, "bool": bool}
+
+
+class Word(NamedTuple):
+    """A word that a row must have, or must not: in one field, or, where `field` is "", in any."""
+
+    field: str
+    text: str
+    is_out: bool = False
+
+
+_WORD = re.compile(r'(!?)((?:(\w+):)?("[^"]*"?|\S+))')
+
+
+def read_words(text: str, fields: Collection[str]) -> tuple[Word, ...]:
+    """Words as a person types them: `refund`, `"two words"`, `tag:release`; `!` before what must be absent.
+
+    A colon after anything but one of the `fields` belongs to the word. `tag:` alone says nothing yet.
+    """
+    found = []
+    for sign, whole, field, rest in _WORD.findall(text):
+        known = field.lower() if field.lower() in fields else ""
+        word = (rest if known else whole).strip('"')
+        if word and not (whole.endswith(":") and whole[:-1].lower() in fields):
+            found.append(Word(known, word, bool(sign)))
+    return tuple(found)
+
+
+def matches(text: str, fields: Mapping[str, str]) -> bool:
+    """Whether a row has all the words of a search in its fields, and none of those that must not be there."""
+    for word in read_words(text, fields):
+        among = [fields[word.field]] if word.field else fields.values()
+        if any(word.text.casefold() in value.casefold() for value in among) == word.is_out:
+            return False
+    return True

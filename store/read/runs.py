@@ -7,8 +7,9 @@ only, like `store.read.history`.
 from dataclasses import dataclass
 
 from store.errors import StoreError
+from store.read import query
 from store.read.history import STATUS, Connection
-from store.read.query import select
+from store.read.query import LARGEST, Word, select
 from store.read.rows import AlertRow, RunRow
 from store.records import StoredBenchmarkSample
 
@@ -47,12 +48,12 @@ def samples(connection: Connection, model_id: int) -> list[StoredBenchmarkSample
     )
 
 
-Words = tuple[tuple[str, str], ...]
-"""What runs must have, each as (kind, value): a kind of `KINDS`, or "text" for what stands anywhere."""
+Words = tuple[Word, ...]
+"""What runs must have or must not, each of a field of `FIELDS`, or anywhere."""
 
 # Each takes its value once, as `:word`; `r` is the run.
 _CONDITIONS = {
-    "text": "instr(lower(r.name), lower(:word)) OR instr(lower(r.status), lower(:word)) OR EXISTS "
+    "": "instr(lower(r.name), lower(:word)) OR instr(lower(r.status), lower(:word)) OR EXISTS "
     "(SELECT 1 FROM model m WHERE m.run_id = r.id AND instr(lower(m.name), lower(:word)))",
     "name": "lower(r.name) = lower(:word)",
     "status": f"({STATUS}) = lower(:word)",
@@ -69,42 +70,34 @@ _CONDITIONS = {
     "config": "r.plan_hash LIKE :word || '%' OR EXISTS (SELECT 1 FROM "
     "json_each(r.environment, '$.training_configs') c WHERE c.value LIKE :word || '%')",
 }
-KINDS = tuple(kind for kind in _CONDITIONS if kind != "text")
+FIELDS = tuple(field for field in _CONDITIONS if field)
 STATUSES = ("queued", "running", "paused", "interrupted", "finished", "failed", "cancelled", "deleted")
-_DELETED = ("status", "deleted")
+_DELETED = Word("status", "deleted")
 
 
 def read_words(text: str) -> Words:
-    """Words as a person types them: `tag:release`, or free text, which may hold colons of its own."""
-    found: list[tuple[str, str]] = []
-    free: list[str] = []
-    for part in text.split():
-        kind, colon, value = part.partition(":")
-        if colon and kind.lower() in KINDS:
-            if value:
-                found.append((kind.lower(), value))
-        else:
-            free.append(part)
-    return (*found, *([("text", " ".join(free))] if free else []))
+    """Words as a person types them: `tag:release`, `!status:failed`, or free text with colons of its own."""
+    return query.read_words(text, FIELDS)
 
 
 def check(words: Words) -> Words:
     """The words, when each can be answered. Raises StoreError for a status that there is not."""
-    for kind, value in words:
-        if kind == "status" and value.lower() not in STATUSES:
-            raise StoreError(f"there is no status {value!r}", f"a run is one of {', '.join(STATUSES)}")
+    for word in words:
+        if word.field == "status" and word.text.lower() not in STATUSES:
+            raise StoreError(f"there is no status {word.text!r}", f"a run is one of {', '.join(STATUSES)}")
     return words
 
 
 def where(words: Words) -> tuple[str, dict[str, str]]:
     """An SQL condition on the run `r`, and the values that it names."""
-    put_away = any((kind, value.lower()) == _DELETED for kind, value in words)
+    put_away = any(word._replace(text=word.text.lower()) == _DELETED for word in words)
     parts = [f"r.deleted IS {'NOT ' if put_away else ''}NULL"]
     values = {}
-    for place, (kind, value) in enumerate(words):
-        if (kind, value.lower()) != _DELETED:
-            parts.append(f"({_CONDITIONS[kind].replace(':word', f':word{place}')})")
-            values[f"word{place}"] = value
+    for place, word in enumerate(words):
+        if (word.field, word.text.lower()) != _DELETED[:2]:
+            condition = _CONDITIONS[word.field].replace(":word", f":word{place}")
+            parts.append(f"coalesce({condition}, 0) = 0" if word.is_out else f"({condition})")
+            values[f"word{place}"] = word.text
     return " AND ".join(parts), values
 
 
@@ -124,8 +117,10 @@ def page(
                AND coalesce(json_extract(details, '$.sweep.kept'), 1) ORDER BY position)) AS candidates,
           (SELECT max(w.win_rate) FROM winrate w WHERE w.turn = 0
              AND (w.judge_id, w.baseline_id) = (SELECT w.judge_id, w.baseline_id
-               FROM winrate w JOIN judge j ON j.id = w.judge_id WHERE j.run_id = r.id AND w.turn = 0
-               ORDER BY w.judge_id, w.baseline_id LIMIT 1)) AS win_rate,
+               FROM winrate w JOIN judge j ON j.id = w.judge_id JOIN model b ON b.id = w.baseline_id
+               WHERE j.run_id = r.id AND w.turn = 0 AND b.role = 'baseline'
+                 AND json_extract(j.details, '$.part_of') IS NULL
+               ORDER BY j.id, b.position LIMIT 1)) AS win_rate,
           (SELECT count(*) FROM alert a WHERE a.run_id = r.id AND a.severity = 'critical'
              AND a.acknowledged IS NULL) AS critical,
           (SELECT count(*) FROM alert a WHERE a.run_id = r.id AND a.severity = 'warning'
@@ -139,8 +134,8 @@ def page(
         WHERE r.id < :before AND {condition}
         ORDER BY r.id DESC LIMIT :limit
         """,
-        before=before if before is not None else 1 << 62,
-        limit=limit,
+        before=before if before is not None else LARGEST,
+        limit=min(limit, LARGEST),
         **values,
     )
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import secrets
 import shlex
 import shutil
 import signal
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from rich.cells import set_cell_size
 
 from store import database
 from store.read import history
@@ -25,6 +27,7 @@ from tests.e2e.conftest import ROOT, reader
 from tests.judges.scripted import Answer, Json, JudgeServer, says
 from tests.tui.history import HOSTILE, build
 from tests.tui.terminal import terminal as in_pty
+from tui.app.terminal import Painted
 
 pytestmark = [
     pytest.mark.e2e,
@@ -414,6 +417,37 @@ SCRIPTS = [
 ]
 
 
+def after(picture: Tmux, file: Path, written: bytes) -> str:
+    """The screen of a terminal that these bytes were written to."""
+    file.write_bytes(written)
+    title = secrets.token_hex(4)
+    picture("respawn-pane", "-k", f"cat {file}; printf '\\033]2;{title}\\007'; read line")
+    wait_for(
+        lambda: picture("display-message", "-p", "#{pane_title}") == f"{title}\n", "the end of the bytes"
+    )
+    return picture.screen()
+
+
+@pytest.mark.parametrize("text", SCRIPTS)
+def test_a_piece_of_a_line_leaves_what_stands_behind_it(
+    tmux: Callable[..., Tmux], tmp_path: Path, text: str
+) -> None:
+    """Also where the terminal counts more cells than the app does, before or after."""
+    picture, long = tmux(40, 5), f"{text} {text} {text}"
+
+    def piece(row: int, column: int, cells: int, drawn: str) -> str:
+        return f"\x1b[{row};{column}H\x1b[1m{set_cell_size(drawn, cells)}\x1b[0m"
+
+    shown, start = Painted(), "\x1b[?1049h\x1b[?7l\x1b[2J"
+    whole = "".join(f"{piece(row, 1, 38, long)}\x1b[1m|.\x1b[0m" for row in (1, 2))
+    part = piece(1, 1, 38, f"ok {long}") + piece(2, 1, 38, "ok")
+    behind = piece(1, 39, 2, "|.") + piece(2, 39, 2, "|.")
+    screens = [shown.needed(start + whole) + shown.needed(part), Painted().needed(start + part + behind)]
+    left, wanted = (after(picture, tmp_path / "bytes", written.encode()) for written in screens)
+    assert left == wanted
+    assert left.count("|.") == 2
+
+
 def test_no_script_leaves_something_of_itself_under_the_next(
     tmux: Callable[..., Tmux], store: Path, tmp_path: Path
 ) -> None:
@@ -430,10 +464,7 @@ def test_no_script_leaves_something_of_itself_under_the_next(
     picture = tmux(120, 36)
 
     def shown(written: bytes) -> str:
-        (tmp_path / "bytes").write_bytes(written)
-        picture("respawn-pane", "-k", f"cat {tmp_path}/bytes; printf '\\033]2;all\\007'; read line")
-        wait_for(lambda: picture("display-message", "-p", "#{pane_title}") == "all\n", "the end of the bytes")
-        return picture.screen()
+        return after(picture, tmp_path / "bytes", written)
 
     with in_pty(own, "review") as walked, in_pty(own, "review") as redrawn:
         walk, modes = walked.until("1/12"), redrawn.until("1/12")

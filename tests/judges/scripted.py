@@ -3,7 +3,7 @@
 import json
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from engine.data.example import Example
 from engine.judges.asking import ServerAsker
 from engine.judges.chat import PairwiseJudge
-from engine.judges.judge import Call, Pair
+from engine.judges.judge import ORDERS, Call, Pair
 from engine.judges.prompt import PairwisePrompt
 from engine.plan.plan import Judge
 
@@ -151,6 +151,11 @@ def pair(
     query = f"What is the capital of country {number}?"
     example = Example(f"e{number}", query, ({"role": "user", "content": query},), references)
     return Pair(example, "tuned", candidate, "base", baseline)
+
+
+def calls_for(pairs: Iterable[Pair]) -> list[Call]:
+    """Every pair in both orders, as a run asks them."""
+    return [Call(each, order) for each in pairs for order in ORDERS]
 
 
 def call(number: int = 0, **texts: Any) -> Call:

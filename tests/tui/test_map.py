@@ -239,7 +239,7 @@ def test_the_map_of_one_candidate_looks(
 
 async def test_keys_walk_the_points_and_enter_opens_the_decision_on_one(sweep: Path) -> None:
     async with opened(sweep, "decision", run=1, size=(120, 36)) as ui:
-        await ui.press("O")
+        await ui.press("Z")
         assert isinstance(ui.screen, MapScreen)
         before = ui.screen.hand.candidate
         await ui.press("n")

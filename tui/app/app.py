@@ -207,7 +207,8 @@ class AssayApp(App[int], inherit_bindings=False):
         return self._in_hand[run_id]
 
     def action_go(self, name: str) -> None:
-        self.go(name)
+        if self.front is None or not self.front.goes(name):
+            self.go(name)
 
     async def action_back(self) -> None:
         if not (self.front and self.front.back()) and len(self.screen_stack) > 1:

@@ -15,11 +15,12 @@ import re
 import select
 import signal
 import subprocess
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
-from rich.cells import cell_len
+from rich.cells import cell_len, split_text
 from textual.drivers.linux_driver import LinuxDriver
 
 from tui.text.gate import is_width_in_doubt
@@ -89,6 +90,7 @@ def _ascii(character: str) -> str:
 
 
 _PLACE = re.compile(r"\x1b\[(\d+);(\d+)H")
+_STYLE = re.compile(r"(\x1b\[[\d;]*m)")
 _STYLE_OR_GAP = re.compile(r"(\x1b\[[\d;]*m| {2,})")
 
 
@@ -105,14 +107,69 @@ def _on_blanks(column: int, drawn: str) -> str:
     return "".join(pieces)
 
 
-class ThriftyDriver(LinuxDriver):
-    """Textual's driver, which remembers the last piece written to each line."""
+def _cells(drawn: str) -> int:
+    return cell_len(_STYLE.sub("", drawn))
 
-    _last: dict[str, tuple[str, str]]
+
+def _behind(drawn: str, cells: int) -> str:
+    """What a piece has behind its first `cells` cells; "" where it ends there or before."""
+    style = ""
+    parts = _STYLE.split(drawn)
+    for place, part in enumerate(parts):
+        if part.startswith("\x1b"):
+            style = part
+        elif cells < (width := cell_len(part)):
+            return "".join([style, split_text(part, cells)[1], *parts[place + 1 :]])
+        else:
+            cells -= width
+    return ""
+
+
+class Painted:
+    """What was written to each line: the last piece and what is known to stand behind it."""
+
+    def __init__(self) -> None:
+        self._lines: dict[str, tuple[int, str]] = {}  # from which column on, and what
+
+    def forget(self) -> None:
+        self._lines.clear()
+
+    def needed(self, data: str) -> str:
+        """The data without the pieces that stand on their lines already."""
+        start, *placed = _PLACE.split(data)
+        if not placed:
+            return data
+        kept = [start]
+        rows, columns, texts = placed[::3], placed[1::3], placed[2::3]
+        for row, column, text in zip(rows, columns, texts, strict=True):
+            drawn = text.removesuffix("\n")
+            if drawn:
+                kept += self._line(row, int(column), drawn)
+            else:  # where the cursor rests
+                kept.append(f"\x1b[{row};{column}H")
+        return "".join(kept)
+
+    def _line(self, row: str, column: int, drawn: str) -> Iterator[str]:
+        start, shown = self._lines.get(row, (0, ""))
+        if start == column and shown.startswith(drawn):
+            return
+        end = column + _cells(drawn)
+        behind = _behind(shown, end - start) if 0 < start <= end else ""
+        self._lines[row] = (column, drawn + behind)
+        yield f"\x1b[{row};{column}H{_on_blanks(column, drawn)}"
+        # What is or was wider on the terminal than it should be has run into what stands behind it.
+        if behind and is_width_in_doubt(drawn + shown):
+            yield f"\x1b[{row};{end}H{_on_blanks(end, behind)}"
+
+
+class ThriftyDriver(LinuxDriver):
+    """Textual's driver, which remembers what it has written."""
+
+    _painted: Painted
     _size: os.terminal_size | None = None
 
     def start_application_mode(self) -> None:
-        self._last = {}
+        self._painted = Painted()
         self.exit_event.clear()  # `close` has set it where the app comes back from a shell or an editor
         super().start_application_mode()  # type: ignore[no-untyped-call]  # Textual leaves it untyped
         self._forget_on_resize()
@@ -122,7 +179,7 @@ class ThriftyDriver(LinuxDriver):
         handle = signal.getsignal(signal.SIGWINCH)
 
         def resized(number: int, frame: FrameType | None) -> None:
-            self._last.clear()
+            self._painted.forget()
             if callable(handle):
                 handle(number, frame)
 
@@ -142,12 +199,12 @@ class ThriftyDriver(LinuxDriver):
 
     def write(self, data: str) -> None:
         self._notice_resize()
-        if needed := self._needed(data):
+        if needed := self._painted.needed(data):
             super().write(needed)
 
     def redraw(self) -> None:
         """Clears the screen, so that all that is drawn next is written."""
-        self._last.clear()
+        self._painted.forget()
         super().write("\x1b[2J")
 
     def report_mouse(self, on: bool) -> None:
@@ -165,22 +222,7 @@ class ThriftyDriver(LinuxDriver):
             size = os.get_terminal_size(self.fileno)
             if size != self._size:
                 self._size = size
-                self._last.clear()
-
-    def _needed(self, data: str) -> str:
-        start, *placed = _PLACE.split(data)
-        if not placed:
-            return data
-        kept = [start]
-        rows, columns, texts = placed[::3], placed[1::3], placed[2::3]
-        for row, column, text in zip(rows, columns, texts, strict=True):
-            drawn = text.removesuffix("\n")
-            if not drawn:  # where the cursor rests
-                kept.append(f"\x1b[{row};{column}H")
-            elif self._last.get(row) != (column, drawn):
-                self._last[row] = (column, drawn)
-                kept.append(f"\x1b[{row};{column}H{_on_blanks(int(column), drawn)}")
-        return "".join(kept)
+                self._painted.forget()
 
 
 class AsciiDriver(ThriftyDriver):

@@ -53,15 +53,17 @@ def agreement(
     with opened(store_folder(context, store)) as connection:
         run_id = history.find_run(connection, run)
         found = agreement_of(connection, run_id, judge)
-        known = qualified(connection, run_id)
+        known, gone = qualified(connection, run_id)
         if judge is None and not keep_alerts:
             raise_alerts(connection, run_id, KIND, [asdict(alert) for alert in found.alerts])
         if as_json:
             own = {"own": _own_values(connection, run_id), "qualification": [asdict(one) for one in known]}
-            print_json(agreement_values(run_id, found) | own)
+            print_json(agreement_values(run_id, found) | own | {"qualification_reason": gone})
         else:
             _print(run_id, found)
             _print_qualified(known)
+            if gone:
+                paragraph(f"no figures on items with a known answer: {gone}")
     return 1 if any(alert.severity == "critical" for alert in found.alerts) else 0
 
 

@@ -11,6 +11,7 @@ from store import people
 from store.people import user_name
 from store.read import history, trends
 from store.read import runs as listed
+from store.read.query import Word
 from store.read.rows import ModelRow, RunRow
 from store.read.runs import Words
 from store.session import opened
@@ -65,7 +66,7 @@ Newest = Annotated[int | None, typer.Option("--limit", min=1, help="The newest r
 
 
 def _words(**given: str | None) -> Words:
-    return listed.check(tuple((kind, value) for kind, value in given.items() if value))
+    return listed.check(tuple(Word(field, value) for field, value in given.items() if value))
 
 
 def runs(
@@ -84,7 +85,7 @@ def runs(
 ) -> None:
     """List the runs, newest first."""
     words = _words(model=model, eval=eval_set, judge=judge, config=config, name=name, status=status)
-    words += _tags(tag) + ((("status", "deleted"),) if deleted else ())
+    words += _tags(tag) + ((Word("status", "deleted"),) if deleted else ())
     with opened(store_folder(context, store)) as connection:
         rows = listed.page(connection, limit=limit, words=words)
         if json:
@@ -114,7 +115,7 @@ def runs(
 
 
 def _tags(tags: list[str] | None) -> Words:
-    return tuple(("tag", tag) for tag in tags or ())
+    return tuple(Word("tag", tag) for tag in tags or ())
 
 
 def _run_values(row: RunRow, connection: history.Connection) -> dict[str, object]:

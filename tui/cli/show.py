@@ -147,7 +147,7 @@ def compare(
     """Compare the candidates of two runs, the older first.
 
     The comparison is paired, on the examples that both evaluated in the same words. Exits with 1 where
-    nothing that a gate checks could be compared.
+    nothing that a gate checks could be compared, and with 2 where nothing could.
     """
     from engine.compare.comparable import shared_sets
     from engine.decision.facts import retrainings
@@ -178,6 +178,9 @@ def compare(
             paragraph(sets.said)
         for remark in remarks:
             paragraph(remark, "  ", "")
+    if found.is_empty and not allow_empty:
+        said = f"runs {found.older} and {found.newer} have nothing in common that can be compared"
+        raise BadInput(said, "the list above says why; name runs of the same candidate on the same examples")
     if not found.is_evaluated and not allow_empty:
         raise typer.Exit(FAILED_GATE)
 
@@ -223,11 +226,11 @@ def _print_run_comparison(found: "RunComparison", trained: "Sequence[Retrained]"
     shared = f", on the {found.shared} examples that both evaluated" if found.shared else ""
     out(f"run {found.newer} against run {found.older}{shared}")
     _print_training(trained)
-    everything = [*found.comparisons, *found.benchmarks]
+    everything = [item for item in (*found.comparisons, *found.benchmarks) if item.delta is not None]
     for (candidate, baseline), rows in groupby(everything, key=lambda item: (item.candidate, item.baseline)):
         heading(f"{candidate} against {baseline}")
-        print_comparisons([item for item in rows if item.delta is not None])
-    if not everything:
+        print_comparisons(list(rows))
+    if found.is_empty:
         out("the runs have nothing in common that can be compared")
     heading("Drops beyond the gates")
     for alert in found.alerts:

@@ -92,7 +92,7 @@ def _properties(suite: Element, found: RunSections) -> None:
         "run": str(run.id),
         "status": run.status,
         "plan_hash": run.plan_hash,
-        "eval_set": run.eval_set or "not read yet",
+        "eval_set": run.eval_set or run.no_data,
         "seed": str(run.seed),
     }
     singular = {"judges": "judge", "metrics": "metric", "models": "model", "benchmarks": "benchmark"}

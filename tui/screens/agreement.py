@@ -158,8 +158,10 @@ def misread(criteria: Mapping[str, Sequence[Found]], width: int) -> list[Content
     return lines
 
 
-def qualification(known: Sequence[Found], width: int) -> list[Content]:
-    """How each person did on the items with a known answer."""
+def qualification(known: Sequence[Found], reason: str | None, width: int) -> list[Content]:
+    """How each person did on the items with a known answer, or why that is not known."""
+    if reason:
+        return wrap(one_line(f"no figures on items with a known answer: {reason}"), width)
     said = ", ".join(f"{one['annotator']} {one['right']} of {one['n']}" for one in known)
     return wrap(one_line(f"right on items with a known answer: {said}"), width) if known else []
 
@@ -322,7 +324,8 @@ class AgreementScreen(RunScreen):
         if self._found is None or self._read is None or not self.is_mounted:
             return
         matches, width = self._found["matches"], self.size.width - 2
-        worst = misread(self._found["criteria"], width) + qualification(self._found["qualification"], width)
+        worst = misread(self._found["criteria"], width)
+        worst += qualification(self._found["qualification"], self._found["qualification_reason"], width)
         pane, table, heading = self.query_one("#figures", Pane), self.table, self.query_one("#heading", Line)
         table.display = heading.display = bool(matches)
         if not matches:

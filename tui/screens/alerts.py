@@ -9,12 +9,13 @@ from textual.app import ComposeResult
 from textual.content import Content
 
 from store.people import user_name
+from store.read.query import matches
 from store.records.alert import figure_of, kind_of
 from tui.keys import bindings, written
 from tui.screens.base import RunScreen
 from tui.screens.choosing import FilteredScreen
 from tui.text.gate import cut, join, number, one_line, plain, signed, wrap
-from tui.widgets.lines import Line, Pane
+from tui.widgets.lines import Pane
 from tui.widgets.rows import Columns, FlexColumn, Rows
 
 if TYPE_CHECKING:
@@ -28,11 +29,11 @@ SEVERITY = {
     "note": Content.styled("·  note", "$muted"),
 }
 COLUMNS = Columns(
-    FlexColumn("severity", 11),
-    FlexColumn("candidate", 10, grow=1),
-    FlexColumn("against", 8, grow=1),
-    FlexColumn("what", 17, grow=1),
-    FlexColumn("message", 22, grow=4),
+    FlexColumn("severity", 11, key=lambda alert: tuple(SEVERITY).index(alert.severity)),
+    FlexColumn("candidate", 10, grow=1, key=lambda alert: alert.candidate),
+    FlexColumn("against", 8, grow=1, key=lambda alert: alert.baseline),
+    FlexColumn("what", 17, grow=1, key=lambda alert: _what(alert)),
+    FlexColumn("message", 22, grow=4, key=lambda alert: alert.message),
 )
 _DIGITS = {"value": 3, "share": 3, "count": 0}
 _OTHERS = {
@@ -60,8 +61,7 @@ class AlertsScreen(FilteredScreen, RunScreen):
 
     def compose(self) -> ComposeResult:
         yield from self.framed(
-            Line(id="heading"),
-            Rows(self._row, empty="no alerts", id="alerts"),
+            Rows(self._row, empty="no alerts", columns=COLUMNS, id="alerts"),
             Pane(focusable=True, id="evidence"),
         )
 
@@ -81,7 +81,7 @@ class AlertsScreen(FilteredScreen, RunScreen):
     def filtered(self) -> None:
         whose = "any run" if self._all_runs else "this run: no gate or check tripped"
         empty = "no alert holds these words" if self._search else f"no alerts in {whose}"
-        found = [alert for alert in self._alerts if self._search.lower() in _searched(alert)]
+        found = [alert for alert in self._alerts if matches(self._search, _searched(alert))]
         self.rows.show(found, key=lambda alert: alert.id, empty=empty)
         self._go_to_candidate()
         self.redraw()
@@ -100,16 +100,12 @@ class AlertsScreen(FilteredScreen, RunScreen):
         if alert.acknowledged is not None:
             severity = Content.styled("✓ seen", "$muted")
         names = partial(self.short, alert.candidate), partial(self.short, alert.baseline or "")
-        return COLUMNS.row(
-            [severity, *names, _measure(alert) or kind_of(alert.kind).label, alert.message], width
-        )
+        return COLUMNS.row([severity, *names, _what(alert), alert.message], width)
 
     def on_rows_moved(self, event: "Rows.Moved") -> None:
         self.redraw()
 
     def redraw(self) -> None:
-        heading = COLUMNS.heading(self.size.width - 2) if self.rows.items else Content("")
-        self.query_one("#heading", Line).set(join(["  ", heading]))
         alert = self.rows.item
         lines = evidence(alert, self.size.width - 2) if alert is not None else []
         self.query_one("#evidence", Pane).show(lines, keep_place=False)
@@ -165,9 +161,18 @@ class AlertsScreen(FilteredScreen, RunScreen):
             )
 
 
-def _searched(alert: "AlertRow") -> str:
-    words = (alert.severity, alert.candidate, alert.baseline or "", alert.measure, alert.message)
-    return "\n".join(words).lower()
+def _searched(alert: "AlertRow") -> dict[str, str]:
+    return {
+        "severity": alert.severity,
+        "candidate": alert.candidate,
+        "against": alert.baseline or "",
+        "what": f"{alert.measure} {_what(alert)}",
+        "message": alert.message,
+    }
+
+
+def _what(alert: "AlertRow") -> str:
+    return _measure(alert) or kind_of(alert.kind).label
 
 
 def _measure(alert: "AlertRow") -> str:

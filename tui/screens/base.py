@@ -14,7 +14,7 @@ from textual.widget import Widget
 from tui.screens.watch import NoStore, StoreFailed, StoreWatch
 from tui.text.gate import cut, join, one_line, plain, told_apart, wrap
 from tui.widgets.lines import Line, Lines, Pane
-from tui.widgets.menu import Footer
+from tui.widgets.menu import Footer, Menu
 
 if TYPE_CHECKING:
     from store.read.history import Connection
@@ -151,7 +151,7 @@ class AssayScreen(Screen[None]):
     # What a screen is made of
 
     def framed(self, *parts: Widget) -> list[Widget]:
-        """The title line, the screen's own parts, the footer."""
+        """The title line, the screen's own parts, and at the bottom, whatever the height, the footer."""
         return [Line(id="title"), *parts, Footer()]
 
     def title_line(self) -> Content:
@@ -168,6 +168,7 @@ class AssayScreen(Screen[None]):
 
     def on_resize(self, event: Resize) -> None:
         self._show_footer()
+        self._fit_question()
         self.redraw()
 
     def redraw(self) -> None:
@@ -251,6 +252,10 @@ class AssayScreen(Screen[None]):
         """What `y` copies: the row under the cursor, or the text that has the focus."""
         return self.focused.copied if isinstance(self.focused, Lines) else ""
 
+    def goes(self, name: str) -> bool:
+        """Whether it answers itself the key that leads to the screen of this name."""
+        return False
+
     def minute(self) -> None:
         """Called each minute: the place to bring ages up to date."""
 
@@ -322,8 +327,17 @@ class AssayScreen(Screen[None]):
     def _open_question(self, widget: Widget) -> None:
         self._close_question()
         self._asked, self._focused_before = widget, self.focused
+        widget.styles.dock = "bottom"
+        self._fit_question()
         self.mount(widget)
         self.set_focus(widget)  # at once: the next key is meant for it
+
+    def _fit_question(self) -> None:
+        """What is asked stands below the footer; a long list leaves room for it and for the title."""
+        asked = self._asked
+        if asked is not None:
+            below = asked.fit(self.size.height - 2) if isinstance(asked, Menu) else 1
+            self.query_one("#footer").styles.margin = (0, 0, below, 0)
 
     def _close_question(self) -> None:
         if self._asked is not None:
@@ -331,7 +345,7 @@ class AssayScreen(Screen[None]):
             self._asked.remove()
             self._asked = None
             footer = self.query_one("#footer", Footer)
-            footer.display = True
+            footer.display, footer.styles.margin = True, 0
             footer.asked()
 
 

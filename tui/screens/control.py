@@ -1,16 +1,20 @@
-"""Starting, resuming, pausing and cancelling runs from the app, and how much they may do at once.
+"""Starting, resuming, pausing and cancelling runs from the app, how much they may do at once, and what is
+made of them: reports, exports, acceptances, repeats.
 
 Runs are put on their way by the command line in a process of its own: reading a plan and checking what it
 names imports libraries that have no place in the app's process. Everything else is one short write.
 """
 
+import shlex
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from textual.app import App
 
 from tui.screens.base import AssayScreen, MessageScreen, Workbench
 from tui.screens.choosing import run_command
+from tui.text.gate import cut
 
 MOST_DIGITS = 4  # of a number of calls at once
 
@@ -124,3 +128,100 @@ class RunControls(AssayScreen):
             act(self.controlled)
         else:
             self.say(NO_RUN, error=True)
+
+
+REPORTS = {".html": "html", ".md": "md", ".json": "json", ".xml": "junit"}
+
+
+class RunSharing(RunControls):
+    """A screen with keys that report on a run, accept it, export and repeat it, and bring others in.
+
+    Each is the command of that name, which says how it went.
+    """
+
+    @property
+    def accepted(self) -> str:
+        """The candidate to accept; "" for the run's only one."""
+        return ""
+
+    def action_report(self) -> None:
+        def answered(text: str) -> None:
+            file = Path(text.strip()).expanduser()
+            form = REPORTS.get(file.suffix.lower())
+            if form is None:
+                self.say(f"a report ends in {', '.join(REPORTS)}", error=True)
+                return
+            words = ("report", str(run_id), "--format", form, "--out", str(file))
+            if file.exists():
+                self.confirm(
+                    f"{cut(file.name, 30)} exists. Write over it?",
+                    lambda: self._do(words, f"{file} is written"),
+                )
+            else:
+                self._do(words, f"{file} is written")
+
+        if (run_id := self._wanted_run()) is not None:
+            self.ask("report, as .html .md .json .xml", answered, value=f"run-{run_id}.html")
+
+    def action_export(self) -> None:
+        def answered(text: str) -> None:
+            if text.strip():
+                folder = str(Path(text.strip()).expanduser())
+                self._do(("export", "runs", str(run_id), folder), f"run {run_id} is in {folder}")
+
+        if (run_id := self._wanted_run()) is not None:
+            self.ask("folder for the run's rows as JSON lines", answered, value=f"run-{run_id}")
+
+    def action_import(self) -> None:
+        def answered(text: str) -> None:
+            try:
+                words = shlex.split(text)
+            except ValueError:
+                self.say("a quotation mark is not closed", error=True)
+                return
+            if words:
+                self._do(("import", *words), "imported")
+
+        if not self._is_read_only():
+            self.ask("kind and file, as: lm-eval results/", answered)
+
+    def action_accept(self) -> None:
+        if (run_id := self._wanted_run()) is None or self._is_read_only():
+            return
+        words = ("accept", str(run_id), *([self.accepted] if self.accepted else []))
+        whom = cut(self.accepted, 40) or "the candidate"
+        self.confirm(
+            f"Accept {whom} of run {run_id} as the reference of later runs?",
+            lambda: self._do(words, f"{whom} of run {run_id} is accepted"),
+        )
+
+    def action_rerun(self) -> None:
+        if (run_id := self._wanted_run()) is not None and not self._is_read_only():
+            words = ("rerun", str(run_id), "--detach")
+            self.confirm(f"Repeat run {run_id}?", lambda: self._do(words, f"run {run_id} is being repeated"))
+
+    def _wanted_run(self) -> int | None:
+        if self.controlled is None:
+            self.say(NO_RUN, error=True)
+        return self.controlled
+
+    def _is_read_only(self) -> bool:
+        if self.assay.store.read_only:
+            self.say("opened with --read-only: the store is left as it is", error=True)
+        return self.assay.store.read_only
+
+    def _do(self, words: tuple[str, ...], done: str) -> None:
+        if any("\0" in word for word in words):  # no command can be given it
+            self.say("a path with a NUL character cannot be used", error=True)
+            return
+        self.say("working …")
+        self.run_worker(self._done(words, done), group="sharing")
+
+    async def _done(self, words: tuple[str, ...], done: str) -> None:
+        ended = await run_command(*words, store=self.assay.store.folder)
+        if ended.code > 1:
+            self.app.push_screen(MessageScreen(f"`assay {words[0]}` did not work", ended.complaint))
+            return
+        self.say(done)
+        self.assay.store.touched()
+        self.reload()

@@ -10,9 +10,12 @@ from textual.events import ScreenResume
 from engine.decision.decision import AnsweredQuestion, Decision, headline, verdicts
 from engine.decision.facts import CandidateFacts, cases, read, read_before
 from store.read.history import Connection
+from store.read.query import matches
 from store.records.alert import kind_of
-from tui.keys import bindings
+from tui.keys import SHARING, bindings
 from tui.screens.base import RunScreen
+from tui.screens.choosing import FilteredScreen
+from tui.screens.control import RunSharing
 from tui.text.gate import fit, join, middle, one_line, plain, told_apart, wrap
 from tui.widgets.lines import Line, Pane
 from tui.widgets.rows import Rows
@@ -127,20 +130,34 @@ def evidence(answer: AnsweredQuestion, width: int) -> list[Content]:
     return lines
 
 
+def _searched(verdict: Decision) -> dict[str, str]:
+    return {
+        "candidate": verdict.candidate,
+        "decision": verdict.word,
+        "why": " ".join(verdict.reasons),
+    }
+
+
 FRAME = 6  # title, heading, three rules, footer
 LEAST_EVIDENCE = 3
 SETTLE_SECONDS = 0.2  # the cursor rests so long before the lower half follows it
 
 
+NO_CANDIDATE = "this run has no candidate to decide on"
 NOTHING_DECIDED = "no candidate of this run has results yet"
 
 
-class DecisionScreen(RunScreen):
+class DecisionScreen(RunSharing, FilteredScreen, RunScreen):
     NAME = "Decision"
-    FOOTER = ("move.open", "decision.worst", "decision.flips", "decision.pane", "compare.candidate", "go.map")
+    FILTER = "filter candidates"
+    FOOTER = (
+        "move.open", "decision.worst", "decision.flips", "decision.pane", "compare.candidate", "go.map",
+        "find.filter",
+    )  # fmt: skip
     BINDINGS = bindings(
-        "decision.worst", "decision.flips", "decision.pane", "compare.candidate", "compare.candidate_back"
-    )
+        "decision.worst", "decision.flips", "decision.pane", "compare.candidate", "compare.candidate_back",
+        "find.filter", *SHARING,
+    )  # fmt: skip
     DEFAULT_CSS = """
     DecisionScreen #candidates { height: 1; }
     DecisionScreen #reasons { height: 4; padding: 0 1; border-top: solid $rule; }
@@ -157,7 +174,7 @@ class DecisionScreen(RunScreen):
     def compose(self) -> ComposeResult:
         yield from self.framed(
             Line(id="heading"),
-            Rows(self._candidate, empty="this run has no candidate to decide on", id="candidates"),
+            Rows(self._candidate, empty=NO_CANDIDATE, id="candidates"),
             Pane(id="reasons"),
             Rows(question, empty="", id="questions"),
             Pane(focusable=True, id="evidence"),
@@ -199,8 +216,8 @@ class DecisionScreen(RunScreen):
         return join(titles, "  ").stylize("$heading") if self._page.verdicts else Content("")
 
     def _go_to_candidate(self) -> None:
-        names = self.names("candidate")
-        if self._page.verdicts and self.hand.candidate in names:
+        names = [verdict.candidate for verdict in self.candidates.items]
+        if self.hand.candidate in names:
             self.candidates.go_to(names.index(self.hand.candidate))
 
     @property
@@ -213,7 +230,9 @@ class DecisionScreen(RunScreen):
     def redraw(self) -> None:
         self._names = names_of(self._page.verdicts, self.size.width)
         self.query_one("#heading", Line).set(self._heading())
-        self.candidates.show(self._page.verdicts, key=lambda verdict: verdict.candidate)
+        found = [verdict for verdict in self._page.verdicts if matches(self._search, _searched(verdict))]
+        empty = NO_CANDIDATE if not self._search else "no candidate has these words"
+        self.candidates.show(found, empty=empty, key=lambda verdict: verdict.candidate)
         self._go_to_candidate()
         self._show_candidate()
 
@@ -260,9 +279,17 @@ class DecisionScreen(RunScreen):
             self._show_candidate()
 
     def action_candidate(self, step: int) -> None:
-        count = len(self._page.verdicts)
+        count = len(self.candidates.items)
         if count:
             self.candidates.go_to((self.candidates.cursor + step) % count)
+
+    @property
+    def controlled(self) -> int:
+        return self.run_id
+
+    @property
+    def accepted(self) -> str:
+        return self.candidates.item.candidate if self.candidates.item is not None else ""
 
     # Where the evidence is
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from textual.app import ComposeResult
 from textual.content import Content
 
+from store.read.query import matches
 from tui.keys import bindings, written
 from tui.screens.base import RunScreen
-from tui.screens.choosing import run_command
+from tui.screens.choosing import FilteredScreen, run_command
 from tui.screens.watch import StoreFailed
 from tui.text.gate import join, one_line
 from tui.widgets.lines import Line
@@ -26,9 +27,9 @@ RUNS = 12  # the newest, whose bars are drawn
 ANSWERS = 2_000  # of all tags, the newest
 TAGS = Columns(
     FlexColumn("", 1),
-    FlexColumn("tag", 14, grow=1),
-    FlexColumn("answers", 7, align="right"),
-    FlexColumn("runs", 4, align="right", drop=2),
+    FlexColumn("tag", 14, grow=1, key=lambda tag: tag.name),
+    FlexColumn("answers", 7, align="right", key=lambda tag: tag.answers),
+    FlexColumn("runs", 4, align="right", drop=2, key=lambda tag: tag.runs),
     FlexColumn("over the runs", 13),
     FlexColumn("", 26, drop=1),
 )
@@ -55,12 +56,13 @@ class FailureLog(NamedTuple):
     answers: "list[TaggedRow]"
 
 
-class FailureLogScreen(RunScreen):
+class FailureLogScreen(FilteredScreen, RunScreen):
     """Tags above, the answers of the one under the cursor below."""
 
     NAME = "Failure log"
-    FOOTER = ("move.open", "failures.alike", "failures.export")
-    BINDINGS = bindings("failures.alike", "failures.export")
+    FILTER = "filter tags"
+    FOOTER = ("move.open", "failures.alike", "failures.export", "find.filter")
+    BINDINGS = bindings("failures.alike", "failures.export", "find.filter")
     DEFAULT_CSS = """
     FailureLogScreen #below { border-top: solid $rule; height: 2; padding: 0 1; }
     FailureLogScreen #answers { height: 1fr; }
@@ -74,8 +76,7 @@ class FailureLogScreen(RunScreen):
     def compose(self) -> ComposeResult:
         empty = f"no failure tags yet: {written('review.flag')} in Review tags an answer"
         yield from self.framed(
-            Line(id="heading"),
-            Rows(self._draw_tag, empty=empty, id="tags"),
+            Rows(self._draw_tag, empty=empty, columns=TAGS, id="tags"),
             Line(id="below"),
             Rows(_draw_answer, empty="", id="answers"),
         )
@@ -104,10 +105,9 @@ class FailureLogScreen(RunScreen):
         self.redraw()
 
     def redraw(self) -> None:
-        width = self.size.width - 2
-        self.tags.styles.height = max(1, min(len(self._log.tags), self.size.height // 2 - 3))
-        self.query_one("#heading", Line).set(join(["  ", TAGS.heading(width)]))
-        self.tags.show(self._log.tags, key=lambda row: row.name)
+        self.tags.styles.height = max(1, min(len(self._log.tags), self.size.height // 2 - 3)) + 1
+        found = [tag for tag in self._log.tags if matches(self._search, {"tag": tag.name})]
+        self.tags.show(found, key=lambda row: row.name)
         self._draw_answers()
 
     def _draw_tag(self, tag: "TagRow", width: int) -> Content:
@@ -169,7 +169,7 @@ class FailureLogScreen(RunScreen):
         if self.focused is self.answers:
             self.set_focus(self.tags)
             return True
-        return False
+        return super().back()
 
     async def action_alike(self) -> None:
         from store.read.answers import alike

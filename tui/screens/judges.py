@@ -32,8 +32,8 @@ _SIGNS = {
 def columns() -> Columns:
     """A judge's line; model and prompt stand there where there is room for them."""
     return Columns(
-        FlexColumn("judge", 12, grow=2),
-        FlexColumn("kind", 9),
+        FlexColumn("judge", 12, grow=2, key=lambda judge: judge.name),
+        FlexColumn("kind", 9, key=lambda judge: judge.kind),
         FlexColumn("model", 16, grow=1, drop=2),
         FlexColumn("prompt", 8, drop=1),
         FlexColumn("n", 5, align="right"),
@@ -41,7 +41,7 @@ def columns() -> Columns:
         FlexColumn("agree", 5, align="right"),
         FlexColumn("1st", 5, align="right"),
         FlexColumn("LC", 5, align="right"),
-        FlexColumn("fail", 4, align="right"),
+        FlexColumn("fail", 4, align="right", key=lambda judge: judge.failed),
         FlexColumn("cost", 7, align="right"),
         gap=1,
     )
@@ -248,8 +248,7 @@ class JudgesScreen(PairScreen):
     def compose(self) -> ComposeResult:
         yield from self.framed(
             Line(id="match"),
-            Line(id="heading"),
-            Rows(self._row, empty="this run has no judges", id="judges"),
+            Rows(self._row, empty="this run has no judges", columns=columns(), id="judges"),
             Pane(focusable=True, id="about"),
             Line(id="differ"),
             Rows(self._dispute, empty="", id="disputes"),
@@ -298,14 +297,12 @@ class JudgesScreen(PairScreen):
         rows = self._judged.found.judges
         self._arrange(len(rows))
         self.query_one("#match", Line).set(self._match())
-        heading = columns().heading(self.size.width - 2) if rows else Content("")
-        self.query_one("#heading", Line).set(join(["  ", heading]))
         self.table.show(rows, key=lambda row: row.name)
         self._draw_judge()
 
     def _arrange(self, judges: int) -> None:
         """A third of the screen at most for the judges, the same for what they differ on."""
-        self.table.styles.height = max(1, min(judges, self.size.height // 3))
+        self.table.styles.height = max(1, min(judges, self.size.height // 3)) + 1
         self.disputes.styles.height = DISPUTES if self.size.height <= SMALL else self.size.height // 3
 
     def _match(self) -> Content:

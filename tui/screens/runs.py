@@ -9,13 +9,13 @@ from textual.app import ComposeResult
 from textual.content import Content
 from textual.events import ScreenResume
 
-from tui.keys import bindings, written
-from tui.screens.base import AssayScreen, is_ended, outcome, status
-from tui.screens.choosing import FilteredScreen
-from tui.screens.control import NO_RUN, RunControls
+from tui.keys import SHARING, bindings, written
+from tui.screens.base import AssayScreen, MessageScreen, is_ended, outcome, status
+from tui.screens.choosing import FilteredScreen, run_command
+from tui.screens.control import NO_RUN, RunSharing
 from tui.screens.watch import StoreFailed
 from tui.text.gate import cut, fit, join, number, one_line, percent, short_age, spark, told_apart
-from tui.widgets.lines import Line, Pane
+from tui.widgets.lines import Pane
 from tui.widgets.rows import CellContent, Columns, FlexColumn, Rows
 
 if TYPE_CHECKING:
@@ -161,26 +161,27 @@ class RunTrend(NamedTuple):
     points: "tuple[tuple[str, tuple[Point, ...]], ...]"
 
 
-ACTIONS = ("runs.start", "runs.resume", "runs.pause", "runs.cancel", "runs.trend", *MARKING)
+ACTIONS = (
+    "runs.start", "runs.resume", "runs.pause", "runs.cancel", "runs.trend", *MARKING, "runs.mark"
+)  # fmt: skip
 
 COLUMNS = Columns(
-    FlexColumn("run", 5, align="right"),
-    FlexColumn("name", 12, grow=2),
-    FlexColumn("result", 13),
-    FlexColumn("candidates", 10, grow=3, drop=2),
-    FlexColumn("win rate", 8, align="right", drop=3),
-    FlexColumn("open alerts", 13, drop=1),
-    FlexColumn("age", 4, align="right"),
+    FlexColumn("run", 5, align="right", key=lambda row: row.id),
+    FlexColumn("name", 12, grow=2, key=lambda row: row.name),
+    FlexColumn("result", 13, key=lambda row: (row.status, row.imported is not None, str(row.passed))),
+    FlexColumn("candidates", 10, grow=3, drop=2, key=lambda row: row.candidates),
+    FlexColumn("win rate", 8, align="right", drop=3, key=lambda row: row.win_rate),
+    FlexColumn("open alerts", 13, drop=1, key=lambda row: (-row.critical, -row.warnings)),
+    FlexColumn("age", 4, align="right", key=lambda row: -row.created),
 )
 
 
-class RunsScreen(RunControls, FilteredScreen, MarkingScreen):
+class RunsScreen(RunSharing, FilteredScreen, MarkingScreen):
     NAME = "Runs"
     FOOTER: tuple[str, ...] = ("move.open", "find.filter", *ACTIONS)
-    BINDINGS = bindings("find.filter", *ACTIONS)
+    BINDINGS = bindings("find.filter", *ACTIONS, *SHARING)
     DEFAULT_CSS = """
     RunsScreen #trend { height: 6; padding: 0 1; border-top: solid $rule; }
-    RunsScreen #heading { padding: 0 0; }
     """
 
     def __init__(self) -> None:
@@ -190,11 +191,11 @@ class RunsScreen(RunControls, FilteredScreen, MarkingScreen):
         self._trend = RunTrend((), ())
         self._first_measure = 0
         self._decided: dict[RunRow, RunOutcome] = {}  # of runs with several candidates
+        self._marked: list[int] = []  # the last two runs that were marked
 
     def compose(self) -> ComposeResult:
         yield from self.framed(
-            Line(id="heading"),
-            Rows(self._row, empty="", id="runs"),
+            Rows(self._row, empty="", columns=COLUMNS, id="runs"),
             Pane(id="trend"),
             Welcome(id="welcome"),
         )
@@ -214,7 +215,11 @@ class RunsScreen(RunControls, FilteredScreen, MarkingScreen):
     def title_line(self) -> Content:
         total = f"{self._history.total:,} run{'' if self._history.total == 1 else 's'}"
         found = join([' with "', one_line(self._search, "bold"), '"']) if self._search else Content("")
-        return join([self.NAME, Content.styled(total, "$muted") + found], "  ")
+        marked = f"{' and '.join(f'#{run_id}' for run_id in self._marked)} marked" if self._marked else ""
+        compared = f"{marked}: {written('go.compare')} compares them" if len(self._marked) > 1 else marked
+        return join(
+            [self.NAME, Content.styled(total, "$muted") + found, Content.styled(compared, "$brand")], "  "
+        )
 
     def _row(self, row: "RunRow", width: int) -> Content:
         ended = outcome(row.passed, ended=True) if is_ended(row) else None
@@ -222,7 +227,7 @@ class RunsScreen(RunControls, FilteredScreen, MarkingScreen):
         alerts = [Content.styled(f"{row.critical} crit", "$bad")] if row.critical else []
         alerts += [Content.styled(f"{row.warnings} warn", "$warn")] if row.warnings else []
         cells: list[CellContent] = [
-            f"#{row.id}",
+            f"{'*' if row.id in self._marked else ''}#{row.id}",
             join([one_line(row.name), one_line(f" [{row.tags}]", "$muted")]) if row.tags else row.name,
             ended or status(row.status),
             partial(self._candidates, row),
@@ -255,7 +260,6 @@ class RunsScreen(RunControls, FilteredScreen, MarkingScreen):
         self.rows.show(data.rows, key=lambda row: row.id, empty="no run matches: esc clears the filter")
         self._follow()
         self.refresh_title()
-        self.redraw()
         self._read_trend()
         self._decide()
 
@@ -264,7 +268,7 @@ class RunsScreen(RunControls, FilteredScreen, MarkingScreen):
 
     def _welcome(self, new: bool) -> None:
         """Says what to do where there is no run yet, in the place of the runs."""
-        for name in ("heading", "runs", "trend"):
+        for name in ("runs", "trend"):
             self.query_one(f"#{name}").display = not new
         welcome = self.query_one("#welcome")
         if welcome.display == new:
@@ -282,13 +286,9 @@ class RunsScreen(RunControls, FilteredScreen, MarkingScreen):
     def minute(self) -> None:
         self.rows.redraw()
 
-    def redraw(self) -> None:
-        heading = COLUMNS.heading(self.size.width - 2) if self._history.total else Content("")
-        self.query_one("#heading", Line).set(Content("  ") + heading)
-
     def _follow(self) -> None:
         """Puts the cursor on the run that the other screens were about, where it is among the rows."""
-        ids = [row.id for row in self._history.rows]
+        ids = [row.id for row in self.rows.items]
         if not self.is_current:
             return
         if self.assay.run_id in ids:
@@ -322,6 +322,12 @@ class RunsScreen(RunControls, FilteredScreen, MarkingScreen):
     def on_rows_near_end(self, event: "Rows.NearEnd") -> None:
         if len(self._history.rows) == self._wanted:
             self._read_older(self._history.rows[-1].id)
+
+    def on_rows_sorted(self, event: "Rows.Sorted") -> None:
+        """In another order than their own, all runs count and not the newest alone."""
+        if self.rows.by is not None and len(self._history.rows) == self._wanted:
+            self._wanted = self._history.total
+            self.reload()
 
     @work(group="older", exclusive=True)
     async def _read_older(self, last: int) -> None:
@@ -372,6 +378,34 @@ class RunsScreen(RunControls, FilteredScreen, MarkingScreen):
         if row is not None:
             self.assay.go("decision" if row.status == "finished" else "live", row.id)
 
+    def action_mark(self) -> None:
+        row = self._at_cursor()
+        if row is None:
+            return
+        others = [run_id for run_id in self._marked if run_id != row.id]
+        self._marked = others if row.id in self._marked else [*others, row.id][-2:]
+        self.rows.redraw()
+        self.refresh_title()
+
+    def goes(self, name: str) -> bool:
+        """With two runs marked, compares them."""
+        if name != "compare" or len(self._marked) < 2:
+            return False
+        self.say("comparing …")
+        self._compare(*map(str, sorted(self._marked)))
+        return True
+
+    @work(group="compare", exclusive=True)
+    async def _compare(self, older: str, newer: str) -> None:
+        ended = await run_command("compare", older, newer, store=self.assay.store.folder)
+        text = ended.out.rstrip() if ended.code <= 1 and ended.out.strip() else ended.complaint
+        self.say("")
+        self.app.push_screen(MessageScreen(f"Run {newer} against run {older}", text))
+
+    @property
+    def accepted(self) -> str:
+        return self.assay.in_hand(self.run_at_cursor).candidate if self.run_at_cursor is not None else ""
+
     def action_start(self) -> None:
         from tui.screens.start import StartScreen
 
@@ -397,12 +431,13 @@ def _outcome(connection: "Connection", run_id: int) -> RunOutcome:
 def _trend(connection: "Connection", run_id: int, first: int) -> RunTrend:
     """Some of a run's measures over the newest runs; other eval sets' values do not compare with its own."""
     from store.read.history import metrics, run
+    from store.read.query import Word
     from store.read.trends import trend
 
     measures = tuple(metric.measure for metric in metrics(connection, run_id))
     first %= max(1, len(measures))
     eval_set = run(connection, run_id).eval_set
-    words = (("eval", eval_set),) if eval_set else ()
+    words = (Word("eval", eval_set),) if eval_set else ()
     points = [
         (name, tuple(trend(connection, name, words, limit=TREND_RUNS)))
         for name in measures[first : first + TREND_LINES]

@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING
 from textual.app import ComposeResult
 from textual.content import Content
 
+from store.read.query import matches
 from tui.keys import bindings
 from tui.screens.base import RunScreen
+from tui.screens.choosing import FilteredScreen
 from tui.text.gate import join, number, one_line, plain, wrap
-from tui.widgets.lines import Line, Pane
+from tui.widgets.lines import Pane
 from tui.widgets.rows import Columns, FlexColumn, Rows
 
 if TYPE_CHECKING:
@@ -16,18 +18,18 @@ if TYPE_CHECKING:
     from store.read.rows import BenchmarkSampleRow
 
 COLUMNS = Columns(
-    FlexColumn("result", 10),
-    FlexColumn("question", 20, grow=3),
-    FlexColumn("target", 10, grow=1),
-    FlexColumn("candidate", 12, grow=2),
-    FlexColumn("baseline", 10, grow=2),
+    FlexColumn("result", 10, key=lambda row: _result(row).plain),
+    FlexColumn("question", 20, grow=3, key=lambda row: row.question),
+    FlexColumn("target", 10, grow=1, key=lambda row: row.target),
+    FlexColumn("candidate", 12, grow=2, key=lambda row: row.candidate_answer),
+    FlexColumn("baseline", 10, grow=2, key=lambda row: row.baseline_answer),
 )
 
 
-class SamplesScreen(RunScreen):
+class SamplesScreen(FilteredScreen, RunScreen):
     NAME = "Samples"
-    FOOTER = ("move.down", "move.up")
-    BINDINGS = bindings("move.pane")
+    FOOTER = ("move.down", "move.up", "find.filter")
+    BINDINGS = bindings("move.pane", "find.filter")
     DEFAULT_CSS = """
     SamplesScreen #sample { height: 40%; padding: 0 1; border-top: solid $rule; }
     """
@@ -35,12 +37,13 @@ class SamplesScreen(RunScreen):
     def __init__(self, run_id: int, candidate: str, baseline: str, task: str) -> None:
         super().__init__(run_id)
         self._compared = (candidate, baseline)
+        self._questions: list[BenchmarkSampleRow] = []
         self._benchmark = task
 
     def compose(self) -> ComposeResult:
         empty = "the answers to this task were not kept, or the two models got different prompts"
         yield from self.framed(
-            Line(id="heading"), Rows(_row, empty=empty, id="samples"), Pane(focusable=True, id="sample")
+            Rows(_row, empty=empty, columns=COLUMNS, id="samples"), Pane(focusable=True, id="sample")
         )
 
     def title_line(self) -> Content:
@@ -53,8 +56,12 @@ class SamplesScreen(RunScreen):
         return answers.benchmark_samples(connection, self.run_id, *self._compared, self._benchmark)
 
     def show_run(self, data: "list[BenchmarkSampleRow]") -> None:
-        self.query_one("#heading", Line).set(join(["  ", COLUMNS.heading(self.size.width - 2)]))
-        self.query_one("#samples", Rows).show(data, key=lambda row: row.doc_id)
+        self._questions = data
+        self.filtered()
+
+    def filtered(self) -> None:
+        found = [row for row in self._questions if matches(self._search, _searched(row))]
+        self.query_one("#samples", Rows).show(found, key=lambda row: row.doc_id)
         self.redraw()
 
     def on_rows_moved(self, event: "Rows.Moved") -> None:
@@ -85,6 +92,13 @@ def _row(row: "BenchmarkSampleRow", width: int) -> Content:
         row.baseline_answer,
     ]
     return COLUMNS.row(cells, width)
+
+
+def _searched(row: "BenchmarkSampleRow") -> dict[str, str]:
+    return {
+        "result": _result(row).plain, "question": row.question, "target": row.target,
+        "candidate": row.candidate_answer, "baseline": row.baseline_answer,
+    }  # fmt: skip
 
 
 def _result(row: "BenchmarkSampleRow") -> Content:

@@ -10,6 +10,7 @@ from textual.content import Content
 
 from store.read import slices
 from store.read.history import Connection
+from store.read.query import matches
 from store.read.slices import SliceRow, SliceScoreRow
 from tui.keys import bindings
 from tui.screens.choosing import FilteredScreen, PairScreen
@@ -34,17 +35,20 @@ _WORDS = {
 @lru_cache(maxsize=16)
 def columns(baseline: str, candidate: str, measure: bool) -> Columns:
     """The columns, with the measure's name among them where the slices are those of several."""
-    named = [FlexColumn("measure", 15, grow=1)] if measure else []
+    named = [FlexColumn("measure", 15, grow=1, key=lambda row: row.measure)] if measure else []
+    both = [
+        FlexColumn(baseline, max(7, cell_len(baseline)), 0, "right", 1, lambda row: row.baseline_value),
+        FlexColumn(candidate, max(7, cell_len(candidate)), 0, "right", 0, lambda row: row.candidate_value),
+    ]
     return Columns(
-        FlexColumn("slice", 18, grow=2),
+        FlexColumn("slice", 18, grow=2, key=lambda row: row.slice),
         *named,
-        FlexColumn("n", 4, align="right"),
-        FlexColumn(baseline, max(7, cell_len(baseline)), align="right", drop=1),
-        FlexColumn(candidate, max(7, cell_len(candidate)), align="right"),
-        FlexColumn("delta", 6, align="right"),
+        FlexColumn("n", 4, align="right", key=lambda row: row.n),
+        *both,
+        FlexColumn("delta", 6, align="right", key=lambda row: row.delta),
         FlexColumn("95% CI", 14, align="right", drop=2 if measure else 0),
-        FlexColumn("p", 6, align="right"),
-        FlexColumn("", 14),
+        FlexColumn("p", 6, align="right", key=lambda row: None if row.p is None else -row.p),
+        FlexColumn("", 14, key=lambda row: tuple(_WORDS).index(row.standing)),
         gap=1,
     )
 
@@ -134,7 +138,7 @@ class SlicesScreen(PairScreen, FilteredScreen):
 
     def compose(self) -> ComposeResult:
         table: Rows[SliceRow] = Rows(self._row, id="table")
-        yield from self.framed(Line(id="pair"), Line(id="heading"), table, Pane(id="explained"))
+        yield from self.framed(Line(id="pair"), table, Pane(id="explained"))
 
     @property
     def table(self) -> Rows[SliceRow]:
@@ -160,11 +164,10 @@ class SlicesScreen(PairScreen, FilteredScreen):
             row
             for row in pair
             if self._measure in (None, row.measure)
-            and self._search.lower() in f"{row.slice} {row.measure}".lower()
+            and matches(self._search, {"slice": row.slice, "measure": row.measure, "standing": row.standing})
         ]
         self.query_one("#pair", Line).set(self._pair(found))
-        width = self.size.width - 2
-        self.query_one("#heading", Line).set(Content("  ") + self._columns().heading(width))
+        self.table.columns = self._columns()
         self.table.show(found, empty=self._empty(pair), key=lambda row: (row.measure, row.slice))
         self._explain()
 

@@ -128,13 +128,10 @@ class StartScreen(AssayScreen):
         self._folder = Path.cwd()
 
     def compose(self) -> ComposeResult:
-        yield from self.framed(Line(id="heading"), Rows(self._row, empty="looking for plans …", id="choices"))
+        yield from self.framed(Rows(self._row, empty="looking for plans …", columns=PLANS, id="choices"))
 
     def title_line(self) -> Content:
         return join([self.NAME, plain(str(self._folder), "$muted")], "  ")
-
-    def redraw(self) -> None:
-        self.query_one("#heading", Line).set(join(["  ", PLANS.heading(self.size.width - 2)]))
 
     def on_screen_resume(self, event: ScreenResume) -> None:
         super().on_screen_resume(event)
@@ -218,8 +215,7 @@ class WizardScreen(AssayScreen):
 
     def compose(self) -> ComposeResult:
         yield from self.framed(
-            Line(id="heading"),
-            Rows(_part_row, empty="looking at the files here …", id="parts"),
+            Rows(_part_row, empty="looking at the files here …", columns=PARTS, id="parts"),
             Pane(focusable=True, id="notes"),
         )
 
@@ -239,7 +235,6 @@ class WizardScreen(AssayScreen):
         self._look()
 
     def redraw(self) -> None:
-        self.query_one("#heading", Line).set(join(["  ", PARTS.heading(self.size.width - 2)]))
         self._show_notes()
 
     @work(group="look", exclusive=True)
@@ -254,8 +249,7 @@ class WizardScreen(AssayScreen):
     def _show(self) -> None:
         items = self._proposal.items if self._proposal is not None else ()
         self.rows.show(items, key=lambda item: item.key)
-        for part in (self.rows, self.query_one("#heading")):
-            part.display = bool(items)
+        self.rows.display = bool(items)
         self.query_one("#notes").set_class(not items, "alone")
         self._show_notes()
 

@@ -1,5 +1,6 @@
 """Trends: one measure over the runs, and the runs behind the line."""
 
+from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,18 +17,19 @@ from tui.widgets.rows import CellContent, Columns, FlexColumn, Rows
 
 if TYPE_CHECKING:
     from store.read.history import Connection
+    from store.read.runs import Words
     from store.read.trends import Named, Point
 
 SHOWN_RUNS = 2_000  # the newest; older ones are left to the command
 COLUMNS = Columns(
-    FlexColumn("run", 6, align="right"),
-    FlexColumn("name", 10, grow=2),
-    FlexColumn("candidate", 10, grow=1),
-    FlexColumn("value", 7, align="right"),
+    FlexColumn("run", 6, align="right", key=lambda step: step.point.run_id),
+    FlexColumn("name", 10, grow=2, key=lambda step: step.point.run_name),
+    FlexColumn("candidate", 10, grow=1, key=lambda step: step.point.candidate),
+    FlexColumn("value", 7, align="right", key=lambda step: step.point.value),
     FlexColumn("95% CI", 16, drop=2),
-    FlexColumn("change", 7, align="right"),
-    FlexColumn("n", 6, align="right", drop=3),
-    FlexColumn("age", 4, align="right", drop=1),
+    FlexColumn("change", 7, align="right", key=lambda step: step.change),
+    FlexColumn("n", 6, align="right", drop=3, key=lambda step: step.point.n),
+    FlexColumn("age", 4, align="right", drop=1, key=lambda step: -step.point.created),
 )
 BETTER = {"higher": "higher is better", "lower": "lower is better"}
 
@@ -59,7 +61,7 @@ class TrendsScreen(FilteredScreen, RunScreen):
     DEFAULT_CSS = """
     TrendsScreen #measure { padding: 0 1; }
     TrendsScreen #plot { height: 2fr; padding: 0 1; }
-    TrendsScreen #heading { border-top: solid $rule; height: 2; }
+    TrendsScreen #points { border-top: solid $rule; }
     TrendsScreen #why { height: 2; padding: 0 1; }
     """
 
@@ -72,8 +74,7 @@ class TrendsScreen(FilteredScreen, RunScreen):
         yield from self.framed(
             Line(id="measure"),
             Pane(id="plot"),
-            Line(id="heading"),
-            Rows(self._row, empty="no run like that has this measure", id="points"),
+            Rows(self._row, empty="no run like that has this measure", columns=COLUMNS, id="points"),
             Pane(id="why"),
         )
 
@@ -94,12 +95,11 @@ class TrendsScreen(FilteredScreen, RunScreen):
 
         measures = trends.measures(connection)
         words = runs.read_words(self._search)
-        text = " ".join(value for kind, value in words if kind == "text").casefold()
-        found = [item.name for item in measures if text in item.name.casefold()]
+        found = _named(measures, words)
         if not found:
             return TrendData(tuple(measures), "", (), ())
         name = self._measure if self._measure in found else found[0]
-        narrowed = tuple(word for word in words if word[0] != "text")
+        narrowed = tuple(word for word in words if word.field)
         points = trends.trend(connection, name, narrowed, limit=SHOWN_RUNS)
         return TrendData(tuple(measures), name, tuple(points), tuple(trends.breaks(points)))
 
@@ -124,11 +124,10 @@ class TrendsScreen(FilteredScreen, RunScreen):
     def redraw(self) -> None:
         trend = self._trend
         self.query_one("#measure", Line).set(self._measure_line())
-        heading = COLUMNS.heading(self.size.width - 2) if trend.points else Content("")
-        self.query_one("#heading", Line).set(join(["  ", heading]))
         pane = self.query_one("#plot", Pane)
         spots = _spots(trend)
-        chosen = len(spots) - 1 - self.rows.cursor if self.rows.item is not None else None
+        runs = [point.run_id for point in trend.points]
+        chosen = runs.index(self.rows.item.point.run_id) if self.rows.item is not None else None
         drawn = spots and plot(
             spots, pane.size.width, pane.size.height, chosen=chosen, ascii=self.assay.ascii
         )
@@ -176,17 +175,14 @@ class TrendsScreen(FilteredScreen, RunScreen):
 
     def action_measure(self, step: int) -> None:
         """The next measure, or the one before; of those that have the words typed in their names."""
-        names = [item.name for item in self._trend.measures if self._text() in item.name.casefold()]
+        from store.read.runs import read_words
+
+        names = _named(self._trend.measures, read_words(self._search))
         if self._measure in names:
             self._measure = names[(names.index(self._measure) + step) % len(names)]
             self.reload()
         else:
             self.say(self._nothing, error=True)
-
-    def _text(self) -> str:
-        from store.read.runs import read_words
-
-        return " ".join(value for kind, value in read_words(self._search) if kind == "text").casefold()
 
     def action_choose(self) -> None:
         self.action_filter()
@@ -199,6 +195,16 @@ class TrendsScreen(FilteredScreen, RunScreen):
 
         if self.rows.item is not None:
             self.app.push_screen(load("compare")(self.rows.item.point.run_id))
+
+
+def _named(measures: "Iterable[Named]", words: "Words") -> list[str]:
+    """The measures that have the free words in their names, or have them not."""
+    free = [word for word in words if not word.field]
+    return [
+        item.name
+        for item in measures
+        if all((word.text.casefold() in item.name.casefold()) != word.is_out for word in free)
+    ]
 
 
 def _step(trend: TrendData, place: int) -> TrendRow:

@@ -10,6 +10,7 @@ from engine.decision.families import NO_GATE, NOT_EVALUATED, chosen, no_verdict
 from engine.gates.figures import MISSING, interval, number
 from engine.plan.training_config import written
 from store.read.history import Connection
+from store.read.query import Word
 from store.read.rows import AlertRow, ModelRow, WinRateRow
 from store.read.trends import Point, breaks, trend
 from store.records import Run
@@ -94,7 +95,7 @@ def trends(
             if row.candidate == candidate and row.turn == 0
         ]
         for measure in [*rates, *main][:MOST]:
-            points = trend(connection, measure, (("name", run.name),), candidate=candidate)
+            points = trend(connection, measure, (Word("name", run.name),), candidate=candidate)
             points = [point for point in points if point.run_id <= run.id][-RUNS:]
             if len(points) > 1:
                 drawn.append(MeasureTrend(candidate, measure, points, breaks(points)))

@@ -21,6 +21,14 @@ class FlexColumn(NamedTuple):
     grow: int = 0
     align: str = "left"  # left right
     drop: int = 0  # on a narrow line columns with the highest number go first; 0 stays
+    key: Callable[[Any], Any] | None = None  # what an item is sorted by; without one the column sorts nothing
+
+
+class Sorting(NamedTuple):
+    """By which column rows are sorted, and which way: text begins with A, numbers with the largest."""
+
+    column: int
+    backwards: bool = False
 
 
 CellContent = Content | str | Callable[[int], str]  # a function says what stands in so many cells
@@ -34,8 +42,46 @@ class Columns:
         self._gap = gap
         self._laid: dict[int, list[tuple[int, int]]] = {}
 
-    def heading(self, width: int) -> Content:
-        return self.row([Content(column.title) for column in self._columns], width).stylize("$heading")
+    def heading(self, width: int, by: Sorting | None = None) -> Content:
+        titles = [Content(column.title) for column in self._columns]
+        if by is not None:
+            title = titles[by.column]
+            sign = "▲" if by.backwards == self._is_falling(by.column) else "▼"
+            titles[by.column] = join(
+                [sign, title] if self._columns[by.column].align == "right" else [title, sign]
+            )
+        return self.row(titles, width).stylize("$heading")
+
+    @property
+    def sortable(self) -> list[int]:
+        return [place for place, column in enumerate(self._columns) if column.key is not None]
+
+    def title(self, place: int) -> str:
+        return self._columns[place].title
+
+    def at(self, x: int, width: int) -> int | None:
+        """The column that stands at this cell of a line."""
+        start = 0
+        for place, room in self._laid.get(width, ()):
+            if start <= x < start + room + self._gap:
+                return place
+            start += room + self._gap
+        return None
+
+    def sorted(self, items: Sequence[Any], by: Sorting) -> list[Any]:
+        """What has no value comes last, whichever way; equal ones stay in their order."""
+        key = self._columns[by.column].key
+        if key is None:
+            return list(items)
+        falling = by.backwards != self._is_falling(by.column)
+        valued = [(key(item), item) for item in items]
+        known = [pair for pair in valued if not _is_missing(pair[0])]
+        known.sort(key=lambda pair: _comparable(pair[0]), reverse=falling)
+        return [item for _, item in known] + [item for value, item in valued if _is_missing(value)]
+
+    def _is_falling(self, place: int) -> bool:
+        """Columns of numbers stand to the right, and begin with the largest."""
+        return self._columns[place].align == "right"
 
     def row(self, cells: Sequence[CellContent], width: int) -> Content:
         """One line; a cell of type str goes through the gate."""
@@ -68,18 +114,28 @@ class Columns:
         return sum(self._columns[place].width for place in kept) + self._gap * (len(kept) - 1)
 
 
+def _is_missing(value: Any) -> bool:
+    return value is None or value == "" or value != value  # not a number
+
+
+def _comparable(value: Any) -> Any:
+    return value.casefold() if isinstance(value, str) else value
+
+
 T = TypeVar("T")
 WIDE = 400  # cells for a row that is copied, not shown
 
 
 class Rows(Lines, Generic[T], can_focus=True):
-    """Rows with a cursor. `draw(item, width)` gives a row's content.
+    """Rows with a cursor, under the heading of their columns. `draw(item, width)` gives a row's content.
+
+    Rows that do not fit have a scroll bar.
 
     Moving the cursor repaints two lines. At the edge the list moves by half its height, so that holding a key
     costs a repaint of all lines once in half a screen, not once a row.
     """
 
-    BINDINGS = bindings(*LIST, "move.open")
+    BINDINGS = bindings(*LIST, "move.open", "table.sort", "table.backwards")
     COMPONENT_CLASSES = {"rows--cursor", "rows--cursor-away"}
     DEFAULT_CSS = """
     Rows > .rows--cursor {
@@ -105,17 +161,24 @@ class Rows(Lines, Generic[T], can_focus=True):
     class NearEnd(Moved):
         """The cursor nears the end of what was loaded."""
 
+    class Sorted(Moved):
+        """The rows are in another order."""
+
     def __init__(
         self,
         draw: Callable[[T, int], Content],
         *,
         empty: str = "nothing here",
+        columns: Columns | None = None,
         id: str | None = None,
     ) -> None:
         super().__init__(id=id)
         self._draw = draw
         self._empty = empty
-        self.items: Sequence[T] = ()
+        self.columns = columns
+        self.by: Sorting | None = None  # None: in their own order
+        self._own: Sequence[T] = ()
+        self.items: Sequence[T] = ()  # as they stand
         self.cursor = 0
         self.top = 0
 
@@ -132,25 +195,62 @@ class Rows(Lines, Generic[T], can_focus=True):
         key: Callable[[T], Hashable] | None = None,
     ) -> None:
         """Replaces the rows. With `key` the cursor stays on the item that it was on, wherever that is now."""
+        self._empty = self._empty if empty is None else empty
+        self._own = items
+        self._put(
+            items if self.by is None or self.columns is None else self.columns.sorted(items, self.by), key
+        )
+
+    def _put(self, items: Sequence[T], key: Callable[[T], Hashable] | None) -> None:
         before, place = self.item, self.cursor
         if key is not None and before is not None:
             held = key(before)
             place = next((i for i, item in enumerate(items) if key(item) == held), place)
-        self._empty = self._empty if empty is None else empty
         self.items = items
         self._place(place, self.top + place - self.cursor if self.top else 0)
         self.redraw()
         if self.item != before:
             self.post_message(self.Moved(self))
 
+    @property
+    def head(self) -> int:
+        """How many lines the heading takes."""
+        return 1 if self.columns is not None and self.size.height > 1 else 0
+
+    @property
+    def height(self) -> int:
+        """How many rows are in sight."""
+        return max(1, self.size.height - self.head)
+
+    @property
+    def room(self) -> int:
+        """How many cells a row has."""
+        return max(0, self.size.width - 2 - (len(self.items) > self.height))
+
     def line(self, y: int) -> Content:
-        index = self.top + y
+        if y < self.head:
+            heading = self.columns.heading(self.room, self.by) if self.columns and self._own else ""
+            return join(["  ", heading])
+        index = self.top + y - self.head
         if index >= len(self.items):
-            return Content.styled(f"  {self._empty}", "$muted") if not self.items and y == 0 else Content("")
+            first = not self.items and y == self.head
+            return Content.styled(f"  {self._empty}", "$muted") if first else Content("")
         mark = "›" if index == self.cursor else " "
-        row = fit(self._draw(self.items[index], self.size.width - 2), self.size.width - 2)
+        row = fit(self._draw(self.items[index], self.room), self.room)
+        bar = self._bar(index - self.top)
         # Under the cursor one style: fewer bytes a move, and contrast that does not depend on the row's own.
-        return Content(f"{mark} {row.plain}") if index == self.cursor else Content("  ") + row
+        if index == self.cursor:
+            return Content(f"{mark} {row.plain}{bar}")
+        return join(["  ", row, Content.styled(bar, "$muted")])
+
+    def _bar(self, place: int) -> str:
+        """The scroll bar beside the row at this place in sight; "" where all rows are in sight."""
+        count, height = len(self.items), self.height
+        if count <= height:
+            return ""
+        thumb = max(1, height * height // count)
+        start = round(self.top * (height - thumb) / (count - height))
+        return "┃" if start <= place < start + thumb else " "
 
     @property
     def copied(self) -> str:
@@ -158,7 +258,7 @@ class Rows(Lines, Generic[T], can_focus=True):
         return "  ".join(cell for cell in drawn.split("  ") if cell.strip()).strip()
 
     def base_style(self, y: int) -> Style:
-        if self.items and self.top + y == self.cursor:
+        if self.items and y >= self.head and self.top + y - self.head == self.cursor:
             return self.get_visual_style("rows--cursor" if self.has_focus else "rows--cursor-away")
         return self.visual_style
 
@@ -170,11 +270,11 @@ class Rows(Lines, Generic[T], can_focus=True):
             return
         self.redraw()
         self.post_message(self.Moved(self))
-        if self.cursor + self.size.height >= len(self.items):
+        if self.cursor + self.height >= len(self.items):
             self.post_message(self.NearEnd(self))
 
     def _place(self, index: int, top: int) -> None:
-        height, last = max(1, self.size.height), len(self.items) - 1
+        height, last = self.height, len(self.items) - 1
         self.cursor = max(0, min(last, index))
         if self.cursor < top:
             top = self.cursor - (height - 1) // 2
@@ -193,7 +293,12 @@ class Rows(Lines, Generic[T], can_focus=True):
         super().on_resize(event)
 
     def on_click(self, event: Click) -> None:
-        self.go_to(self.top + event.y)
+        if event.y >= self.head:
+            self.go_to(self.top + event.y - self.head)
+            if event.chain == 2:
+                self.action_open()
+        elif self.columns is not None and (column := self.columns.at(event.x - 2, self.room)) is not None:
+            self._sort_by_click(column)
 
     def on_mouse_scroll_down(self) -> None:
         self.go_to(self.cursor + WHEEL)
@@ -208,10 +313,10 @@ class Rows(Lines, Generic[T], can_focus=True):
         self.go_to(self.cursor - 1)
 
     def action_page_down(self) -> None:
-        self.go_to(self.cursor + max(1, self.size.height // 2))
+        self.go_to(self.cursor + max(1, self.height // 2))
 
     def action_page_up(self) -> None:
-        self.go_to(self.cursor - max(1, self.size.height // 2))
+        self.go_to(self.cursor - max(1, self.height // 2))
 
     def action_top(self) -> None:
         self.go_to(0)
@@ -222,3 +327,34 @@ class Rows(Lines, Generic[T], can_focus=True):
     def action_open(self) -> None:
         if self.item is not None:
             self.post_message(self.Opened(self))
+
+    # Sorting
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action in ("sort", "backwards"):
+            return self.columns is not None and bool(self.columns.sortable)
+        return True
+
+    def action_sort(self) -> None:
+        """By the next column, and after the last in their own order."""
+        columns = self.columns.sortable if self.columns is not None else []
+        following = [place for place in columns if self.by is None or place > self.by.column]
+        self._sort(Sorting(following[0]) if following else None)
+
+    def action_backwards(self) -> None:
+        if self.by is not None:
+            self._sort(self.by._replace(backwards=not self.by.backwards))
+        else:
+            self.action_sort()
+
+    def _sort_by_click(self, column: int) -> None:
+        if self.by is not None and self.by.column == column:
+            self.action_backwards()
+        elif self.columns is not None and column in self.columns.sortable:
+            self._sort(Sorting(column))
+
+    def _sort(self, by: Sorting | None) -> None:
+        self.by = by
+        self._put(self._own if by is None or self.columns is None else self.columns.sorted(self._own, by), id)
+        self.redraw()
+        self.post_message(self.Sorted(self))

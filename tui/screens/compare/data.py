@@ -10,6 +10,7 @@ from engine.decision.families import BENCHMARKS, FORGETTING, JUDGE, common_word,
 from store.read import history, slices
 from store.read.answers import AnswerCount, answer_counts
 from store.read.history import Connection
+from store.read.query import matches
 from store.read.rows import BenchmarkRow, ComparisonRow, ModelRow, ModelScoreRow, WinRateRow
 from store.read.slices import DisparityRow
 from store.records import StoredMetric
@@ -276,11 +277,13 @@ Entry = FamilyHeading | MeasureLine | JudgeLine | ForgettingLine
 def groups(numbers: Numbers, candidate: str, baseline: str, search: str = "") -> list[FamilyGroup]:
     """What was forgotten, then the families with a clear worsening, then the others in their usual order.
 
-    `search` keeps the lines whose name contains it, and whole families of such a name.
+    `search` keeps the lines whose name has its words, and whole families of such a name.
     """
     found: dict[tuple[str, str], FamilyGroup] = {}
     for group in _all(numbers, candidate, baseline):
-        lines = [line for line in group.lines if search.lower() in f"{group.name} {name_of(line)}".lower()]
+        lines = [
+            line for line in group.lines if matches(search, {"family": group.name, "name": name_of(line)})
+        ]
         if lines:
             against = group.against if group.against != baseline else ""
             key = (group.name, group.kind)

@@ -7,6 +7,7 @@ from textual.app import ComposeResult
 from textual.content import Content
 from textual.timer import Timer
 
+from store.read.query import matches
 from tui.keys import bindings
 from tui.screens.base import RunScreen
 from tui.screens.choosing import FilteredScreen
@@ -14,8 +15,8 @@ from tui.screens.control import RunControls
 from tui.screens.live import lines as lines
 from tui.screens.live.lines import JudgingSoFar, judging
 from tui.sections.eta import Cost, Recent, cost, whole_time_left
-from tui.text.gate import join, one_line
-from tui.widgets.lines import Line, Pane
+from tui.text.gate import one_line
+from tui.widgets.lines import Pane
 from tui.widgets.plot import gate_of
 from tui.widgets.rows import Columns, FlexColumn, Rows
 
@@ -27,11 +28,11 @@ if TYPE_CHECKING:
 
 
 FAILED = Columns(
-    FlexColumn("what", 8),
-    FlexColumn("judge or model", 16),
-    FlexColumn("example", 12),
-    FlexColumn("about", 26, drop=1),
-    FlexColumn("reason", 20, grow=1),
+    FlexColumn("what", 8, key=lambda row: row.kind),
+    FlexColumn("judge or model", 16, key=lambda row: row.who),
+    FlexColumn("example", 12, key=lambda row: row.example),
+    FlexColumn("about", 26, drop=1, key=lambda row: row.about),
+    FlexColumn("reason", 20, grow=1, key=lambda row: row.reason),
 )
 
 
@@ -47,7 +48,7 @@ class FailedScreen(FilteredScreen, RunScreen):
         self._failed: list[FailedRow] = []
 
     def compose(self) -> ComposeResult:
-        yield from self.framed(Line(id="heading"), Rows(_failed_row, empty="nothing failed", id="failed"))
+        yield from self.framed(Rows(_failed_row, empty="nothing failed", columns=FAILED, id="failed"))
 
     def read_run(self, connection: "Connection") -> "list[FailedRow]":
         from store.read import live
@@ -59,8 +60,7 @@ class FailedScreen(FilteredScreen, RunScreen):
         self.filtered()
 
     def filtered(self) -> None:
-        self.query_one("#heading", Line).set(join(["  ", FAILED.heading(self.size.width - 2)]))
-        found = [row for row in self._failed if self._search.lower() in _logs_searched(row)]
+        found = [row for row in self._failed if matches(self._search, _logs_searched(row))]
         self.query_one("#failed", Rows).show(found, key=lambda row: row)
 
     def on_rows_opened(self, event: "Rows.Opened") -> None:
@@ -81,8 +81,11 @@ def _failed_row(row: "FailedRow", width: int) -> Content:
     )
 
 
-def _logs_searched(row: "FailedRow") -> str:
-    return "\n".join((row.kind, row.who, row.about, row.example, row.reason, row.raw, row.query)).lower()
+def _logs_searched(row: "FailedRow") -> dict[str, str]:
+    return {
+        "what": row.kind, "model": row.who, "about": row.about, "example": row.example,
+        "reason": row.reason, "raw": row.raw, "query": row.query,
+    }  # fmt: skip
 
 
 LEVELS = {
@@ -91,25 +94,26 @@ LEVELS = {
     "info": Content.styled("· info", "$muted"),
 }
 EVENTS = Columns(
-    FlexColumn("time", 19, drop=1),
-    FlexColumn("level", 9),
-    FlexColumn("phase", 10),
-    FlexColumn("message", 20, grow=1),
+    FlexColumn("time", 19, drop=1, key=lambda event: event.created),
+    FlexColumn("level", 9, key=lambda event: tuple(LEVELS).index(event.level)),
+    FlexColumn("phase", 10, key=lambda event: event.phase),
+    FlexColumn("message", 20, grow=1, key=lambda event: event.message),
 )
 LIMIT = 10_000
 
 
-class EventsScreen(RunScreen):
+class EventsScreen(FilteredScreen, RunScreen):
     NAME = "Events"
-    FOOTER = ("move.open", "events.errors")
-    BINDINGS = bindings("events.errors")
+    FOOTER = ("move.open", "events.errors", "find.filter")
+    BINDINGS = bindings("events.errors", "find.filter")
 
     def __init__(self, run_id: int) -> None:
         super().__init__(run_id)
         self._level = ""
+        self._events: list[Event] = []
 
     def compose(self) -> ComposeResult:
-        yield from self.framed(Line(id="heading"), Rows(_event_row, empty="nothing happened", id="events"))
+        yield from self.framed(Rows(_event_row, empty="nothing happened", columns=EVENTS, id="events"))
 
     def read_run(self, connection: "Connection") -> "list[Event]":
         from store.read import live
@@ -117,8 +121,18 @@ class EventsScreen(RunScreen):
         return live.events(connection, self.run_id, level=self._level, limit=LIMIT)
 
     def show_run(self, data: "list[Event]") -> None:
-        self.query_one("#heading", Line).set(join(["  ", EVENTS.heading(self.size.width - 2)]))
-        self.query_one("#events", Rows).show(data, key=lambda row: row.id)
+        self._events = data
+        self.filtered()
+
+    def filtered(self) -> None:
+        found = [
+            event
+            for event in self._events
+            if matches(
+                self._search, {"level": event.level, "phase": event.phase or "", "message": event.message}
+            )
+        ]
+        self.query_one("#events", Rows).show(found, key=lambda row: row.id)
 
     def action_errors(self) -> None:
         self._level = "" if self._level else "error"
@@ -213,7 +227,7 @@ class LiveScreen(RunControls, FilteredScreen, RunScreen):
         work, slow = self._work, self._taken_slowly(self._work)
         whole = whole_time_left(work.progress, work.earlier, self._recent)
         gate = gate_of(self.run.plan)
-        verdicts = [row for row in slow.verdicts if self._search.lower() in _searched(row)]
+        verdicts = [row for row in slow.verdicts if matches(self._search, _searched(row))]
         sections = [
             lines.state(self.run, width),
             lines.phases(work.progress, width, running=running, recent=self._recent, whole=whole),
@@ -279,6 +293,8 @@ class LiveScreen(RunControls, FilteredScreen, RunScreen):
         self.assay.control.retry(self.run_id)
 
 
-def _searched(row: "LatestVerdict") -> str:
-    words = (row.judge, row.candidate, row.baseline, row.example, row.outcome, row.query)
-    return "\n".join(words).lower()
+def _searched(row: "LatestVerdict") -> dict[str, str]:
+    return {
+        "judge": row.judge, "candidate": row.candidate, "baseline": row.baseline, "example": row.example,
+        "outcome": row.outcome, "query": row.query,
+    }  # fmt: skip
