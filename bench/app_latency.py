@@ -33,7 +33,7 @@ SLICE = 0.02  # seconds between two reads over the slow link
 QUIET = 0.08  # seconds without a byte after which a frame is over
 READ = 0.8  # seconds without a byte after which a screen has read all that it shows
 SCREENS = {
-    "Decision": "H", "Map": "Z", "Compare": "C", "Slices": "Cs", "Review": "V", "Since when": "Vd",
+    "Decision": "H", "Map": "Z", "Compare": "C", "Slices": "Cs", "Review": "V", "Since when": "Vp",
     "Alerts": "A", "Trends": "T", "Live": "L", "Judges": "J", "Splits": "S", "Runs": "R",
 }  # fmt: skip
 BARE = """

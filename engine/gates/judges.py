@@ -2,10 +2,20 @@
 
 import tomllib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from engine.compare.calibration import Calibration, CriterionAgreement, HumanLabel, calibrate, criteria
+from engine.compare.calibration import (
+    Calibration,
+    CriterionAgreement,
+    CurveBin,
+    HumanLabel,
+    calibrate,
+    confidence_bins,
+    criteria,
+    majority,
+    score_bins,
+)
 from engine.errors import BadInput
 from engine.plan.plan import Gates
 from engine.stats.family import CRITICAL_Z, examples_needed
@@ -49,6 +59,22 @@ class VoteAgreement:
 
 
 @dataclass(frozen=True, slots=True)
+class JudgeCurve:
+    """A judge's own value against what people said; without `bins` the `reason` says what is needed.
+
+    `kind`: "confidence" of the decided verdicts on one pair of models, or "score" of single answers, which
+    has no pair.
+    """
+
+    judge: str
+    kind: str
+    candidate: str | None
+    baseline: str | None
+    bins: list[CurveBin]
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RunAgreement:
     """Every labelled pair of models, and how each pointwise judge applies the rubric's criteria."""
 
@@ -56,6 +82,7 @@ class RunAgreement:
     criteria: dict[str, list[CriterionAgreement]]
     alerts: list[Alert]
     by_vote: dict[str, dict[int, VoteAgreement]]  # by judge and turn; only where a turn was voted on
+    curves: list[JudgeCurve]
 
 
 def agreement_of(connection: history.Connection, run_id: int, judge: str | None = None) -> RunAgreement:
@@ -111,7 +138,70 @@ def agreement_of(connection: history.Connection, run_id: int, judge: str | None 
             f"label some with `assay review {run_id}`; those of the queue “random” also correct the win rate",
         )
     alerts = [alert for match in matches for alert in _alerts(match, gates.get("min_judge_agreement"))]
-    return RunAgreement(matches, by_criterion, alerts, by_vote)
+    return RunAgreement(matches, by_criterion, alerts, by_vote, curves_of(connection, run_id, judge))
+
+
+def curves_of(connection: history.Connection, run_id: int, judge: str | None = None) -> list[JudgeCurve]:
+    """How far each judge's confidence or score goes with what people said, where they said something."""
+    names = {row.id: row.name for row in history.models(connection, run_id)}
+    rated: dict[tuple[int, int], dict[str, list[float]]] = {}
+    for rating in labels.criteria(connection, run_id):
+        own = rated.setdefault((rating.example_id, rating.model_id), {})
+        own.setdefault(rating.criterion, []).append(rating.value)
+    pairs = labels.labelled_pairs(connection, run_id)
+    found = []
+    for row in history.judges(connection, run_id):
+        if judge not in (None, row.name):
+            continue
+        if row.kind == "pointwise":
+            if rated:
+                bins = score_bins(list(_rated_alike(labels.judged_criteria(connection, row.id), rated)))
+                found.append(JudgeCurve(row.name, "score", None, None, bins, None if bins else NO_RATINGS))
+            continue
+        for candidate, baseline in pairs:
+            judged = labels.verdicts(connection, row.id, candidate, baseline)
+            if judged:
+                sure = labels.confidences(connection, row.id, candidate, baseline)
+                people = _majorities(labels.preferences(connection, run_id, candidate, baseline))
+                shared = [
+                    name for turn, name in judged if not turn and judged[0, name] != "tie" and name in people
+                ]
+                bins = confidence_bins(
+                    [(sure[name], people[name] == judged[0, name]) for name in shared if name in sure]
+                )
+                reason = None if bins else NO_CONFIDENCE if shared else NO_LABELS
+                found.append(
+                    JudgeCurve(row.name, "confidence", names[candidate], names[baseline], bins, reason)
+                )
+    return found
+
+
+NO_LABELS = "people's labels on answers that the judge decided between are needed"
+NO_CONFIDENCE = (
+    "the judge's confidence is needed, which comes with the probabilities of its answer's tokens: a local "
+    'judge with answer = "tokens", or a server that returns logprobs'
+)
+NO_RATINGS = "people's ratings of answers that the judge scored are needed, by the same criteria"
+
+
+def _majorities(rows: Sequence[labels.PreferenceRow]) -> dict[str, str]:
+    """What most people said of whole answers, by example."""
+    said: dict[str, list[str]] = {}
+    for row in rows:
+        if not row.turn:
+            said.setdefault(row.example, []).append(row.outcome)
+    return {example: majority(outcomes) for example, outcomes in said.items()}
+
+
+def _rated_alike(
+    judged: Sequence[labels.JudgedCriteriaRow], rated: Mapping[tuple[int, int], Mapping[str, Sequence[float]]]
+) -> Iterator[tuple[float, float]]:
+    """The judge's score and people's mean rating of an answer, by each criterion that both have."""
+    for row in judged:
+        for criterion, values in rated.get((row.example_id, row.model_id), {}).items():
+            score = (row.scores or {"overall": row.score}).get(criterion)
+            if score is not None:
+                yield score, sum(values) / len(values)
 
 
 def _by_vote(votes: Sequence[tuple[int, str, str]]) -> dict[int, VoteAgreement]:

@@ -42,6 +42,26 @@ def ruled(
     return first, second
 
 
+def tripping(
+    comparisons: Sequence[Comparison],
+    benchmarks: Sequence[Comparison],
+    gates: Gates,
+    measures: Mapping[str, Measure],
+) -> list[tuple[Comparison, tuple[float, ...]]]:
+    """The comparisons that a gate or a warning checks, each with the differences beyond which it trips.
+
+    The differences are in the measure's unit, candidate minus baseline.
+    """
+    found: list[tuple[Comparison, tuple[float, ...]]] = []
+    for item in _checked(comparisons, benchmarks, gates, measures):
+        if item.drop is None:
+            continue
+        rise = item.way == "more" or item.comparison.direction == "lower"
+        ends = (-item.limit, item.limit) if item.way == "either" else (item.limit if rise else -item.limit,)
+        found.append((item.comparison, ends))
+    return found
+
+
 def drop_alerts(
     comparisons: Sequence[Comparison],
     benchmarks: Sequence[Comparison],

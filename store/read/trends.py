@@ -18,7 +18,7 @@ from typing import Any
 from store.errors import StoreError
 from store.read.history import Connection, metrics, models, run
 from store.read.query import LARGEST, by_key, select
-from store.read.queues import ends, flips_by, is_right
+from store.read.queues import flips_by, is_right, signs
 from store.read.rows import ModelRow
 from store.read.runs import Words, where
 from store.records import StoredMetric
@@ -426,7 +426,7 @@ def _attempt(
         (model.id, example_id, measure),
     ).fetchone()
     attempt = Attempt(run_id, run_name, example_id, model.name, model.step, text, value, None, None)
-    known = ends(measure, here)
+    known = signs(measure, here)
     if value is None and model.is_cut:
         why = "the sweep cut it"
     elif answer_id is None:

@@ -15,9 +15,9 @@ from tests.tui.driver import driven, opened
 from tests.tui.history import NOW
 from tests.tui.terminal import terminal
 from tui.app.app import AssayApp
-from tui.screens.review.answers import Answers
 from tui.screens.review.lines import excerpt
 from tui.screens.review.screen import ReviewScreen
+from tui.screens.review.views import Answers
 
 HOSTILE_TAG = "[/b] [red] {x}"
 Settled = Callable[[Pilot[int]], Awaitable[None]]

@@ -25,7 +25,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 async def since_when(pilot: Pilot[int], settled: Settled) -> None:
     await settled(pilot)
-    await pilot.press("d")
+    await pilot.press("p")
     await settled(pilot)
 
 
@@ -46,7 +46,7 @@ def test_one_candidate_over_the_runs_looks(
 
 async def test_it_opens_where_it_was_lost_and_enter_leads_to_that_checkpoint(sweep: Path) -> None:
     async with opened(sweep, "review", run=1, size=(120, 36)) as ui:
-        await ui.press("d")
+        await ui.press("p")
         assert isinstance(ui.screen, BisectScreen)
         line = ui.screen.rows.item
         assert line is not None and line.is_lost and not line.attempt.right
@@ -62,19 +62,19 @@ async def test_it_opens_where_it_was_lost_and_enter_leads_to_that_checkpoint(swe
 async def test_the_measure_of_the_queue_says_right_or_wrong(sweep: Path) -> None:
     async with opened(sweep, "review", run=1, size=(120, 36)) as ui:
         await ui.press("w", "a")
-        await ui.press("d")
+        await ui.press("p")
         assert "by rougeL" in ui.text
 
 
 async def test_blind_mode_does_not_open_it(own_store: Path) -> None:
     async with opened(own_store, "review") as ui:
-        await ui.press("B", "d")
+        await ui.press("B", "p")
         assert isinstance(ui.screen, ReviewScreen) and "while blind" in ui.text
 
 
 async def test_a_row_of_another_run_opens_review_of_that_run(own_store: Path) -> None:
     async with opened(own_store, "review", run=1, size=(120, 36)) as ui:
-        await ui.press("d")
+        await ui.press("p")
         assert isinstance(ui.screen, BisectScreen) and "run 1" in ui.text and "run 3" in ui.text
         await ui.press("G", "enter")
         assert isinstance(ui.screen, ReviewScreen) and ui.screen.run_id == 3
@@ -84,7 +84,7 @@ async def test_a_row_of_another_run_opens_review_of_that_run(own_store: Path) ->
 async def test_hostile_answers_and_any_size_of_terminal(own_store: Path, size: tuple[int, int]) -> None:
     async with opened(own_store, "review", run=1, size=size) as ui:
         await ui.press(*"j" * 10)
-        await ui.press("d")
+        await ui.press("p")
         assert isinstance(ui.screen, BisectScreen)
         assert "\x1b" not in ui.text and "\u202e" not in ui.text and "\x07" not in ui.text
 

@@ -16,6 +16,7 @@ from store.read.query import by_key
 from store.read.rows import ComparisonRow
 from store.session import opened
 from tui.cli.common import FAILED_GATE, AllowEmpty, Json, Run, Store, store_folder
+from tui.text.gate import counted, probability
 from tui.text.output import err, heading, out, paragraph, print_json
 
 if TYPE_CHECKING:
@@ -43,6 +44,9 @@ Find = Annotated[
 ]
 Decision = Annotated[
     bool, typer.Option("--decision", help="Only the decision, with every question and its numbers.")
+]
+Flips = Annotated[
+    bool, typer.Option("--flips", help="Only the examples that turned wrong or right, in groups.")
 ]
 FormatOption = Annotated[ReportFormat, typer.Option("--format", help="What to write.")]
 Older = Annotated[str, typer.Argument(metavar="RUN", help="The run to compare with: id, name or last.")]
@@ -72,11 +76,15 @@ def show(
     decision: Decision = False,
     example: Example = None,
     candidate: Candidate = None,
+    flips: Flips = False,
     store: Store = None,
 ) -> None:
     """Show one run: the decision, then its numbers, comparisons and alerts."""
     if example is not None or candidate is not None:
         _show_example(context, run, example, candidate, json, store)
+        return
+    if flips:
+        _show_flips(store_folder(context, store), run, json=json)
         return
     from tui.cli.terminal import print_decision, print_head, print_run
     from tui.report.json import run_values
@@ -116,6 +124,54 @@ def _show_example(
         return
     told = {"said": found.said, "lost": [[found.where(one) for one in pair] for pair in found.losses]}
     print_json({**asdict(found), **told, "flickers": found.flickers})
+
+
+def _show_flips(folder: Path, run: str, *, json: bool) -> None:
+    """What the flips of each candidate have in common."""
+    from engine.decision.flips import run_flips
+    from store.read.evidence import examples_by_name
+
+    with opened(folder) as connection:
+        run_id = history.find_run(connection, run)
+        found = run_flips(connection, run_id)
+        names = {key: name for name, key in examples_by_name(connection, run_id).items()}
+    if json:
+        values = [
+            asdict(item)
+            | {
+                "lost": [names[key] for key in item.lost],
+                "gained": [names[key] for key in item.gained],
+                "groups": [
+                    {
+                        "group": group.key,
+                        **asdict(group),
+                        "share": group.share,
+                        "examples": [names[key] for key in group.examples],
+                    }
+                    for group in item.groups
+                ],
+            }
+            for item in found
+        ]
+        print_json({"run": str(run_id), "flips": values})
+        return
+    for item in found:
+        heading(f"{item.candidate} against {item.baseline} by {item.measure}")
+        turned = f"{len(item.lost):,} turned wrong, {len(item.gained):,} turned right"
+        out(f"{turned}, of {counted(item.compared, 'example')} with a value of both models")
+        for group in item.groups:
+            p = f"p {probability(group.p)}, corrected {probability(group.p_corrected)}"
+            paragraph(f"{group.said} · {p}", "    ", "  - ")
+        if not item.groups:
+            out(item.reason or f"no slice and no word stands out among them ({item.looked_at:,} looked at)")
+    if not found:
+        out("this run has no candidate and baseline to compare")
+    elif any(item.groups for item in found):
+        out()
+        paragraph(
+            "p: Fisher's exact test, one-sided; corrected for all slices and words that at least three "
+            "flips have (Holm). Above 0.05 there, chance may explain the group."
+        )
 
 
 def report(

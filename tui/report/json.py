@@ -85,6 +85,7 @@ def run_values(found: RunSections) -> dict[str, Any]:
             {
                 **_with_reason(change.row, "delta", "candidate_value", "baseline_value"),
                 "relative": change.row.relative,
+                "limits": list(found.measures.limits_of(change.row)),
             }
             for change in found.measures.changes
         ],

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from store.read.history import Connection
     from store.read.rows import RunRow
     from store.records import Run
+    from tui.widgets.menu import Choice
 
 # A word and a sign each, so that colour only repeats what is said.
 STATUS = {
@@ -311,6 +312,18 @@ class AssayScreen(Screen[None]):
 
         self._open_question(Prompt(done, changed=changed, value=value))
         self.query_one("#footer", Footer).ask(label, "enter save · esc cancel")
+
+    def choose(self, label: str, choices: "Sequence[Choice[str]]", chosen: Callable[[str], None]) -> None:
+        """Opens a menu at the bottom; its label stands above it."""
+        from tui.widgets.menu import Menu
+
+        def done(value: str | None) -> None:
+            self._close_question()
+            if value is not None:
+                chosen(value)
+
+        self._open_question(Menu(choices, done))
+        self.query_one("#footer", Footer).ask(label, "a letter, or j k and enter · esc cancel")
 
     def confirm(self, question: str, confirmed: Callable[[], None]) -> None:
         """Asks yes or no at the bottom; only `y` is yes."""

@@ -31,7 +31,7 @@ class Sorting(NamedTuple):
     backwards: bool = False
 
 
-CellContent = Content | str | Callable[[int], str]  # a function says what stands in so many cells
+CellContent = Content | str | Callable[[int], Content | str]  # a function says what stands in so many cells
 
 
 class Columns:
