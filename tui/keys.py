@@ -182,6 +182,19 @@ _DECISION = {
     "decision.pane": Action(
         "tab", "focus_next", "questions", "Next pane: candidates, questions, the numbers"
     ),
+    "decision.what_if": Action(
+        "i",
+        "what_if",
+        "what if",
+        "What if: move the gates' limits and see what would ship",
+        also="gates limits",
+    ),
+    "what_if.more": Action("right,plus", "step(1)", "move", "Raise this limit by a step", "→"),
+    "what_if.less": Action("left,minus", "step(-1)", "", "Lower this limit by a step", "←"),
+    "what_if.off": Action("o", "off", "off or on", "Leave this gate off, or turn it on"),
+    "what_if.undo": Action("u", "undo", "plan's", "Back to the plan's limits", also="undo reset"),
+    "what_if.save": Action("s", "save", "write", "Write the moved limits into the plan's file", also="save"),
+    "what_if.pane": Action("tab", "focus_next", "figures", "Next pane: gates, the figures held to one"),
 }
 
 _MAP = {

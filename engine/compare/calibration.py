@@ -20,6 +20,7 @@ from engine.stats.agreement import (
     raw_agreement,
     spearman,
 )
+from engine.stats.family import majority
 from engine.stats.intervals import share_of, wilson
 from engine.stats.ppi import Corrected, corrected_mean, labels_to_settle
 from store.read.query import by_key
@@ -153,13 +154,6 @@ def criteria(
             )
         )
     return sorted(found, key=lambda item: -(item.distance or 0.0))
-
-
-def majority(outcomes: Sequence[str]) -> str:
-    """The most frequent outcome; a tie if there is no single one."""
-    counts = Counter(_plain(outcome) for outcome in outcomes).most_common(2)
-    first = counts[0]
-    return "tie" if len(counts) > 1 and counts[1][1] == first[1] else str(first[0])
 
 
 def _as_rate(found: Corrected, people: Sequence[float], judged: Sequence[float]) -> Corrected:

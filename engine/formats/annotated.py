@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engine.compare.calibration import majority
+from engine.stats.family import majority
 from store.read import evidence, history
 from store.read.labels import answer_texts
 from store.read.queues import AnnotatedExample, AnnotatedRow

@@ -13,12 +13,11 @@ from engine.compare.calibration import (
     calibrate,
     confidence_bins,
     criteria,
-    majority,
     score_bins,
 )
 from engine.errors import BadInput
 from engine.plan.plan import Gates
-from engine.stats.family import CRITICAL_Z, examples_needed
+from engine.stats.family import CRITICAL_Z, examples_needed, majority
 from engine.stats.winrate import WinRate
 from store.read import history, labels
 from store.records.alert import (
@@ -137,7 +136,7 @@ def agreement_of(connection: history.Connection, run_id: int, judge: str | None 
             f"nobody has labelled pairs of answers that a judge of run {run_id} has judged",
             f"label some with `assay review {run_id}`; those of the queue “random” also correct the win rate",
         )
-    alerts = [alert for match in matches for alert in _alerts(match, gates.get("min_judge_agreement"))]
+    alerts = agreement_alerts(matches, gates.get("min_judge_agreement"))
     return RunAgreement(matches, by_criterion, alerts, by_vote, curves_of(connection, run_id, judge))
 
 
@@ -230,6 +229,19 @@ def _criteria(connection: history.Connection, run_id: int, judge: int) -> list[C
         if row.scores
     }
     return criteria(means, judged)
+
+
+def agreement_alerts(matches: Sequence[JudgeAgreement], gate: float | None) -> list[Alert]:
+    """Those of all matches; none without a gate."""
+    return [alert for match in matches for alert in _alerts(match, gate)]
+
+
+def labels_needed(match: JudgeAgreement, gate: float) -> int | None:
+    """About how many labels would tell a judge's kappa from the gate; None where too little is known."""
+    kappa = match.calibration.against_people.kappa
+    if kappa.value is None or kappa.low is None or kappa.high is None:
+        return None
+    return _needed((kappa.high - kappa.low) / 2, kappa.value - gate, kappa.n)
 
 
 def _alerts(match: JudgeAgreement, gate: float | None) -> Sequence[Alert]:
@@ -458,14 +470,14 @@ def _below_minimum(item: MatchVerdicts, gates: Gates) -> Alert | None:
         message = f"{said}, below the {minimum:.1%} that the plan requires."
         needed = None
         if rate.high is not None and rate.high >= minimum:
-            needed = _rate_needed(rate, minimum)
+            needed = rate_needed(rate, minimum)
             message += (
                 f" Inconclusive, since the CI includes the minimum: {_needs(needed)}; "
                 "more examples may show that it is met."
             )
         return _alert("critical", item, message, needed)
     if rate.low is not None and rate.low < minimum:
-        needed = _rate_needed(rate, minimum)
+        needed = rate_needed(rate, minimum)
         message = (
             f"{said} meets the {minimum:.1%} that the plan requires, but its CI extends below: "
             f"{_needs(needed)}."
@@ -486,7 +498,7 @@ def _below_warning(item: MatchVerdicts, gates: Gates) -> Alert | None:
     )
     if rate.high < limit:
         return _alert("warning", item, f"{said}. The plan warns there.")
-    needed = _rate_needed(rate, limit)
+    needed = rate_needed(rate, limit)
     message = f"Inconclusive: {_needs(needed)}. {said}, but the CI includes it."
     return _alert("note", item, message, needed)
 
@@ -512,7 +524,8 @@ def _range(low: float | None, high: float | None) -> str:
     return "" if low is None or high is None else f"95% CI {low:.1%} to {high:.1%}, "
 
 
-def _rate_needed(rate: WinRate, threshold: float) -> int | None:
+def rate_needed(rate: WinRate, threshold: float) -> int | None:
+    """About how many examples would tell a win rate from a threshold; None where too little is known."""
     if rate.low is None or rate.high is None or rate.win_rate is None:
         return None
     return _needed((rate.high - rate.low) / 2, rate.win_rate - threshold, _total(rate) - rate.failed)

@@ -8,12 +8,11 @@ from engine.compare.calibration import (
     calibrate,
     confidence_bins,
     criteria,
-    majority,
     score_bins,
     two_raters,
 )
 from engine.stats.agreement import pairwise_agreement
-from engine.stats.family import share_of, wilson
+from engine.stats.family import kappa, majority, share_of, wilson
 
 
 def labels(said: str, annotator: str = "ann", queue: str | None = "random") -> list[HumanLabel]:
@@ -29,6 +28,16 @@ def labels(said: str, annotator: str = "ann", queue: str | None = "random") -> l
 def verdicts(said: str) -> dict[str, str]:
     names = {"w": "win", "l": "loss", "t": "tie"}
     return {f"e{place}": names[each] for place, each in enumerate(said) if each != "-"}
+
+
+@pytest.mark.parametrize(
+    ("people", "judge"), [("wwltb", "wlltw"), ("wlwl", "lwlw"), ("wwww", "wwww"), ("", "")]
+)
+def test_kappa_without_its_interval_is_the_same(people: str, judge: str) -> None:
+    said, judged = labels(people), verdicts(judge)
+    both = [(majority([label.outcome]), judged[label.example]) for label in said]
+    whole = calibrate(said, judged).against_people.kappa.value
+    assert kappa(both) == (None if whole is None else pytest.approx(whole))
 
 
 def test_a_judge_is_held_against_people_with_and_without_ties() -> None:

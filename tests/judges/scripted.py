@@ -1,9 +1,11 @@
 """A chat-completions server on localhost that answers by script."""
 
 import json
+import socket
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -51,6 +53,18 @@ def prefers(winner: str, a: int = 7, b: int = 7) -> Answer:
 
 def fault(status: int, message: str = "no", headers: dict[str, str] | None = None, **error: Any) -> Answer:
     return Answer(status, json.dumps({"error": {"message": message, **error}}).encode(), headers or {})
+
+
+@contextmanager
+def kept_port() -> Iterator[int]:
+    """A port that nobody else is given meanwhile: a server may listen there, leave, and return.
+
+    While none does, connections are refused.
+    """
+    with socket.socket() as kept:
+        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        kept.bind(("127.0.0.1", 0))
+        yield kept.getsockname()[1]
 
 
 class JudgeServer:

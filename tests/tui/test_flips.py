@@ -49,20 +49,20 @@ def go_to(ui: Driver, name: str) -> None:
 async def test_enter_narrows_the_queue_to_a_group_and_esc_widens_it(flipped: Path) -> None:
     async with opened(flipped, "decision", run=1, settings=AppSettings(annotator="ann")) as ui:
         await ui.press("f")
-        assert "1/15" in ui.lines[1] and "d groups" in ui.lines[-1]
+        assert "1/15" in ui.text and "d groups" in ui.lines[-1]
         await ui.press("d")
-        assert "− 12 turned wrong  + 3 right · of 60 examples · by exact_match" in ui.lines[1]
+        assert "− 12 turned wrong  + 3 right · of 60 examples · by exact_match" in ui.text
         row = next(line for line in ui.lines if "tracking number" in line)
         assert "9 of 12" in row and "2.1%" in row
         go_to(ui, "lost words tracking number")
         await ui.settled()
         assert "9 of 12 that turned wrong contain “tracking number” (2.1% of the rest)" in ui.text
         await ui.press("enter")
-        assert isinstance(ui.screen, ReviewScreen) and "1/9" in ui.lines[1] and "in lost words" in ui.lines[1]
+        assert isinstance(ui.screen, ReviewScreen) and "1/9" in ui.text and "in lost words" in ui.text
         await ui.press("escape")
-        assert "/15" in ui.lines[1]
+        assert "/15" in ui.text
         await ui.press("d", "j", "enter")
-        assert "1/3" in ui.lines[1] and "in gained" in ui.lines[1]
+        assert "1/3" in ui.text and "in gained" in ui.text
         await ui.press("escape", "escape")
         assert isinstance(ui.screen, DecisionScreen)
 

@@ -13,7 +13,7 @@ from tests.tui.driver import opened
 from tests.tui.history import HOSTILE, NOW, SWEEP, build_sweep
 from tui.app.app import AssayApp
 from tui.cli.main import command
-from tui.screens.bisect import BisectScreen
+from tui.screens.review.aside import BisectScreen
 from tui.screens.review.screen import ReviewScreen
 from tui.text.diff import first_change, text_of
 

@@ -26,10 +26,10 @@ async def test_slices_show_the_worse_ones_first_and_open_in_review(store_folder:
     async with opened(store_folder, "compare") as ui:
         await ui.press("slash", *"rougeL", "enter", "G", "s")
         assert isinstance(ui.screen, SlicesScreen)
-        lines = ui.lines
-        assert "rougeL" in lines[1] and "− 2 worse" in lines[1]
-        assert "category: shipping" in lines[3] and "−0.310" in lines[3] and "− worse" in lines[3]
-        assert "0.004" in lines[3] and "−0.410..−0.210" in lines[3]
+        lines = ui.body
+        assert "rougeL" in lines[0] and "− 2 worse" in lines[0]
+        assert "category: shipping" in lines[2] and "−0.310" in lines[2] and "− worse" in lines[2]
+        assert "0.004" in lines[2] and "−0.410..−0.210" in lines[2]
         assert "exact_match" not in ui.text
         await ui.tap("a")
         assert "exact_match" in ui.text and "all measures" in ui.text

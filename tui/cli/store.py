@@ -1,4 +1,4 @@
-"""Commands that look after an installation: a store's health, the cache, the app's keys and settings file."""
+"""Commands that maintain a store, doctor and cache, and the settings of the app: keys."""
 
 import re
 import time
@@ -159,7 +159,7 @@ def keys(
     write: Annotated[
         bool, typer.Option("--write", help="Write a settings file with all keys, commented out.")
     ] = False,
-    json: Json = False,
+    as_json: Json = False,
 ) -> int:
     """List the app's actions and their keys."""
     from engine.data.textfile import write_text
@@ -173,7 +173,7 @@ def keys(
         paragraph(f"wrote {file}")
         return 0
     registry = registry_with(read_settings().keys)
-    if json:
+    if as_json:
         actions = [
             {"action": name, "keys": key.keys.split(","), "does": key.help} for name, key in registry.items()
         ]

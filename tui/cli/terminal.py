@@ -130,6 +130,7 @@ def print_decision(verdicts: Sequence[Decision], *, full: bool = False) -> None:
     for verdict in verdicts:
         word = verdict.word.upper() if verdict.word == "don't ship" else verdict.word
         out(strong(printable(f"{WORD_SIGNS[verdict.word]} {verdict.candidate}: {word}")))
+        paragraph(" · ".join(verdict.card), "    ", "    ")
         for reason in verdict.reasons:
             paragraph(reason, "      ", "    - ")
         if full:

@@ -385,7 +385,7 @@ class AgreementScreen(RunScreen):
         if self._is_picture:
             lines = curves(match, self._found["curves"], width)
         rows = confused(match)
-        room = self.size.height - 5  # beside title, match, the table's heading and footer
+        room = self.size.height - self.top - 4  # beside match, the table's heading and footer
         pane.styles.height = min(len(lines), room - min(len(rows), LEAST_ROWS))
         pane.show(lines)
         heading.set(confusion_heading(width))

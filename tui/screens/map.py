@@ -15,8 +15,7 @@ from engine.plan.training_config import Value, written
 from store.read.history import Connection, models
 from store.read.query import by_key
 from tui.keys import bindings
-from tui.screens.base import RunScreen
-from tui.screens.decision import WORDS
+from tui.screens.base import WORDS, RunScreen
 from tui.sections.overview import cut_reason
 from tui.text.gate import counted, cut, fit, join, plain, wrap
 from tui.widgets.lines import Line, Pane

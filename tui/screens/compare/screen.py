@@ -50,7 +50,7 @@ from tui.widgets.rows import Rows
 
 PICTURE = 22  # lines of pictures, with their rule
 SHORT, ROOMY = 7, 110  # cells of a model's name; of a line from which on it is written longer
-FRAME = 6  # lines of the screen that the table does not have, the pane under it being closed
+FRAME = 5  # lines below the top that the table does not have, the pane under it being closed
 PANES = {"brief": brief, "details": explained, "about": declaration}
 
 
@@ -126,7 +126,9 @@ class CompareScreen(PairScreen, FilteredScreen):
         """The names of the open families. A search opens all that it finds."""
         if self._search:
             return frozenset(group.name for group in self._groups)
-        return fitting(self._groups, self.size.height - FRAME) if self._open is None else self._open
+        return (
+            fitting(self._groups, self.size.height - self.top - FRAME) if self._open is None else self._open
+        )
 
     def _pair(self) -> Content:
         candidates, baselines = self.names("candidate"), self.names("baseline")

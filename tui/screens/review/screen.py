@@ -346,7 +346,7 @@ class ReviewScreen(LookingScreen):
 
     def action_bisect(self) -> None:
         """This example over the checkpoints, or over the runs; by the measure of the queue, if it has one."""
-        from tui.screens.bisect import BisectScreen
+        from tui.screens.review.aside import BisectScreen
 
         review = self._review
         if not self._is_ready() or review is None or review.item is None:
