@@ -148,6 +148,13 @@ _TRENDS = {
 }
 
 _LIVE = {
+    "live.answers": Action(
+        "a",
+        "answers",
+        "answers",
+        "Show or hide the latest answer of each model",
+        also="output text",
+    ),
     "live.events": Action("e", "events", "events", "Events: errors, fallbacks, resumes"),
     "live.failures": Action(
         "f,enter", "failures", "failures", "Failed calls and missing answers, in full", "f"

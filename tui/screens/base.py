@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from textual import work
 from textual.app import ComposeResult
+from textual.containers import Container
 from textual.content import Content
 from textual.events import Resize, ScreenResume
 from textual.screen import Screen
@@ -51,6 +52,15 @@ def is_ended(run: "Run | RunRow") -> bool:
     return run.status == "finished" and not run.imported
 
 
+WIDE = 160  # cells from which on a list and what belongs to its item stand side by side
+
+
+def beside(main: Widget, aside: Widget) -> Container:
+    """A list, and below it what belongs to the item at its cursor; on a wide terminal beside it."""
+    aside.add_class("aside")
+    return Container(main, aside, classes="sides")
+
+
 class Preferences(Protocol):
     """What a person set, as far as screens need it."""
 
@@ -68,6 +78,7 @@ class RunControl(Protocol):
     """Starts, stops and adjusts runs; the screen in front says how that went."""
 
     def start(self, plan: str) -> None: ...
+    def is_starting(self, plan: str) -> bool: ...
     def resume(self, run_id: int) -> None: ...
     def retry(self, run_id: int) -> None: ...
     def pause(self, run_id: int) -> None: ...
@@ -132,6 +143,7 @@ class AssayScreen(Screen[None]):
     """
 
     AUTO_FOCUS = "*"
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (WIDE, "-wide")]
     FOOTER: tuple[str, ...] = ()  # ids of the actions that the footer names, most wanted first
     NAME = ""
 
@@ -153,6 +165,20 @@ class AssayScreen(Screen[None]):
     def framed(self, *parts: Widget) -> list[Widget]:
         """The title line, the screen's own parts, the footer."""
         return [Line(id="title"), *parts, Footer()]
+
+    @property
+    def is_wide(self) -> bool:
+        return self.size.width >= WIDE
+
+    @property
+    def beside_cells(self) -> int:
+        """Cells of a line in what stands beside a list, or below it."""
+        return self.size.width // 2 - 3 if self.is_wide else self.size.width - 2
+
+    @property
+    def list_cells(self) -> int:
+        """Cells of a line in what it stands beside."""
+        return self.size.width - self.size.width // 2 - 2 if self.is_wide else self.size.width - 2
 
     def title_line(self) -> Content:
         """What stands in the top line, right of the product's name."""

@@ -402,15 +402,18 @@ class CheckScreen(AssayScreen):
         self._shows_prompts = not self._shows_prompts
         self.redraw()
 
+    def on_screen_resume(self, event: ScreenResume) -> None:
+        super().on_screen_resume(event)
+        self.redraw()  # a start may have failed meanwhile
+
     def action_start(self) -> None:
-        if self._can_run:
-            self.assay.go("runs")
-            self.assay.control.start(str(self._plan))
-        elif self._can_run is None:
-            self._wanted = True
-            self.redraw()
-        else:
+        if self._can_run is False:
             self.say(f"fix the plan first; {written('check.again')} checks it again", error=True)
+            return
+        if self._can_run:
+            self.assay.control.start(str(self._plan))
+        self._wanted = self._can_run is None
+        self.redraw()
 
     @work(group="check", exclusive=True)
     async def _check(self) -> None:
@@ -423,7 +426,6 @@ class CheckScreen(AssayScreen):
         self._can_run = answer.code == 0
         if self._can_run and self._wanted and self.is_current:
             self.action_start()
-            return
         self._wanted = False
         self.redraw()
 
@@ -444,6 +446,8 @@ class CheckScreen(AssayScreen):
         if self._can_run is None:
             then = ", then starting it" if self._wanted else ""
             return Content.styled(f"checking the plan{then} …", "$muted")
+        if self.assay.control.is_starting(str(self._plan)):
+            return Content.styled("starting the run …", "$muted")
         if not self._can_run:
             return Content.styled("✗ this plan cannot run yet", "$bad")
         warnings = sum(finding["level"] == "warning" for finding in self._findings)
