@@ -24,12 +24,13 @@ class OtherRun:
 
 @dataclass(frozen=True, slots=True)
 class LatestAnswer:
-    """The newest answer of one model of a run."""
+    """The newest answer of one model of a run: its beginning, and how long it is."""
 
     model: str
     example: str
     query: str
     text: str
+    characters: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +119,8 @@ def latest_answers(connection: Connection, run_id: int) -> list[LatestAnswer]:
         connection,
         LatestAnswer,
         """
-        SELECT m.name AS model, e.example, e.query, r.text, max(r.id) AS newest
+        SELECT m.name AS model, e.example, substr(e.query, 1, 500) AS query,
+          substr(r.text, 1, 2000) AS text, length(r.text) AS characters, max(r.id) AS newest
         FROM (SELECT id, model_id, example_id, text FROM response ORDER BY id DESC LIMIT ?2) r
         JOIN model m ON m.id = r.model_id AND m.run_id = ?1 JOIN example e ON e.id = r.example_id
         WHERE r.text IS NOT NULL GROUP BY m.id ORDER BY newest DESC

@@ -254,9 +254,9 @@ def test_many_finished_pieces_of_a_phase_fold_to_one_line() -> None:
 
 def test_the_latest_answers_are_wrapped_inert_and_cut_with_what_is_missing_said() -> None:
     text = "one two three " * 20 + HOSTILE
-    shown = [line.plain for line in answers([LatestAnswer("m\x1b[2J", "e\n1", "q\x07", text)], 40)]
+    shown = [line.plain for line in answers([LatestAnswer("m\x1b[2J", "e\n1", "q\x07", text, 4_000)], 40)]
     assert shown[1].startswith("m␛[2J  e⏎1  q␇") and all(cell_len(line) <= 40 for line in shown)
-    assert len(shown) == 2 + ANSWER_LINES and re.search(r"… \d more lines$", shown[-1])
+    assert len(shown) == 2 + ANSWER_LINES and shown[-1].strip() == "… 4,000 characters in all"
     assert not set("\x1b\x07\x9b\u202e") & set("".join(shown))
     assert answers([], 40) == []
 

@@ -12,7 +12,7 @@ from store.people import user_name
 from store.read.query import matches
 from store.records.alert import figure_of, kind_of
 from tui.keys import bindings, written
-from tui.screens.base import RunScreen
+from tui.screens.base import RunScreen, beside
 from tui.screens.choosing import FilteredScreen
 from tui.text.gate import cut, join, number, one_line, plain, signed, wrap
 from tui.widgets.lines import Pane
@@ -60,10 +60,8 @@ class AlertsScreen(FilteredScreen, RunScreen):
         self._about = ""  # the candidate in hand when its alerts were last gone to
 
     def compose(self) -> ComposeResult:
-        yield from self.framed(
-            Rows(self._row, empty="no alerts", columns=COLUMNS, id="alerts"),
-            Pane(focusable=True, id="evidence"),
-        )
+        rows = Rows(self._row, empty="no alerts", columns=COLUMNS, id="alerts")
+        yield from self.framed(beside(rows, Pane(focusable=True, id="evidence")))
 
     @property
     def rows(self) -> "Rows[AlertRow]":
@@ -107,7 +105,7 @@ class AlertsScreen(FilteredScreen, RunScreen):
 
     def redraw(self) -> None:
         alert = self.rows.item
-        lines = evidence(alert, self.size.width - 2) if alert is not None else []
+        lines = evidence(alert, self.beside_cells) if alert is not None else []
         self.query_one("#evidence", Pane).show(lines, keep_place=False)
 
     def action_all_runs(self) -> None:

@@ -55,9 +55,12 @@ def is_ended(run: "Run | RunRow") -> bool:
 WIDE = 160  # cells from which on a list and what belongs to its item stand side by side
 
 
-def beside(main: Widget, aside: Widget) -> Container:
-    """A list, and below it what belongs to the item at its cursor; on a wide terminal beside it."""
-    aside.add_class("aside")
+def beside(main: Widget, aside: Widget, *, wide_only: bool = False) -> Container:
+    """A list, and below it what belongs to the item at its cursor; on a wide terminal beside it.
+
+    With `wide_only` a narrow terminal shows the list alone.
+    """
+    aside.add_class("aside", *(["wide-only"] if wide_only else []))
     return Container(main, aside, classes="sides")
 
 
@@ -476,6 +479,5 @@ class MessageScreen(AssayScreen):
         return plain(self._heading, "bold")
 
     def redraw(self) -> None:
-        width = self.size.width - 4
-        lines = [line for part in self._text.split("\n") for line in wrap(plain(part), width)]
+        lines = wrap(plain(self._text), self.size.width - 4)
         self.query_one("#message", Pane).show(lines, keep_place=False)

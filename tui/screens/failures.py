@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from textual.app import ComposeResult
+from textual.containers import Vertical
 from textual.content import Content
 
 from store.read.query import matches
 from tui.keys import bindings, written
-from tui.screens.base import RunScreen
+from tui.screens.base import RunScreen, beside
 from tui.screens.choosing import FilteredScreen, run_command
 from tui.screens.watch import StoreFailed
 from tui.text.gate import join, one_line
@@ -65,6 +66,7 @@ class FailureLogScreen(FilteredScreen, RunScreen):
     BINDINGS = bindings("failures.alike", "failures.export", "find.filter")
     DEFAULT_CSS = """
     FailureLogScreen #below { border-top: solid $rule; height: 2; padding: 0 1; }
+    FailureLogScreen.-wide #below { border-top: none; height: 1; }
     FailureLogScreen #answers { height: 1fr; }
     """
 
@@ -75,11 +77,9 @@ class FailureLogScreen(FilteredScreen, RunScreen):
 
     def compose(self) -> ComposeResult:
         empty = f"no failure tags yet: {written('review.flag')} in Review tags an answer"
-        yield from self.framed(
-            Rows(self._draw_tag, empty=empty, columns=TAGS, id="tags"),
-            Line(id="below"),
-            Rows(_draw_answer, empty="", id="answers"),
-        )
+        tags = Rows(self._draw_tag, empty=empty, columns=TAGS, id="tags")
+        answers = Vertical(Line(id="below"), Rows(_draw_answer, empty="", id="answers"))
+        yield from self.framed(beside(tags, answers))
 
     @property
     def tags(self) -> "Rows[TagRow]":
@@ -105,7 +105,8 @@ class FailureLogScreen(FilteredScreen, RunScreen):
         self.redraw()
 
     def redraw(self) -> None:
-        self.tags.styles.height = max(1, min(len(self._log.tags), self.size.height // 2 - 3)) + 1
+        above = max(1, min(len(self._log.tags), self.size.height // 2 - 3)) + 1
+        self.tags.styles.height = "1fr" if self.is_wide else above
         found = [tag for tag in self._log.tags if matches(self._search, {"tag": tag.name})]
         self.tags.show(found, key=lambda row: row.name)
         self._draw_answers()

@@ -27,7 +27,19 @@ from tui.sections.eta import (
     write_speed,
 )
 from tui.sections.eta import written as cost_written
-from tui.text.gate import MISSING, bar, cut, duration, fit, join, one_line, plain, size, told_apart, wrap
+from tui.text.gate import (
+    MISSING,
+    bar,
+    cut,
+    duration,
+    fit,
+    join,
+    one_line,
+    plain,
+    size,
+    told_apart,
+    wrap,
+)
 from tui.widgets.plot import band, key
 
 if TYPE_CHECKING:
@@ -92,7 +104,7 @@ def state(run: "Run", width: int, *, asked: "RunMark | None" = None, starts: boo
         limit = f"At most {run.concurrency:,} parallel requests per server"
         lines.append(Content.styled(f"{limit}; {written('live.concurrency')} changes it.", "$warn"))
     if run.error and run.status in ("failed", "interrupted", "paused"):
-        lines += [line for part in run.error.split("\n") for line in wrap(plain(part), width)]
+        lines += wrap(plain(run.error), width)
     return lines
 
 
@@ -100,15 +112,15 @@ def _on(moment: float) -> str:
     return time.strftime(" on %Y-%m-%d %H:%M UTC", time.gmtime(moment))
 
 
-def decided(found: "Sequence[Decision]", width: int) -> list[Content]:
-    """What came of a finished run: a few candidates have a line each, of more the headline tells."""
+def decided(found: "Sequence[Decision]", width: int, *, most: int = DECIDED) -> list[Content]:
+    """What came of a finished run: `most` candidates have a line each, of more the headline tells."""
     from engine.decision.decision import headline
     from tui.screens.decision import head, names_of
 
     if not found:
         return []
     title = join([heading("Decision"), Content.styled(f"  {written('go.decision')}: why", "$muted")])
-    if len(found) > DECIDED:
+    if len(found) > most:
         return [title, *wrap(join(["  ", one_line(headline(found), "bold")]), width)]
     names = names_of(list(found), width)
     cells = max(map(cell_len, names.values()))
@@ -123,12 +135,10 @@ def answers(found: "Sequence[LatestAnswer]", width: int) -> list[Content]:
     lines = []
     for row in found:
         name = join([plain(cut(row.model, width // 2), "bold"), one_line(f"  {row.example}  ", "$muted")])
-        text = [
-            line for part in row.text.split("\n") for line in wrap(plain(part), width - 2) or [Content("")]
-        ]
-        if len(text) > ANSWER_LINES:
-            more = len(text) - ANSWER_LINES + 1
-            text = [*text[: ANSWER_LINES - 1], Content.styled(f"… {more:,} more lines", "$muted")]
+        text = wrap(plain(row.text), width - 2)
+        if len(text) > ANSWER_LINES or len(row.text) < row.characters:
+            text = text[: ANSWER_LINES - 1]
+            text.append(Content.styled(f"… {row.characters:,} characters in all", "$muted"))
         lines += [fit(join([name, one_line(row.query, "$muted")]), width), *(Content("  ") + x for x in text)]
     title = join(
         [heading("Latest answers"), Content.styled(f"  {written('live.answers')} hides them", "$muted")]
@@ -353,7 +363,6 @@ def events(counts: dict[str, int], newest: "list[Event]", width: int) -> list[Co
 AGAINST = " against "
 FAILURES = 3  # kinds of failures that are named
 LEAST_BAND = 20  # cells of a band that stands beside its match's numbers
-NUMBERS = 56  # cells of those, without the names
 BAND = 60  # cells of a band at most
 
 
@@ -390,8 +399,11 @@ def judging(
         lines.append(join([_heading(what), name, _heading(note)]))
         if judge.is_language_model and not judge.parts:
             lines += [fit(line, width) for line in _calls(judge, found.failures, progress, recent)]
+        numbers = [_win_rate(row, fit(names(row), cells)) for row in rates]
+        known = [line.cell_length for line, row in zip(numbers, rates, strict=True) if row.low is not None]
+        taken = max(known, default=0) + 2
         for place, row in enumerate(rates):
-            lines += _match(row, fit(names(row), cells), width, gate, explained=place == 0)
+            lines += _match(row, numbers[place], taken, width, gate, explained=place == 0)
     return lines
 
 
@@ -423,19 +435,20 @@ def _is_under_way(row: Progress, judge: str) -> bool:
 
 
 def _match(
-    row: WinRateRow, pair: Content, width: int, gate: float | None, *, explained: bool
+    row: WinRateRow, numbers: Content, taken: int, width: int, gate: float | None, *, explained: bool
 ) -> list[Content]:
-    """One match's numbers and its band: on one line where there is room for both."""
-    numbers = _win_rate(row, pair)
+    """One match's numbers and its band: on one line where there is room for both.
+
+    `taken` are the cells of the numbers of all matches.
+    """
     if row.win_rate is None:
         return [numbers]
     meaning = join(["  ", key(gate)]) if explained else Content("")
-    taken = NUMBERS + pair.cell_length
     if width >= taken + 2 + key(gate).cell_length + LEAST_BAND:
         cells = min(BAND, width - taken - 2 - key(gate).cell_length)
         return [join([fit(numbers, taken), band(row.win_rate, row.low, row.high, cells, gate), meaning])]
     cells = min(BAND, width - 6 - key(gate).cell_length)
-    return [numbers, join(["    ", band(row.win_rate, row.low, row.high, cells, gate), meaning])]
+    return [fit(numbers, width), join(["    ", band(row.win_rate, row.low, row.high, cells, gate), meaning])]
 
 
 def _win_rate(row: WinRateRow, pair: Content) -> Content:

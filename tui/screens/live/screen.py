@@ -9,13 +9,13 @@ from textual.timer import Timer
 
 from store.read.query import matches
 from tui.keys import bindings
-from tui.screens.base import RunScreen, beside
+from tui.screens.base import MessageScreen, RunScreen, beside
 from tui.screens.choosing import FilteredScreen
 from tui.screens.control import RunControls
 from tui.screens.live import lines
 from tui.screens.live.lines import JudgingSoFar, judging
 from tui.sections.eta import Cost, Recent, cost, whole_time_left
-from tui.text.gate import one_line
+from tui.text.gate import one_line, plain, wrap
 from tui.widgets.lines import Pane
 from tui.widgets.plot import gate_of
 from tui.widgets.rows import Columns, FlexColumn, Rows
@@ -43,13 +43,15 @@ class FailedScreen(FilteredScreen, RunScreen):
     NAME = "Failures"
     FOOTER = ("move.open", "find.filter")
     BINDINGS = bindings("find.filter")
+    DEFAULT_CSS = "FailedScreen #whole { padding: 0 1; }"
 
     def __init__(self, run_id: int) -> None:
         super().__init__(run_id)
         self._failed: list[FailedRow] = []
 
     def compose(self) -> ComposeResult:
-        yield from self.framed(Rows(_failed_row, empty="nothing failed", columns=FAILED, id="failed"))
+        rows = Rows(_failed_row, empty="nothing failed", columns=FAILED, id="failed")
+        yield from self.framed(beside(rows, Pane(focusable=True, id="whole"), wide_only=True))
 
     def read_run(self, connection: "Connection") -> "list[FailedRow]":
         from store.read import live
@@ -63,16 +65,26 @@ class FailedScreen(FilteredScreen, RunScreen):
     def filtered(self) -> None:
         found = [row for row in self._failed if matches(self._search, _logs_searched(row))]
         self.query_one("#failed", Rows).show(found, key=lambda row: row)
+        self.redraw()
+
+    def on_rows_moved(self, event: "Rows.Moved") -> None:
+        self.redraw()
+
+    def redraw(self) -> None:
+        row: FailedRow | None = self.query_one("#failed", Rows).item
+        lines = wrap(plain(_in_full(row)), self.beside_cells) if row is not None else []
+        self.query_one("#whole", Pane).show(lines, keep_place=False)
 
     def on_rows_opened(self, event: "Rows.Opened") -> None:
-        from tui.screens.base import MessageScreen
-
         row: FailedRow | None = event.rows.item
         if row is not None:
-            about = f" on {row.about}" if row.about else ""
-            came = row.raw or "nothing came back, or it was not kept"
-            text = f"{row.who}{about}\n\n{row.reason}\n\nWhat came back:\n{came}\n\nThe query:\n{row.query}"
-            self.app.push_screen(MessageScreen(f"Failed {row.kind} of {row.example}", text))
+            self.app.push_screen(MessageScreen(f"Failed {row.kind} of {row.example}", _in_full(row)))
+
+
+def _in_full(row: "FailedRow") -> str:
+    about = f" on {row.about}" if row.about else ""
+    came = row.raw or "nothing came back, or it was not kept"
+    return f"{row.who}{about}\n\n{row.reason}\n\nWhat came back:\n{came}\n\nThe query:\n{row.query}"
 
 
 def _failed_row(row: "FailedRow", width: int) -> Content:
@@ -107,6 +119,7 @@ class EventsScreen(FilteredScreen, RunScreen):
     NAME = "Events"
     FOOTER = ("move.open", "events.errors", "find.filter")
     BINDINGS = bindings("events.errors", "find.filter")
+    DEFAULT_CSS = "EventsScreen #whole { padding: 0 1; }"
 
     def __init__(self, run_id: int) -> None:
         super().__init__(run_id)
@@ -114,7 +127,8 @@ class EventsScreen(FilteredScreen, RunScreen):
         self._events: list[Event] = []
 
     def compose(self) -> ComposeResult:
-        yield from self.framed(Rows(_event_row, empty="nothing happened", columns=EVENTS, id="events"))
+        rows = Rows(_event_row, empty="nothing happened", columns=EVENTS, id="events")
+        yield from self.framed(beside(rows, Pane(focusable=True, id="whole"), wide_only=True))
 
     def read_run(self, connection: "Connection") -> "list[Event]":
         from store.read import live
@@ -134,14 +148,21 @@ class EventsScreen(FilteredScreen, RunScreen):
             )
         ]
         self.query_one("#events", Rows).show(found, key=lambda row: row.id)
+        self.redraw()
+
+    def on_rows_moved(self, event: "Rows.Moved") -> None:
+        self.redraw()
+
+    def redraw(self) -> None:
+        row: Event | None = self.query_one("#events", Rows).item
+        lines = wrap(plain(row.message), self.beside_cells) if row is not None else []
+        self.query_one("#whole", Pane).show(lines, keep_place=False)
 
     def action_errors(self) -> None:
         self._level = "" if self._level else "error"
         self.reload()
 
     def on_rows_opened(self, event: "Rows.Opened") -> None:
-        from tui.screens.base import MessageScreen
-
         row = event.rows.item
         if row is not None:
             self.app.push_screen(MessageScreen(f"{row.level} in {row.phase}", row.message))
@@ -188,11 +209,7 @@ class LiveScreen(RunControls, FilteredScreen, RunScreen):
         "live.answers", "live.events", "live.failures", "live.retry", "runs.resume", "runs.pause",
         "live.after_phase", "runs.cancel", "live.concurrency", "live.next", "live.previous", "find.filter",
     )  # fmt: skip
-    DEFAULT_CSS = """
-    LiveScreen #work { padding: 1 1 0 1; }
-    LiveScreen #aside { display: none; padding: 1 1 0 1; }
-    LiveScreen.-wide #aside { display: block; }
-    """
+    DEFAULT_CSS = "LiveScreen Pane { padding: 1 1 0 1; }"
 
     def __init__(self, run_id: int) -> None:
         super().__init__(run_id)
@@ -204,7 +221,9 @@ class LiveScreen(RunControls, FilteredScreen, RunScreen):
         self._wants_answers: bool | None = None  # None: while it generates
 
     def compose(self) -> ComposeResult:
-        yield from self.framed(beside(Pane(focusable=True, id="work"), Pane(focusable=True, id="aside")))
+        yield from self.framed(
+            beside(Pane(focusable=True, id="work"), Pane(focusable=True, id="aside"), wide_only=True)
+        )
 
     def read_run(self, connection: "Connection") -> LiveData:
         from engine.decision.decision import decide
