@@ -358,6 +358,13 @@ class AssayScreen(Screen[None]):
         self.mount(widget)
         self.set_focus(widget)  # at once: the next key is meant for it
 
+    def on_descendant_focus(self) -> None:
+        """A click elsewhere leaves the question, as escape does."""
+        asked = self._asked
+        if asked is not None and self.focused is not asked:
+            self._focused_before = self.focused
+            self.call_later(self.app.run_action, "back", asked)
+
     def _close_question(self) -> None:
         if self._asked is not None:
             self.set_focus(self._focused_before)

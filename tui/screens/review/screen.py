@@ -64,7 +64,7 @@ class RatingLine(Line):
         event.stop()
         event.prevent_default()
         if event.key == "escape":
-            self._done()
+            self.action_back()
         elif event.key == "space" or (
             event.character is not None
             and event.character in GRADES
@@ -75,6 +75,9 @@ class RatingLine(Line):
                 self._done()
             else:
                 self._ask()
+
+    def action_back(self) -> None:
+        self._done()
 
 
 NEW = ""  # what stands for a tag that is not on the list yet
