@@ -37,7 +37,7 @@ async def test_a_click_selects_and_two_open(store_folder: Path) -> None:
         await click(ui, "tickets-v2", times=2)
         assert ui.on(DecisionScreen).run_id == 2
         questions = ui.on(DecisionScreen).questions
-        await click(ui, questions.items[1].question)
+        await click(ui, f"{questions.items[1].question}  ")
         assert questions.has_focus and questions.cursor == 1
 
 

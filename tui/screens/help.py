@@ -116,8 +116,11 @@ class Offers(Lines):
         self.move(count)
 
     def on_click(self, event: Click) -> None:
-        place = self._top + event.y + event.x // (self.size.width // self._columns) * self._height
-        if self._top + event.y < self._height and place < len(self._offers) and self._offers[place].act:
+        at = event.get_content_offset(self)
+        if at is None or self._top + at.y >= self._height:
+            return
+        place = self._top + at.y + at.x // (self.size.width // self._columns) * self._height
+        if place < len(self._offers) and self._offers[place].act:
             self.move(place - self._cursor)
             self.post_message(self.Clicked(event.chain))
 

@@ -71,9 +71,9 @@ class Footer(Line):
 
     async def on_click(self, event: Click) -> None:
         """Does what the key under the mouse does."""
-        start = 1  # the padding
+        place, start = event.get_content_offset(self), 0
         for name, entry in self._entries.items():
-            if start <= event.x < start + entry.cell_length:
+            if place is not None and start <= place.x < start + entry.cell_length:
                 await self._do(name)
             start += entry.cell_length + len(GAP)
 

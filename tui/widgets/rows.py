@@ -293,17 +293,18 @@ class Rows(Lines, Generic[T], can_focus=True):
         super().on_resize(event)
 
     def on_click(self, event: Click) -> None:
-        index = self.top + event.y - self.head
-        if self.head <= event.y and index < len(self.items):
+        place = event.get_content_offset(self)
+        if place is None:  # on the border
+            return
+        index = self.top + place.y - self.head
+        if place.y >= self.head and index < len(self.items):
             self.go_to(index)
             if event.chain == 2:
                 self.action_open()
-        elif (
-            event.y < self.head
-            and self.columns
-            and (column := self.columns.at(event.x - 2, self.room)) is not None
-        ):
-            self._sort_by_click(column)
+        elif place.y < self.head and self.columns is not None:
+            column = self.columns.at(place.x - 2, self.room)
+            if column is not None:
+                self._sort_by_click(column)
 
     def scroll_lines(self, count: int) -> None:
         self.go_to(self.cursor + count)
