@@ -176,12 +176,12 @@ class AssayScreen(Screen[None]):
     @property
     def beside_cells(self) -> int:
         """Cells of a line in what stands beside a list, or below it."""
-        return self.size.width // 2 - 3 if self.is_wide else self.size.width - 2
+        return self.size.width - self.size.width // 2 - 3 if self.is_wide else self.size.width - 2
 
     @property
     def list_cells(self) -> int:
         """Cells of a line in what it stands beside."""
-        return self.size.width - self.size.width // 2 - 2 if self.is_wide else self.size.width - 2
+        return self.size.width // 2 - 2 if self.is_wide else self.size.width - 2
 
     def title_line(self) -> Content:
         """What stands in the top line, right of the product's name."""

@@ -564,7 +564,11 @@ def _trend_lines(trend: RunTrend, shown: int) -> list[Content]:
             if len(known) > 1
             else number(known[0] if known else None)
         )
-        line = [fit(name, 18), Content.styled(spark(values), "$good"), Content(span)]
+        line = [
+            fit(name, 18 if shown == TREND_LINES else 36),
+            Content.styled(spark(values), "$good"),
+            Content(span),
+        ]
         lines.append(join(line, "  "))
     return lines
 
