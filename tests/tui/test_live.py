@@ -269,6 +269,8 @@ async def test_the_latest_answers_show_while_it_generates_and_under_a_key(own_st
         assert "Latest answers" not in ui.text
         await ui.press("a")
         assert "Latest answers" in ui.text
+    async with opened(own_store, "live", run=2, size=(160, 48)) as ui:
+        assert "Latest answers" in ui.text, "there is room"
     async with opened(own_store, "live", run=2, size=(120, 36)) as ui:
         assert "Latest answers" not in ui.text
         await ui.press("a")

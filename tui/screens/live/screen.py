@@ -218,7 +218,7 @@ class LiveScreen(RunControls, FilteredScreen, RunScreen):
         self._slow: LiveData | None = None  # of which vitals, judging and verdicts are shown
         self._slow_until = 0.0
         self._later: Timer | None = None
-        self._wants_answers: bool | None = None  # None: while it generates
+        self._wants_answers: bool | None = None  # None: while it generates, and where there is room
 
     def compose(self) -> ComposeResult:
         yield from self.framed(
@@ -233,7 +233,7 @@ class LiveScreen(RunControls, FilteredScreen, RunScreen):
 
         run = history.run(connection, self.run_id)
         answering = run.status == "running" and run.phase == "generate"
-        wanted = answering if self._wants_answers is None else self._wants_answers
+        wanted = answering or self.is_wide if self._wants_answers is None else self._wants_answers
         progress = live.progress(connection, self.run_id)
         return LiveData(
             progress,
@@ -284,7 +284,8 @@ class LiveScreen(RunControls, FilteredScreen, RunScreen):
         missing, events = lines.missing(slow.missing, width), lines.events(work.events, work.newest, width)
         if self.is_wide:
             self._show("work", [*above, others, machine, missing, events])
-            self._show("aside", [answers, judged, latest])
+            first = running and self.run.phase == "generate"
+            self._show("aside", [answers, judged, latest] if first else [judged, latest, answers])
         else:
             self._show("work", [*above, others, machine, answers, judged, missing, latest, events])
 
