@@ -6,9 +6,10 @@ None of their packages is needed. What they print beyond the mean of a score is 
 import re
 import struct
 import zipfile
+import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from engine.data.example import Example, query_id
 from engine.data.reading import read_records
 from engine.data.textfile import Unpacking
 from engine.errors import BadInput
-from engine.formats.records import Grade, Imported, ImportedMeasure, decoded, document
+from engine.formats.records import UNKNOWN_QUESTION, Grade, Imported, ImportedMeasure, decoded, document
 
 Table = Mapping[str, Any]
 _HUGE = 1e100  # no score: its square has no place in a float
@@ -26,10 +27,7 @@ _HUGE = 1e100  # no score: its square has no place in a float
 
 @dataclass(slots=True)
 class ScoredAnswer:
-    """One answer of one model with its scores; a score that is missing has its reason beside it.
-
-    `number` tells several answers to the same question apart, from 0.
-    """
+    """One answer of one model with its scores; a score that is missing has its reason beside it."""
 
     task: str
     id: str | None
@@ -38,44 +36,68 @@ class ScoredAnswer:
     answers: tuple[str, ...]
     scores: dict[str, float | None]
     targets: tuple[str, ...] = ()
-    number: int = 0
     reason: str = "the file holds no score"
     reasons: dict[str, str] = field(default_factory=dict)  # of single scores
 
 
 @dataclass(slots=True)
 class Evaluation:
-    """What the files hold; `lower` names the measures of which less is better."""
+    """What files hold; `lower` names the measures of which less is better. `finished`: not cut off."""
 
     source: str
     rows: list[ScoredAnswer] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     lower: set[str] = field(default_factory=set)
+    finished: bool = True
 
 
 def read_evaluation(kind: str, path: Path) -> Imported:
     """The answers of one tool's file or folder as recorded outputs. Raises BadInput naming the file."""
-    found = Evaluation(kind)
     files = sorted(path.rglob(FILES[kind][0])) if path.is_dir() else [path]
+    read = []
     for file in files:
-        before = len(found.rows)
+        one = Evaluation(kind)
         try:
-            FILES[kind][1](found, file)
-        except (AttributeError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
+            FILES[kind][1](one, file)
+        except _DAMAGED as error:
             raise BadInput(f"{file}: is not as {kind} writes it: {error}", FILES[kind][2]) from error
-        _supersede(found, before, file)
+        read.append((file, one))
+    found = _together(kind, read)
     if not found.rows:
         raise BadInput(f"{path}: holds no answers with scores of {kind}", FILES[kind][2])
     return _imported(found)
 
 
-def _supersede(found: Evaluation, before: int, file: Path) -> None:
-    """Of several files of one task and model the last counts: they are repeats, not answers to average."""
-    news = {(row.task, row.model) for row in found.rows[before:]}
-    for task, model in sorted({(row.task, row.model) for row in found.rows[:before]} & news):
-        found.notes.append(f"{task}, {model}: in several files; the last, {file.name}, counts")
-    kept = [row for row in found.rows[:before] if (row.task, row.model) not in news]
-    found.rows[:before] = kept
+# What reading a file of another shape, or a damaged archive, raises.
+_DAMAGED = (
+    AttributeError, EOFError, LookupError, OSError, RuntimeError, TypeError, ValueError, struct.error,
+    zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+
+
+def _together(kind: str, read: Sequence[tuple[Path, Evaluation]]) -> Evaluation:
+    """Of several files of one task and model the last finished one counts, without one the last.
+
+    They are repeats, not answers to average.
+    """
+    found = Evaluation(kind)
+    counts: dict[tuple[str, str], tuple[Path, Evaluation]] = {}
+    several: dict[tuple[str, str], str] = {}
+    for file, one in read:
+        found.notes += one.notes
+        found.lower |= one.lower
+        for about in {(row.task, row.model) for row in one.rows}:
+            later = about not in counts or one.finished or not counts[about][1].finished
+            if about in counts:
+                several[about] = "last" if later else "last finished one"
+            if later:
+                counts[about] = file, one
+    for (task, model), which in sorted(several.items()):
+        name = counts[task, model][0].name
+        found.notes.append(f"{task}, {model}: in several files; the {which}, {name}, counts")
+    for _, one in read:
+        found.rows += [row for row in one.rows if counts[row.task, row.model][1] is one]
+    return found
 
 
 def _imported(found: Evaluation) -> Imported:
@@ -87,22 +109,21 @@ def _imported(found: Evaluation) -> Imported:
     several = len({row.task for row in found.rows}) > 1
     said: dict[tuple[str, str, str], list[tuple[float | None, str]]] = {}
     known: dict[str, dict[str, None]] = {}
-    worded: dict[tuple[str, str], str] = {}
     for row in found.rows:
         known.setdefault(row.task, {}).update(dict.fromkeys(row.scores))
     for row in found.rows:
         own = row.id if row.id is not None else query_id("\n".join(row.asked))
         start = key = f"{row.task}/{own}" if several else own
-        asked = row.asked or ("(the question is not in this file)",)
+        asked = row.asked or (UNKNOWN_QUESTION,)
         message = {"role": "user", "content": asked[0]}
         category, turns = (row.task if several else None), (asked if len(asked) > 1 else ())
+        example = Example(key, asked[0], (message,), row.targets, category=category, turns=turns)
         number = 1
-        while worded.setdefault((row.model, key), asked[0]) != asked[0]:  # the id of another question
+        # The id of another question, of this model or another one, is another example.
+        while imported.examples.setdefault(key, example).query != asked[0]:
             number += 1
             key = f"{start}-{number}"
-        imported.examples.setdefault(
-            key, Example(key, asked[0], (message,), row.targets, category=category, turns=turns)
-        )
+            example = replace(example, id=key)
         imported.add_model(row.model)
         if (row.model, key) not in imported.answers:
             imported.answers[row.model, key] = row.answers
@@ -144,22 +165,18 @@ def _id(record: Table) -> str | None:
 
 # Inspect
 
-_GRADES = {
-    "C": 1.0,
-    "P": 0.5,
-    "I": 0.0,
-    "N": 0.0,
-    "yes": 1.0,
-    "true": 1.0,
-    "no": 0.0,
-    "false": 0.0,
-}  # as Inspect
+# As its value_to_float: grades as they are written, words in any case.
+_GRADES = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0}
+_WORDS = {"yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
 _ZSTANDARD = 93  # zip's number for it, which zipfile knows from Python 3.14 on
 
 
 def _inspect(found: Evaluation, path: Path) -> None:
     """A log: `.eval`, which is a zip of JSON files, or one JSON file. Epochs are several answers."""
     if not zipfile.is_zipfile(path):
+        with path.open("rb") as file:
+            if file.read(2) == b"PK":
+                raise BadInput(f"{path}: is a zip without its end", "Copy the log again, whole.")
         log = _table(document(path), str(path))
         if "eval" not in log:
             raise BadInput(f"{path}: is no log of Inspect: it has no key 'eval'")
@@ -216,12 +233,12 @@ def _member(packed: zipfile.ZipFile, name: str, unpacking: Unpacking) -> str:
 def _inspect_log(found: Evaluation, path: Path, log: Table, samples: Iterable[tuple[str, Any]]) -> None:
     spec = _table(log.get("eval"), f"{path}: eval")
     task, model = str(spec.get("task") or path.stem), str(spec.get("model") or path.stem)
-    named = [score["name"] for score in (log.get("results") or {}).get("scores") or () if score.get("name")]
-    before = len(found.rows)
+    divided = set[str]()  # scores with parts
     for place, sample in samples:
         sample = _table(sample, place)
         own = dict(sample.get("scores") or {})
         values = {name: value for score, each in own.items() for name, value in _inspect_values(score, each)}
+        divided |= {*own} - {*values}
         failed = sample.get("error")
         reason = "no score that is a number"
         if isinstance(failed, dict):
@@ -234,22 +251,43 @@ def _inspect_log(found: Evaluation, path: Path, log: Table, samples: Iterable[tu
             ScoredAnswer(
                 task, _id(sample), model, (_question(sample, attached),),
                 () if text is None else (_attached(text, attached),),
-                values or dict.fromkeys(named),
-                tuple(map(str, targets if isinstance(targets, list) else [targets])),
-                int(sample.get("epoch") or 1) - 1, reason,
+                values, tuple(map(str, targets if isinstance(targets, list) else [targets])), reason,
             )
         )  # fmt: skip
-    if log.get("status") != "success":
-        count = len(found.rows) - before
+    # A score that has parts elsewhere, and here no value, is no measure beside them.
+    for row in found.rows:
+        row.scores = {
+            name: value for name, value in row.scores.items() if value is not None or name not in divided
+        }
+    if not any(row.scores for row in found.rows):
+        found.rows = [replace(row, scores=dict.fromkeys(_inspect_named(log))) for row in found.rows]
+    reducers = (spec.get("config") or {}).get("epochs_reducer") or ["mean"]
+    if reducers != ["mean"] and (spec.get("config") or {}).get("epochs", 1) != 1:
+        found.notes.append(
+            f"{path.name}: epochs are averaged here, and reduced by {', '.join(reducers)} there"
+        )
+    found.finished = log.get("status") == "success"
+    if not found.finished:
+        count = len(found.rows)
         found.notes.append(f"{path.name}: status {log.get('status') or 'unfinished'}, {count} samples")
 
 
+def _inspect_named(log: Table) -> Iterator[str]:
+    """The scores of a log in which no sample has any; its results name the parts of one beside it."""
+    for score in (log.get("results") or {}).get("scores") or ():
+        name, scorer = score.get("name"), score.get("scorer")
+        if name:
+            yield name if scorer in (None, name) else f"{scorer}:{name}"
+
+
 def _inspect_values(name: str, score: Any) -> Iterator[tuple[str, float | None]]:
-    """A score as a number, as Inspect's own means take it; of a score with several parts each."""
+    """A score as a number, as in Inspect's means; of a score with parts each, but no texts and lists."""
     value = score.get("value") if isinstance(score, dict) else score
     if isinstance(value, dict):
         for part, each in value.items():
-            yield f"{name}:{part}", _inspect_value(each)
+            number = _inspect_value(each)
+            if number is not None or not isinstance(each, str | list | dict):
+                yield f"{name}:{part}", number
     else:
         yield name, _inspect_value(value)
 
@@ -257,7 +295,8 @@ def _inspect_values(name: str, score: Any) -> Iterator[tuple[str, float | None]]
 def _inspect_value(value: Any) -> float | None:
     if isinstance(value, str):
         try:
-            return _GRADES[value] if value in _GRADES else _finite(float(value))
+            known = _GRADES.get(value, _WORDS.get(value.lower()))
+            return _finite(float(value)) if known is None else known
         except ValueError:
             return None
     return _finite(value)
@@ -400,7 +439,7 @@ def _helm(found: Evaluation, path: Path) -> None:
             ScoredAnswer(
                 task, own, model, (str((instance.get("input") or {}).get("text", "")),),
                 tuple(str(completion["text"]) for completion in completions[:1]),
-                scores.get((str(own), trial), {}), tuple(right), trial,
+                scores.get((str(own), trial), {}), tuple(right),
             )
         )  # fmt: skip
 

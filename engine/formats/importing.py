@@ -15,7 +15,7 @@ from engine.formats.evaluators import FILES, read_evaluation
 from engine.formats.judge_models import read_judgelm, read_prometheus
 from engine.formats.lm_eval import BenchmarkedModel, read_lm_eval, write_run
 from engine.formats.mt_bench import read_mt_bench
-from engine.formats.records import Imported
+from engine.formats.records import UNKNOWN_QUESTION, Imported
 from engine.formats.votes import Answer, Vote, read_verdicts, read_votes
 from engine.formats.writer import Writer
 from engine.stats.intervals import share_of
@@ -25,10 +25,11 @@ from store.read.history import Connection
 from store.read.labels import answer_texts, judged_turns
 from store.read.query import by_key
 from store.read.queues import RANDOM, annotated
+from store.read.rows import ExampleRow
 from store.reviewing import annotate, make_tag
 from store.write import one_transaction
 
-LM_EVAL = "lm-eval"
+LM_EVAL, STORE = "lm-eval", "store"
 VERDICTS, LABELS = VOTES = ("verdicts", "labels")
 
 KINDS: dict[str, Callable[[Path], Imported]] = {
@@ -48,7 +49,7 @@ def import_run(kind: str, path: Path, store: Path, name: str | None = None, *, a
     """
     if kind not in KINDS:
         raise BadInput(
-            f"there is no import of {kind!r}", f"known kinds: {', '.join((*KINDS, LM_EVAL, *VOTES))}"
+            f"there is no import of {kind!r}", f"known kinds: {', '.join((*KINDS, LM_EVAL, STORE, *VOTES))}"
         )
     if not path.exists():
         raise BadInput(f"{path}: no such file or folder")
@@ -96,8 +97,9 @@ def import_labels(
     """Stores people's labels from a file as annotations on a run; all of them, or none where one is refused.
 
     Examples are found by id or question, answers by the model's name or their text. `annotator` names whoever
-    labelled where the file does not; `random` says that the examples are a random sample of the run's. What
-    stands already is not stored again, unless it is random only now.
+    labelled where the file does not; `random` says that the examples are a random sample of the run's. Of
+    several preferences, ratings, thumbs or corrections of one person on the same the last counts. What stands
+    already is not stored again, unless it is random only now.
     """
     if not path.exists():
         raise BadInput(f"{path}: no such file or folder")
@@ -124,23 +126,29 @@ def import_labels(
     }
     people: Counter[str] = Counter()
     left_out: Counter[str] = Counter()
+    placed: dict[object, tuple[Vote, _Place, str]] = {}
+    for vote in votes:
+        if vote.by is not None and not vote.is_person:
+            raise vote.row.wrong(
+                "judge", f"{vote.by!r:.60} is no person; if it is one, say so: --field annotator=COLUMN"
+            )
+        found = places.find(vote)
+        if isinstance(found, str):
+            left_out[found] += 1
+            continue
+        person = vote.by or annotator
+        if person is None:
+            raise BadInput(
+                f"{vote.row.path}:{vote.row.line}: does not say who labelled",
+                "Name the column (--field annotator=COLUMN) or the person (--annotator NAME).",
+            )
+        sides, own = frozenset((found.left, found.right)), vote.value if vote.kind in ("tag", "note") else ""
+        item = found.example, found.turn, sides, vote.kind, vote.criterion, person, own
+        left_out[_AGAIN] += placed.pop(item, None) is not None  # the last one keeps its place in the file
+        placed[item] = vote, found, person
     connection.execute("BEGIN IMMEDIATE")
     with connection:
-        for vote in votes:
-            if vote.by is not None and not vote.is_person:
-                raise vote.row.wrong(
-                    "judge", f"{vote.by!r:.60} is no person; if it is one, say so: --field annotator=COLUMN"
-                )
-            found = places.find(vote)
-            if isinstance(found, str):
-                left_out[found] += 1
-                continue
-            person = vote.by or annotator
-            if person is None:
-                raise BadInput(
-                    f"{vote.row.path}:{vote.row.line}: does not say who labelled",
-                    "Name the column (--field annotator=COLUMN) or the person (--annotator NAME).",
-                )
+        for vote, found, person in placed.values():
             value = make_tag(connection, vote.value, person) if vote.kind == "tag" else vote.value
             value = _SIDES.get(value, value) if vote.kind == "preference" else value
             key = (
@@ -163,7 +171,7 @@ def import_labels(
                 queue=RANDOM if random else None, blind=found.blind, turn=found.turn,
             )  # fmt: skip
             people[person] += 1
-    return Labelled(run_id, dict(people), dict(left_out))
+    return Labelled(run_id, dict(people), dict(+left_out))
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,17 +186,21 @@ class Qualified:
     wrong: tuple[str, ...]  # examples
 
 
-def qualified(connection: Connection, run_id: int) -> list[Qualified]:
+def qualified(connection: Connection, run_id: int) -> tuple[list[Qualified], str | None]:
     """Each person's preferences against the known ones that the run's plan names; empty where it names none.
 
-    "both bad" is a tie. Raises BadInput for a file that cannot be read.
+    And the reason where its file is gone. "both bad" is a tie. Raises BadInput for a file that is no such
+    labels, or that knows two answers of one item.
     """
     row = connection.execute("SELECT plan, plan_folder FROM run WHERE id = ?", (run_id,)).fetchone()
     named = tomllib.loads(row[0]).get("review", {}).get("qualification")
     if not named:
-        return []
+        return [], None
+    file = Path(row[1]) / named
+    if not file.exists():
+        return [], f"{file}: no such file"
     places, known = _Places(connection, run_id), dict[tuple[int, frozenset[int | None]], int | None]()
-    for vote in read_votes(Path(row[1]) / named, {}, {}):
+    for vote in read_votes(file, {}, {}):
         found = places.find(vote)
         if vote.kind != "preference" or isinstance(found, str):
             raise BadInput(
@@ -196,7 +208,8 @@ def qualified(connection: Connection, run_id: int) -> list[Qualified]:
                 f"{found if isinstance(found, str) else 'names no winner'}"
             )
         winner = {"first": found.left, "second": found.right}.get(vote.value)
-        known[found.example, frozenset((found.left, found.right))] = winner
+        if known.setdefault((found.example, frozenset((found.left, found.right))), winner) != winner:
+            raise vote.row.wrong("winner", "a line before has another known answer to the same")
     said: dict[str, dict[tuple[int, frozenset[int | None]], tuple[str, bool]]] = {}
     for label in annotated(connection, run_id):
         item = label.example_id, frozenset((label.left_id, label.right_id))
@@ -209,10 +222,11 @@ def qualified(connection: Connection, run_id: int) -> list[Qualified]:
         share = share_of(right, len(answers))
         wrong = tuple(name for name, good in answers.values() if not good)
         people.append(Qualified(person, right, len(answers), share.low, share.high, wrong))
-    return people
+    return people, None
 
 
 _SIDES = {"first": "left", "second": "right"}
+_AGAIN = "superseded by a later line of the same person on the same"
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,9 +256,13 @@ class _Places:
             item.key: _Place(item.example.id, *item.models, blind=True)
             for item in crowd_items(connection, run_id)[0]
         }
-        self._texts: dict[int, dict[str, int]] = {}
-        for example, model, text in answer_texts(connection, run_id):
-            self._texts.setdefault(example, {}).setdefault(normalise(text), model)
+        answers = list(answer_texts(connection, run_id))
+        self._texts = by_key(((example, normalise(text)), model) for example, model, text in answers)
+        # An import without answers has no questions either.
+        answered = {example for example, _, _ in answers}
+        self._asked = {
+            row.id: _asked(row) for row in examples if row.id in answered and row.query != UNKNOWN_QUESTION
+        }
 
     @property
     def count(self) -> int:
@@ -252,10 +270,12 @@ class _Places:
 
     def find(self, vote: Vote) -> _Place | str:
         """The place of a label, or why there is none."""
-        if vote.value == "failed":
+        if vote.value == "failed" and vote.kind == "preference":
             return "names no winner"
-        if vote.second is not None and vote.example in self._crowd:
-            return self._crowd[vote.example]
+        if vote.second is not None and vote.kind != "preference":
+            return "is about one of two answers, and does not say which"
+        if vote.second is not None and (item := self._crowd.get(vote.example or "")):
+            return item
         example = self._example(vote)
         if isinstance(example, str):
             return example
@@ -264,6 +284,8 @@ class _Places:
             return "is no preference, and about an earlier turn of a conversation alone"
         left = self._model(example, vote.first)
         right = None if vote.second is None else self._model(example, vote.second)
+        if isinstance(left, str) or isinstance(right, str):
+            return _SHARED
         if left is None and vote.second is None and vote.first == Answer(None) and len(self._candidates) == 1:
             left = self._candidates[0]
         if left is None or (vote.second is not None and right is None):
@@ -271,8 +293,8 @@ class _Places:
         return "both answers are of one model" if left == right else _Place(example, left, right, turn=turn)
 
     def _example(self, vote: Vote) -> int | str:
-        if vote.example in self._by_id:
-            return self._by_id[vote.example]
+        if (own := self._by_id.get(vote.example or "")) is not None:
+            return own if self._asks(own, vote.asked) else "the run's example of this id has another question"
         for asked in vote.asked[-1:] + vote.asked[:1]:
             if found := self._by_query.get(query_id(asked)):
                 return found[0] if len(found) == 1 else "several examples have this question: name one by id"
@@ -280,10 +302,27 @@ class _Places:
             return self._order[vote.place]
         return "the run has no such example"
 
-    def _model(self, example: int, answer: Answer) -> int | None:
+    def _asks(self, example: int, asked: tuple[str, ...]) -> bool:
+        """Whether one of these questions is the example's, or part of it, as of a prompt made from it."""
+        known, given = self._asked.get(example), [text for text in map(normalise, asked) if text]
+        return not known or not given or any(one in other or other in one for one in known for other in given)
+
+    def _model(self, example: int, answer: Answer) -> int | str | None:
+        """The model of an answer; _SHARED where only its text is known, and several models gave it."""
         if answer.model is not None:
             return self._models.get(answer.model)
-        return self._texts.get(example, {}).get(normalise(answer.turns[-1])) if answer.turns else None
+        found = self._texts.get((example, normalise(answer.turns[-1])), ()) if answer.turns else ()
+        return _SHARED if len(found) > 1 else next(iter(found), None)
+
+
+_SHARED = "several models gave this answer: name the model"
+
+
+def _asked(row: ExampleRow) -> list[str]:
+    """All that the user says in an example, normalised."""
+    said = [turn["content"] for turn in row.messages or () if turn["role"] == "user"]
+    texts = (row.query, *said, *((row.extra or {}).get("turns") or ()))
+    return [text for text in map(normalise, texts) if text]
 
 
 def import_benchmarks(

@@ -66,7 +66,7 @@ def _read(found: Imported, row: FileRecord, orders: dict[str, dict[Order, Side |
         found.models = list(names)
     if set(names) != set(found.models):
         raise row.wrong("answer1_model_id", f"compares {names[0]} and {names[1]}, unlike the lines before")
-    found.examples.setdefault(key, _judgelm_example(row, key, question))
+    found.add_example(_judgelm_example(row, key, question), row, "question_id")
     if _ids_are_exchanged(found, row, key, names, texts):
         names = names[::-1]
     for name, text in zip(names, texts, strict=True):
@@ -197,7 +197,7 @@ def _key(found: Imported, row: FileRecord, instruction: str, model: str) -> str:
             raise row.wrong("id", f"{model} was graded on {own} before; give each line an id of its own")
         number += 1
         key = f"{query_id(instruction)}-{number}"
-    found.examples.setdefault(key, _example(row, key, instruction))
+    found.add_example(_example(row, key, instruction), row, "id")
     return key
 
 
@@ -265,7 +265,7 @@ def _read_pair(found: Imported, row: FileRecord, pairs: Pairs) -> None:
             )
         number += 1
         key = f"{query_id(instruction)}-{number}"
-    found.examples.setdefault(key, _example(row, key, instruction))
+    found.add_example(_example(row, key, instruction), row, "id")
     for name, given in answers.items():
         found.add_model(name)
         found.answers[name, key] = given

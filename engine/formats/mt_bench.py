@@ -11,7 +11,17 @@ from pathlib import Path
 
 from engine.data.example import Example
 from engine.errors import BadInput
-from engine.formats.records import FileRecord, Game, Grade, Grader, Imported, ImportedMatch, Side, rows
+from engine.formats.records import (
+    UNKNOWN_QUESTION,
+    FileRecord,
+    Game,
+    Grade,
+    Grader,
+    Imported,
+    ImportedMatch,
+    Side,
+    rows,
+)
 from engine.judges.answers import verdict
 from engine.judges.judge import Order
 
@@ -101,7 +111,8 @@ def _read_questions(found: Imported, folder: Path) -> None:
         if not turns:
             raise row.wrong("turns", "is empty")
         own = row.texts("reference") if row.has("reference") else ()
-        found.examples[key] = _example(key, turns, references.get(key, own), row.optional("category"))
+        example = _example(key, turns, references.get(key, own), row.optional("category"))
+        found.add_example(example, row, "question_id")
 
 
 def _references(folder: Path) -> dict[str, tuple[str, ...]]:
@@ -129,7 +140,7 @@ def _read_answers(found: Imported, file: Path) -> None:
         model, key = row.optional("model_id") or file.stem, row.text("question_id")
         found.add_model(model)
         turns = _turns(row)
-        found.examples.setdefault(key, _example(key, ("(the question is not in these files)",)))
+        found.examples.setdefault(key, _example(key, (UNKNOWN_QUESTION,)))
         found.answers[model, key] = turns
 
 

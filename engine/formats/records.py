@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from engine.data.example import Example
+from engine.data.example import Example, query_id
 from engine.data.reading import decode_json, read_records
 from engine.data.textfile import read_text
 from engine.errors import BadInput
@@ -14,6 +14,7 @@ from engine.judges.answers import Verdict
 from engine.judges.judge import Order
 
 Side = Literal["candidate", "baseline", "tie"]
+UNKNOWN_QUESTION = "(the question is not in this file)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +121,17 @@ class Imported:
     def add_model(self, name: str) -> None:
         if name not in self.models:
             self.models.append(name)
+
+    def add_example(self, example: Example, row: "FileRecord", key: str) -> None:
+        """Keeps the first example of an id, or the first that has its question.
+
+        Raises BadInput naming the row's key where the id stands for another question.
+        """
+        known = self.examples.get(example.id)
+        if known is None or known.query == UNKNOWN_QUESTION:
+            self.examples[example.id] = example
+        elif example.query != UNKNOWN_QUESTION and query_id(known.query) != query_id(example.query):
+            raise row.wrong(key, f"{example.id:.60} stands for another question in a line before")
 
 
 class FileRecord:

@@ -3,7 +3,7 @@
 Read as they are: rows with a winner (JSONL, JSON, CSV, Parquet), among them LMSYS' human judgments of
 MT-Bench and Arena, PandaLM, LLMBar and AlpacaFarm; FairEval's lines; exports of Label Studio and Argilla;
 users' thumbs and corrections. `fields` maps other columns to the names of COLUMNS, `values` other words for a
-winner.
+winner or a thumb.
 """
 
 import re
@@ -17,7 +17,16 @@ from engine.data.example import Example, query_id
 from engine.data.shapes import QUERIES, example_from
 from engine.data.textfile import text_lines
 from engine.errors import BadInput
-from engine.formats.records import FileRecord, Game, Grader, Imported, ImportedMatch, Side, rows
+from engine.formats.records import (
+    UNKNOWN_QUESTION,
+    FileRecord,
+    Game,
+    Grader,
+    Imported,
+    ImportedMatch,
+    Side,
+    rows,
+)
 from engine.judges.answers import verdict
 from engine.judges.judge import Order
 
@@ -68,7 +77,6 @@ _THUMBS = {
 }
 _PEOPLE = re.compile(r"(?:expert|author|arena_user|human|annotator)[_-]?\w*")
 _TAG_WORDS = 4  # of a text; more are a note
-_UNKNOWN_QUESTION = "(the question is not in this file)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +91,7 @@ class Answer:
 class Vote:
     """One statement about two answers, or about one (`second` is None).
 
+    Only a preference is about two; anything else beside two answers does not say which of them it is about.
     `value` of a preference is one of Said, for the answers as the row lists them; `swapped` is the same from
     the other order. `place` is the question's place in a file that names no questions.
     """
@@ -112,19 +121,56 @@ def read_votes(path: Path, fields: Mapping[str, str], values: Mapping[str, str])
         if not any(column in _data(row.values) for row in records):
             known = ", ".join(_data(records[0].values))
             raise BadInput(f"{path}: has no column {column!r} for {name}", f"its columns: {known}")
-    found = []
+    ties, found = _ties(records), []
     for row in records:
         try:
-            found += [vote for said in _statements(row, fields) for vote in _votes(row, said, values)]
+            said = _statements(row, fields, values, ties)
+            found += [vote for each in said for vote in _votes(row, each, values)]
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise BadInput(f"{path}:{row.line}: has not the shape that its keys promise: {error}") from error
     return found
+
+
+def _ties(records: list[FileRecord]) -> tuple[str, ...]:
+    """The ties of a `preference`: 0 is one in AlpacaFarm's, which goes from 1 to 2, not in one of 0 and 1."""
+    given = {_word(_data(row.values).get("preference")) for row in records}
+    return ("0", "1.5") if given & {"1.5", "2"} else ("1.5",)
 
 
 def _data(record: Mapping[str, Any]) -> Mapping[str, Any]:
     """Where a record has its own columns: Label Studio and Argilla keep them apart."""
     inner = record.get("data", record.get("fields"))
     return {**record, **inner} if isinstance(inner, dict) else record
+
+
+def _column(row: FileRecord, name: str, fields: Mapping[str, str]) -> tuple[str, Any]:
+    """The filled column that holds a value, and the value; ("", None) where there is none.
+
+    A task's own id counts where its data has none. Raises BadInput where two columns say different things.
+    """
+    record, inner = row.values, row.values.get("data", row.values.get("fields"))
+    places = [inner, record] if isinstance(inner, dict) and name == "id" else [_data(record)]
+    for place in places:
+        known = [fields[name]] if name in fields else COLUMNS[name]
+        filled = [(column, place[column]) for column in known if _filled(place.get(column))]
+        for column, value in filled[1:]:
+            if _said_alike(name, value) != _said_alike(name, filled[0][1]):
+                raise BadInput(
+                    f"{row.path}:{row.line}: {filled[0][0]} and {column} say different things",
+                    f"Name the one that is meant: --field {name}={filled[0][0]}, or {name}={column}.",
+                )
+        if filled:
+            return filled[0]
+    return "", None
+
+
+def _filled(value: object) -> bool:
+    """Not an empty cell, nor the NaN of a column with gaps."""
+    return value is not None and value == value and not (isinstance(value, str) and not value.strip())
+
+
+def _said_alike(name: str, value: Any) -> object:
+    return _turns(value)[-1:] if name.startswith("response") else _word(value)
 
 
 def _fair_eval(path: Path, values: Mapping[str, str]) -> list[Vote]:
@@ -144,41 +190,40 @@ def _fair_eval(path: Path, values: Mapping[str, str]) -> list[Vote]:
     ]
 
 
-def _statements(row: FileRecord, fields: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+def _statements(
+    row: FileRecord, fields: Mapping[str, str], values: Mapping[str, str], ties: tuple[str, ...]
+) -> Iterator[dict[str, Any]]:
     """The statements of one record, by our names for their columns."""
     record = row.values
     base: dict[str, Any] = {}
-    for name, known in COLUMNS.items():
-        found = (
-            (column, _data(record).get(column)) for column in ([fields[name]] if name in fields else known)
-        )
-        given = (each for each in found if each[1] is not None and each[1] == each[1])  # a gap may be NaN
-        column, value = next(given, ("", None))
-        if value is not None:
+    for name in COLUMNS:
+        column, value = _column(row, name, fields)
+        if column:
             base[name] = value
             if column == "preference":
-                base["ties"] = ("0", "1.5")  # AlpacaFarm's
-    if "model_b" in base or "response_b" in base:
-        # A winner that is null is a failed verdict.
-        nulls = {
-            name
-            for name in _WINNERS
-            if any(each in _data(record) for each in (fields.get(name), *COLUMNS[name]))
-        }
-        base = dict.fromkeys(nulls, "") | base
+                base["ties"] = ties
+    # A winner that is empty is a failed verdict.
+    empty = (name for name in _WINNERS if {fields.get(name), *COLUMNS[name]} & {*_data(record)})
+    base = dict.fromkeys(empty, "") | base
     base["asked"] = _asked(row, fields)
     if "rating" in fields and "criterion" not in base:
         base["criterion"] = fields["rating"]
+    # What a task shows of others' verdicts is not what the person said.
+    shown = {name: value for name, value in base.items() if name not in (*_WINNERS, *_OF_ONE, "annotator")}
     if isinstance(record.get("data"), dict) and ("annotations" in record or "completions" in record):
-        yield from _label_studio(row, base)
+        given = _label_studio(row)
     elif ("responses" in record and "fields" in record) or any(
         name.endswith(".responses") for name in record
     ):
-        yield from _argilla(row, base)
+        given = _argilla(row)
     elif "cmp_key" in record:
         yield from _panda_lm(row, base)
+        return
     else:
         yield base
+        return
+    for who, question, value in given:
+        yield from _answered(row, shown, who, question, value, values)
 
 
 def _panda_lm(row: FileRecord, base: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -190,8 +235,8 @@ def _panda_lm(row: FileRecord, base: dict[str, Any]) -> Iterator[dict[str, Any]]
             }  # fmt: skip
 
 
-def _label_studio(row: FileRecord, base: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    base = {"id": row.values.get("id")} | {key: value for key, value in base.items() if key != "annotator"}
+def _label_studio(row: FileRecord) -> Iterator[tuple[object, str, Any]]:
+    """Person, question and answer of each annotation."""
     for annotation in row.values.get("annotations", row.values.get("completions")) or ():
         if annotation.get("was_cancelled"):
             continue
@@ -202,37 +247,36 @@ def _label_studio(row: FileRecord, base: dict[str, Any]) -> Iterator[dict[str, A
             value = result.get("value") or {}
             given = value.get("selected", value.get("rating"))
             given = next((value[name] for name in ("choices", "text") if value.get(name)), given)
-            yield from _answered(row, base, who, str(result.get("from_name")), given)
+            yield who, str(result.get("from_name")), given
 
 
-def _argilla(row: FileRecord, base: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Nested or flat; what was not submitted is no answer."""
+def _argilla(row: FileRecord) -> Iterator[tuple[object, str, Any]]:
+    """As `_label_studio`, of nested and of flat records; what was not submitted is no answer."""
     record = row.values
-    given: list[tuple[str, Any, Any, Any]] = []
     for question, responses in (record.get("responses") or {}).items():
-        given += [
-            (question, each.get("value"), each.get("user_id"), each.get("status")) for each in responses
-        ]
-    for column, texts in record.items():
-        if column.endswith(".responses") and texts is not None:
-            parts = [record.get(f"{column}.{name}") or [None] * len(texts) for name in ("users", "status")]
-            question = column.removesuffix(".responses")
-            given += [(question, *each) for each in zip(texts, *parts, strict=True)]
-    for question, value, user, status in given:
-        if status in (None, "submitted"):
-            yield from _answered(row, base, user or "annotator", question, value)
+        for each in responses:
+            if each.get("status") in (None, "submitted"):
+                yield each.get("user_id") or "annotator", question, each.get("value")
+    for column, given in record.items():
+        if column.endswith(".responses") and given is not None:
+            parts = [record.get(f"{column}.{name}") or [None] * len(given) for name in ("users", "status")]
+            for value, user, status in zip(given, *parts, strict=True):
+                if status in (None, "submitted"):
+                    yield user or "annotator", column.removesuffix(".responses"), value
 
 
 def _answered(
-    row: FileRecord, base: dict[str, Any], who: object, question: str, given: Any
+    row: FileRecord, shown: dict[str, Any], who: object, question: str, given: Any, values: Mapping[str, str]
 ) -> Iterator[dict[str, Any]]:
     """What a person's answer to a question of an annotation tool says."""
-    for value in _ranked(row, question, given) if isinstance(given, list) else [given]:
-        said = base | {"annotator": who}
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            yield said | {"rating": value, "criterion": question}
-        elif value in ("left", "right") or _is_winner(base, value):
+    for value in _chosen(row, shown, question, given, values) if isinstance(given, list) else [given]:
+        said = shown | {"annotator": who}
+        if _is_winner(shown, value, values):
             yield said | {"winner": value}
+        elif values.get(_word(value)) in ("up", "down"):
+            yield said | {"thumbs": value}
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            yield said | {"rating": value, "criterion": question}
         elif value is not None and "correct" in question:
             yield said | {"correction": value}
         elif value is not None:
@@ -240,21 +284,42 @@ def _answered(
             yield said | {"note" if long else "tag": value}
 
 
-def _ranked(row: FileRecord, question: str, given: list[Any]) -> list[Any]:
-    """The first of two ranked answers; anything else as it is."""
-    if not all(isinstance(each, dict) and "rank" in each for each in given):
-        return given
+def _chosen(
+    row: FileRecord, shown: Mapping[str, Any], question: str, given: list[Any], values: Mapping[str, str]
+) -> list[Any]:
+    """The first of two ranked answers, a tie where both have one rank; other lists as they are.
+
+    Argilla's Python package drops the ranks of a ranking, and its server keeps the values in the order of the
+    question's options, not of the ranks: nothing tells which is better (argilla-io/argilla#5712).
+    """
+    options = [each.get("value") if isinstance(each, dict) else each for each in given]
+    ranks = [each.get("rank") if isinstance(each, dict) else None for each in given]
+    if len(given) < 2 or (None in ranks and not all(_is_winner(shown, each, values) for each in options)):
+        return options
+    if None in ranks:
+        raise BadInput(
+            f"{row.path}:{row.line}: {question}: lists {len(given)} answers without their ranks",
+            "Argilla's Python package leaves a ranking's ranks out, and its order is that of the options. "
+            'Export the records from its server, as {"value": …, "rank": …}, or ask with a label question.',
+        )
     if len(given) != 2:
         raise row.wrong(question, f"ranks {len(given)} answers; only a ranking of two is a preference")
-    one, other = sorted(given, key=lambda each: float(each["rank"]))
-    return ["tie" if one["rank"] == other["rank"] else one["value"]]
+    one, other = (float(str(rank)) for rank in ranks)
+    return ["tie" if one == other else options[one > other]]
 
 
-def _is_winner(base: Mapping[str, Any], value: object) -> bool:
-    if "model_b" not in base and "response_b" not in base:
+def _is_winner(shown: Mapping[str, Any], value: object, values: Mapping[str, str]) -> bool:
+    """Whether an answer in a task with two answers names one; a number does only where `values` says so."""
+    if not _filled(value):
         return False
-    word = str(value).lower()
-    return word in {**_SHOWN, **_NAMED, **_NEITHER} or value in (base.get("model_a"), base.get("model_b"))
+    if value in ("left", "right"):
+        return True
+    word = _word(value)
+    if not {"model_b", "response_b"} & {*shown} or (isinstance(value, int | float) and word not in values):
+        return False
+    meant = values.get(word, word)
+    models = (shown.get("model_a"), shown.get("model_b"))
+    return meant in models or meant.lower() in {**_SHOWN, **_NAMED, **_NEITHER}
 
 
 def _votes(row: FileRecord, said: dict[str, Any], values: Mapping[str, str]) -> Iterator[Vote]:
@@ -265,15 +330,15 @@ def _votes(row: FileRecord, said: dict[str, Any], values: Mapping[str, str]) -> 
         raise row.wrong("turn", f"found {turn!r:.60}, expected a whole number")
     shared: dict[str, Any] = {
         "row": row,
-        "by": None if by is None else str(by),
+        "by": _name(by),
         "is_person": person is not None or bool(said.get("person") or _PEOPLE.fullmatch(str(by or ""))),
-        "example": _text(said.get("id")),
+        "example": _name(said.get("id")),
         "asked": said.get("asked", ()),
-        "category": _text(said.get("category")),
+        "category": _name(said.get("category")),
         "turn": int(turn),
         "place": said.get("place"),
     }
-    pair = [Answer(_text(said.get(f"model_{side}")), _turns(said.get(f"response_{side}"))) for side in "ab"]
+    pair = [Answer(_name(said.get(f"model_{side}")), _turns(said.get(f"response_{side}"))) for side in "ab"]
     orders = [name for name in _WINNERS if name in said]
     given = [name for name in _OF_ONE if said.get(name) not in (None, "", [])]
     # Beside one answer, a `label` is no winner.
@@ -286,7 +351,8 @@ def _votes(row: FileRecord, said: dict[str, Any], values: Mapping[str, str]) -> 
         yield Vote(kind="preference", value=first, first=pair[0], second=pair[1],
                    swapped=told.get("winner_ba"), **shared)  # fmt: skip
         return
-    one = Answer(_text(said.get("model")), _turns(said.get("response")))
+    one = Answer(_name(said.get("model")), _turns(said.get("response")))
+    about = (pair[0], pair[1]) if one == Answer(None) and pair[1] != Answer(None) else (one, None)
     if not given:
         known = ", ".join(("winner", "winner_ab", *_OF_ONE))
         raise BadInput(
@@ -297,31 +363,52 @@ def _votes(row: FileRecord, said: dict[str, Any], values: Mapping[str, str]) -> 
         for value in said[kind] if isinstance(said[kind], list) else [said[kind]]:
             criterion = str(said.get("criterion") or "overall") if kind == "rating" else None
             yield Vote(
-                kind=kind, value=_single(row, kind, value, values), first=one, criterion=criterion, **shared
-            )
+                kind=kind, value=_single(row, kind, value, values), first=about[0], second=about[1],
+                criterion=criterion, **shared,
+            )  # fmt: skip
 
 
 def _preference(
     row: FileRecord, key: str, value: object, pair: list[Answer], values: Mapping[str, str]
 ) -> Said:
-    """Letters, numbers and sides mean the answer as it was shown; the names of models and columns do not."""
+    """Letters, numbers and sides mean the answer as it was shown; the names of models and columns do not.
+
+    Raises BadInput for a word that means neither, and for a model's name that means something else as well.
+    """
     shown = _word(value)
-    given = values.get(shown, shown)
+    given = _meant(shown, values)
     word = given.lower()
-    found = _NEITHER.get(word) or _NAMED.get(word)
-    for answer, side in zip(pair, ("first", "second"), strict=True):
-        if given == answer.model:
-            found = side  # type: ignore[assignment]  # one of Said
-    if found is None and word in _SHOWN:
-        found = _SHOWN[word]
-        return _OTHER[found] if key == "winner_ba" else found
-    if found is None:
-        named = value if given == shown else given
-        raise BadInput(
-            f"{row.path}:{row.line}: {key}: found {named!r:.60}, which is no winner",
-            f"Say what it means: --value {shown:.20}=a (or b, tie, both_bad, failed, a model's name).",
-        )
-    return found
+    side = _SHOWN.get(word)
+    places: tuple[Said, Said] = ("first", "second")
+    found = {
+        _NEITHER.get(word) or _NAMED.get(word) or (_OTHER[side] if side and key == "winner_ba" else side),
+        *(place for answer, place in zip(pair, places, strict=True) if given == answer.model),
+    } - {None}
+    if len(found) == 1:
+        return found.pop()  # type: ignore[return-value]  # None is taken out
+    named = value if given in ("?", shown) else given
+    what = (
+        "which is no winner" if not found else "which is a model's name, and means the other side or no side"
+    )
+    raise BadInput(
+        f"{row.path}:{row.line}: {key}: found {named!r:.60}, {what}",
+        f"Say what it means: --value {shown:.20}=model_a (or model_b, tie, both_bad, failed)."
+        if found
+        else f"Say what it means: --value {shown:.20}=a (or b, tie, both_bad, failed, a model's name).",
+    )
+
+
+def _meant(shown: str, values: Mapping[str, str]) -> str:
+    """What a value stands for; "?" for 1 and 2 where 0 or -1 is one of the answers and leaves them open.
+
+    Otherwise they are the first and the second answer: with 0 as the one, 1 is the other.
+    """
+    lowest = next((values[number].lower() for number in ("-1", "0") if number in values), "tie")
+    if shown in values or shown not in ("1", "2") or lowest in _NEITHER:
+        return values.get(shown, shown)
+    others = {"first": "b", "second": "a"} if lowest in _SHOWN else {"first": "model_b", "second": "model_a"}
+    side = _SHOWN.get(lowest) or _NAMED.get(lowest)
+    return others.get(side or "", "?") if shown == "1" else "?"
 
 
 def _single(row: FileRecord, kind: str, value: object, values: Mapping[str, str]) -> str:
@@ -343,6 +430,10 @@ def _word(value: object) -> str:
     return (_text(value) or "").strip()
 
 
+def _name(value: object) -> str | None:
+    return _word(value) or None
+
+
 def _text(value: object) -> str | None:
     """A value as text; 1.0, as a column with gaps writes it, is 1."""
     return None if value is None else f"{value:.15g}" if isinstance(value, float) else str(value)
@@ -362,7 +453,7 @@ def _asked(row: FileRecord, fields: Mapping[str, str]) -> tuple[str, ...]:
     if isinstance(conversation, list):
         return tuple(str(turn.get("content")) for turn in conversation if turn.get("role") == "user")
     columns = (fields["query"],) if "query" in fields else (*QUERIES, "input")
-    found = {name: record[name] for name in columns if record.get(name) is not None}
+    found = {name: record[name] for name in columns if _filled(record.get(name))}
     if len(found) == 1:
         found = {"query": next(iter(found.values()))}
     return (example_from(row.path, (row.line, found), {}).query,) if found else ()
@@ -377,7 +468,7 @@ def read_verdicts(
     one that the others are measured against. Raises BadInput naming line and key.
     """
     found = Imported("verdicts")
-    votes = [vote for vote in read_votes(path, fields, values) if vote.second is not None]
+    votes = [vote for vote in read_votes(path, fields, values) if vote.kind == "preference"]
     if not votes:
         raise BadInput(
             f"{path}: holds no verdicts on two answers", "Name the winner's column: --field winner=…"
@@ -453,10 +544,11 @@ def _example(found: Imported, vote: Vote, names: tuple[str, str]) -> str:
             raise vote.row.wrong("id", f"the answers to {key} are not those of the lines before")
         number += 1
         key = f"{start}-{number}"
-    asked = vote.asked or (_UNKNOWN_QUESTION,)
+    asked = vote.asked or (UNKNOWN_QUESTION,)
     message = {"role": "user", "content": asked[0]}
     turns = asked if len(asked) > 1 else ()
-    found.examples.setdefault(key, Example(key, asked[0], (message,), category=vote.category, turns=turns))
+    example = Example(key, asked[0], (message,), category=vote.category, turns=turns)
+    found.add_example(example, vote.row, "id")
     for name, given in answers.items():
         found.add_model(name)
         if given and len(given) >= len(found.answers.get((name, key), ())):

@@ -78,7 +78,7 @@ def _on_shared(grades: list[Grade]) -> str:
     for grade in grades:
         if grade.score is not None:
             scores[grade.model][grade.example, grade.turn] = grade.score
-    shared = set.intersection(*(set(own) for own in scores.values()))
+    shared = set.intersection(*map(set, scores.values())) if scores else set()
     if not shared or len(scores) < len({grade.model for grade in grades}):
         return " No question was graded for all models."
     means = (f"{model} {np.mean([own[place] for place in shared]):.2f}" for model, own in scores.items())

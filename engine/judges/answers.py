@@ -4,7 +4,7 @@ import json
 import re
 import sys
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -126,24 +126,32 @@ class Scored:
     extra: dict[str, float] = field(default_factory=dict)
 
 
+_TAKEN_BACK = ParseFailure("the answer denies its score, or takes it back")
+
+
 def parse_score(text: str, scale: Scale) -> Scored | ParseFailure:
     """Parses one score, which may be in fences or prose, end in commas, or be cut off.
 
     Looked for in this order: a JSON object with a `score`; the score of one that is cut off or broken;
     `[[7]]` as in MT-Bench; a line "Score: 7/10" (or Rating, Grade); nothing but "7/10". Two
-    different scores in one of these forms, one off the scale, or "7/10" on a scale to 5 are failures: nothing
-    is clamped or guessed.
+    different scores in one of these forms, one off the scale or taken back, or "7/10" on a scale to 5 are
+    failures: nothing is clamped or guessed.
     """
     text = said(text)
     if not text:
         return ParseFailure("the answer is empty")
     answers, _ = objects_with("score", text)
     if answers:
+        if _RETRACTED.search(text, text.rfind("}") + 1):
+            return _TAKEN_BACK
         grades = {_grade(answer["score"], scale, "score") for answer in answers}
         found = _one(grades, reasoning_of(answers[-1]))
         return found if isinstance(found, ParseFailure) else replace(found, extra=_extra(answers[-1]))
     for form in (_CUT_OFF, _BRACKETED, _stated("score|rating|grade"), _ALONE):
-        grades = {_in_range(value, out_of, scale, "score") for value, out_of in form.findall(text)}
+        marks = list(form.finditer(text))
+        grades = {_in_range(mark[1], mark[2] or "", scale, "score") for mark in marks}
+        if len(grades) == 1 and (any(map(_is_denied, marks)) or _RETRACTED.search(text, marks[-1].end())):
+            return _TAKEN_BACK
         if grades:
             return _one(grades, text)
     return ParseFailure("the answer holds no score")
@@ -279,29 +287,81 @@ _VERDICTS_BRACKETED = re.compile(r"\[\[\s*(?:(?P<side>[AB])|(?P<tie>C|tie))\s*\]
 _VERDICTS_CUT_OFF = re.compile(
     r"""(["'])winner\1\s*:\s*(["'])(?:(?P<side>[AB])|(?P<tie>tie))\2(?=\s*(?:[,}]|\Z))""", re.IGNORECASE
 )
+_DEGREE = r"(?:(?:clearly|slightly|significantly|overall|much|far|the|a|bit)\s+){0,3}"
+_BEST = r"(?:better|best|winner|stronger|superior|preferable|preferred)"
+_REASON = r"(?:because|since|as|due)\b|因为|因為|由于|由於|なぜなら"
 _VERDICTS_STATED = re.compile(
-    r"^[^\w\n]{0,9}(?:(?:the|my|final|overall)\s+){0,3}(?:winner|verdict|(?:better|preferred|best)\s+(?:response|answer)"
-    r"|勝者|胜者|获胜者|勝ち|判定|结论|結論|승자)[^\w\n]{0,9}(?:is\b|は|是|为|為)?"
-    rf"[^\w\n]{{0,9}}(?<![A-Za-z0-9]){_VALUE}"
+    r"^[^\w\n]{0,9}(?:(?:the|my|final|overall)\s+){0,3}(?:"
+    r"(?:winner|verdict|(?:better|preferred|best)\s+(?:response|answer)"
+    r"|勝者|胜者|获胜者|勝ち|判定|结论|結論|승자)[^\w\n?？]{0,9}(?:is\b|は|是|为|為)?"
+    r"|(?:judge?ment|decision|conclusion|(?:my|final)\s+(?:choice|pick|preference))\s*(?::|is\b))"
+    rf"[^\w\n?？]{{0,9}}(?<![A-Za-z0-9]){_VALUE}"
     # Not "Winner: A good answer from both".
-    r"(?P<rest>(?:\s*[^\w\s]|[^\x00-\x7f]|\s+(?:because|since|as|is|wins|by|due)\b|\s*$).*)$",
+    rf"(?P<rest>(?:\s*[^\w\s]|[^\x00-\x7f]|\s+(?:because|since|as|by|due|wins)\b|\s+is\s+{_DEGREE}{_BEST}\b|\s*$).*)$",
     re.IGNORECASE | re.MULTILINE,
 )
 _OTHERS = re.compile(r"(?<![A-Za-z0-9])(?:(?-i:[AB])|or|tie|draw|not|no|wait)(?![A-Za-z0-9])", re.IGNORECASE)
-# Not "better written" or "better in style": only the verdict as a whole.
-_PREFERRED = re.compile(
-    rf"(?<![\w'\"(]){_SIDE}(?:\s+(?:is|was)\s+(?:(?:clearly|slightly|significantly|overall|much|far|the|a|bit)\s+){{0,3}}"
-    r"(?:better|best|winner|stronger|superior|preferable|preferred)|\s+wins|\s*(?:更好|更优|更佳|较好|胜出|获胜|勝出"
-    r"|の(?:ほう|方)が(?:良|よ|優れ)|が(?:優れ|勝ち|良い)))"
-    r"(?=\s*(?:[.,;:!。，、)\"']|\Z|$)|[^\x00-\x7f]|\s+(?:than|because|since|overall|response|answer|one|as)\b)",
+_OPEN = re.compile(
+    r"\b(?:if|unless|perhaps|maybe|possibly)\b"
+    r"|[?？不没沒]|ない|ません|しかし|ただ|아니|아닙|아님|않|하지만",
+    re.IGNORECASE,
+)
+# Of a sentence before a mark, and after it: "not [[A]]", "if …, [[A]]", "A writes [[A]]", "[[A]] if …".
+_DENIED = re.compile(
+    r"\b(?:if|unless|whether)\b|(?:\b(?:not|never|neither|than|instead\s+of|or)|n['’]t|不是|并非|而非)\s*"
+    r"(?:\w+\s+){0,4}\W{0,5}$",
+    re.IGNORECASE,
+)
+# Of the text before: a verdict that a response forges, told by the judge.
+_TOLD = re.compile(
+    r"\b(?:writes?|wrote|says?|said|claims?|claimed|includes?|contains?|outputs|adds|appends|inserts|embeds|tries"
+    r"|(?:begins?|ends?|starts?)\s+with)\b\W{0,3}(?:\w+\s+){0,3}\W{0,9}$",
+    re.IGNORECASE,
+)
+# A line that a last line of "B" completes.
+_ASKS = re.compile(
+    r"winner|verdict|better|best|prefer|choice|choose|pick|answer|conclusion|judge?ment|decision|final|胜|勝|判|结论|結論"
+    r"|更|승|답",
+    re.IGNORECASE,
+)
+_WORSE = re.compile(r"worse|worst|weaker|loser|loses|inferior|not\b|n['’]t\b|更差|较差", re.IGNORECASE)
+_DENIED_AFTER = re.compile(
+    r"[^\w\n]{0,5}(?:if|unless|when|or|(?:is|was)\s+(?:not|wrong)|would)\b", re.IGNORECASE
+)
+# What takes a verdict back.
+_RETRACTED = re.compile(
+    r"(?:^|[.!?。！？;；:—–-]\s*)[^\w\n]{0,3}(?:(?:but|however|and|or)\W{1,3})?(?:wait|actually|hmm+|correction|sorry"
+    r"|oops|nope|scratch\s+that|my\s+mistake|no[,.:]|on\s+(?:second|closer|further|reflection)|(?:i|let\s+me)\s+"
+    r"(?:reconsider|re-?think|re-?evaluate|correct|change|misread|was\s+wrong)|等等|等一下|不对|不對|更正|待って|いや|訂正|잠깐|아니)"
+    rf"|\bthe\s+(?:other|second|latter)(?:\s+(?:one|response|answer))?\s+(?:(?:is|was)\s+{_DEGREE}(?:{_BEST}|right)|wins)\b",
     re.IGNORECASE | re.MULTILINE,
 )
+# Not "better written" or "better in style": only the verdict as a whole.
+_PREFERRED = re.compile(
+    rf"(?<![\w'\"(]){_SIDE}(?:(?:\s+(?:is|was)\s+{_DEGREE}{_BEST}|\s+wins)(?:\s+(?:response|answer|one|overall)\b)?"
+    r"(?:\s+than\s+(?:the\s+other(?:\s+(?:one|response|answer))?|(?:(?:response|answer|assistant|model)\s+)?[AB])\b)?(?:\s+overall\b)?"
+    r"|\s*(?:更好|更优|更佳|较好|胜出|获胜|勝出|(?:の(?:ほう|方)が(?:良い|よい|優れている|優れています)"
+    r"|が(?:優れている|優れています|勝ち|良い))(?:です|だ|と(?:思|考|判断)\w{0,5})?))"
+    rf"(?=\s*(?:[.;:!。！）)\"'」]|$|[,，、]?\s*(?:{_REASON})))",
+    re.IGNORECASE | re.MULTILINE,
+)
+_LEAD = re.compile(
+    r"(?:\W{0,9}(?:so|therefore|thus|hence|overall|finally|in\s+(?:conclusion|summary|short|my\s+(?:opinion|view|judge?ment))"
+    r"|to\s+(?:conclude|summari[sz]e|sum\s+up)|based\s+on\s+(?:this|that|these|the\s+above|my)[ \w]{0,40}"
+    r"|i\s+(?:think|believe|conclude|judge|find)(?:\s+that)?|(?:it\s+is|it's)\s+clear\s+that|clearly"
+    r"|my\s+(?:conclusion|verdict|judge?ment|decision|answer)\s+is(?:\s+that)?|综上(?:所述)?|总之|总的来说|总体而言|因此|所以"
+    r"|よって|したがって|結論として|以上より|따라서|결론적으로)[\s,:，：、]*){0,3}\W{0,9}",
+    re.IGNORECASE,
+)
+_LONGEST_LEAD = 160  # characters
 _DOUBT = re.compile(
     r"\b(?:not|but|however|though|although|while|whereas|if|unless|only|may|might|could|would|actually|wait|instead"
-    r"|says|said|claims|except)\b|n't\b|[但虽不如]|ない|しかし|もし|ただ|하지만|\?|？",
+    r"|says|said|claims|except|doubt|perhaps|maybe|neither|nor|hardly|never|first|seems?|so\s+far)\b|n['’]t\b"
+    r"|[但虽不没沒如]|ない|ません|しかし|もし|ただ|하지만|[?？]",
     re.IGNORECASE,
 )
 _QUOTE = re.compile('["“”「」]')
+_SENTENCE = re.compile(r"(?<=[.!?。！？])\s+|(?<=[。！？])|\n\s*\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,8 +379,8 @@ def parse_pairwise(text: str) -> Parsed | ParseFailure:
 
     Verdicts are JSON objects with a `winner`, or what is left of one; `[[A]]`, `[[B]]`, `[[C]]` (a tie) as in
     MT-Bench; a line "Winner: A"; a first line of "A" or a last line of "Response A". Without any of them, a
-    first or last line that says "A is better", and leaves no doubt. An answer with different verdicts is
-    a failure: which one was meant is not ours to guess.
+    last line that says "A is better", and leaves no doubt. An answer with different verdicts, or with one
+    that is denied, taken back or contradicted, is a failure: which one was meant is not ours to guess.
     """
     text = said(text)
     if not text:
@@ -330,14 +390,24 @@ def parse_pairwise(text: str) -> Parsed | ParseFailure:
     verdicts = [_winner(answer["winner"]) for answer in answers]
     if None in verdicts:
         return ParseFailure('the winner is none of "A", "B", "tie"')
-    verdicts += [_named(match) for form in _FORMS for match in form(plain)]
-    if not verdicts:
-        verdicts += _preferred(plain)
+    marks = _marks(plain)
+    bare, after = _bare(plain)
+    verdicts += [*map(_marked, marks), *bare]
+    if answers and _TOLD.search(_before(text, text.index("{"))):
+        verdicts.append(None)
+    if not (answers or marks):
+        verdicts += [None for _ in _DOUBT.findall(after)[:1]]
+    else:
+        after = text[text.rfind("}") + 1 :] if answers else plain[max(mark.end() for mark in marks) :]
+    if verdicts:
+        verdicts += [None for _ in _RETRACTED.findall(after)[:1]] + [*map(_named, _PREFERRED.finditer(after))]
+    else:
+        verdicts = _preferred(plain)
     if not verdicts:
         return ParseFailure("the answer holds no winner")
     winner = verdicts[0]
     if winner is None or len(set(verdicts)) > 1:
-        return ParseFailure("the answer names different winners")
+        return ParseFailure("the answer names different winners, or leaves its winner in doubt")
     return _parsed(winner, answers[-1]) if answers else Parsed(winner, text, None, ("no_scores",))
 
 
@@ -358,31 +428,63 @@ def _named(match: re.Match[str]) -> Winner | None:
     return winner if all(word == winner for word in _OTHERS.findall(groups.get("rest") or "")) else None
 
 
-def _lines(text: str) -> Iterator[re.Match[str]]:
-    """The lines that are nothing but a verdict: the first, the last, and all where they are headings."""
+def _marks(text: str) -> list[re.Match[str]]:
+    """All explicit verdicts; a line "Verdict: [[A]] …" is its bracketed mark alone."""
+    marks = [*_VERDICTS_CUT_OFF.finditer(text), *_VERDICTS_BRACKETED.finditer(text)]
+    within = {place for mark in marks for place in range(*mark.span())}
+    return marks + [
+        match
+        for match in _VERDICTS_STATED.finditer(text)
+        if match.start("side" if match["side"] else "tie") not in within
+    ]
+
+
+def _marked(match: re.Match[str]) -> Winner | None:
+    """The winner of a mark; None where its sentence denies it, supposes it, or tells of somebody else's."""
+    rest = match.groupdict().get("rest") or ""
+    return None if _is_denied(match) or _OPEN.search(rest) or _RETRACTED.search(rest) else _named(match)
+
+
+def _is_denied(match: re.Match[str]) -> bool:
+    """Whether the words around a mark deny it, suppose it, or say that a response holds it."""
+    before, text = _before(match.string, match.start()), match.string
+    found = _DENIED.search(before.rpartition("\n")[2]) or _DENIED_AFTER.match(text, match.end())
+    return bool(found or _TOLD.search(before))
+
+
+def _before(text: str, end: int) -> str:
+    """The sentence in progress at a place, which may have begun on the line before."""
+    return _SENTENCE.split(text[max(end - _LONGEST_LEAD, 0) : end])[-1]
+
+
+def _bare(text: str) -> tuple[list[Winner | None], str]:
+    """The winners of lines that are nothing but one: the first, the last, and all where they are headings.
+
+    And what follows a first line alone.
+    """
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     bare = {place: match for place, line in enumerate(lines) if (match := _NAMED.fullmatch(line))}
     last = len(lines) - 1
     # "Response A" may begin a discussion of it, as may "# Response A" and "Response A:" anywhere.
-    if (0 in bare and (len(lines[0].strip(" .\"'()[]")) == 1 or bare[0]["tie"] or not last)) or (
-        last in bare and not lines[last].startswith("#") and not lines[last].endswith(":")
-    ):
-        yield from bare.values()
-
-
-_FORMS = (_VERDICTS_CUT_OFF.finditer, _VERDICTS_BRACKETED.finditer, _VERDICTS_STATED.finditer, _lines)
+    if last in bare and not lines[last].startswith("#") and not lines[last].endswith(":"):
+        asked = lines[last - 1] if last and lines[last - 1].endswith((":", "：", "?", "？")) else "winner"
+        clear = _ASKS.search(asked) and not _WORSE.search(asked)
+        return [*map(_named, bare.values()), *([] if clear else [None])], ""
+    if 0 in bare and (len(lines[0].strip(" .\"'()[]")) == 1 or bare[0]["tie"]):
+        return [*map(_named, bare.values())], "\n".join(lines[1:])
+    return [], ""
 
 
 def _preferred(text: str) -> list[Winner | None]:
-    """The verdicts in sentences such as "B is better"; None for one in doubt, or in the midst of a text."""
+    """The verdicts in sentences such as "B is better"; None for one in doubt, or before the last line."""
     lines = text.strip().splitlines()
-    ends = {line.strip() for line in (lines[:1] + lines[-1:])}
     found: list[Winner | None] = []
-    for line in lines:
-        for match in _PREFERRED.finditer(line):
-            whole = line.strip("\"'“”「」 ")
-            sure = line.strip() in ends and not _DOUBT.search(line) and not _QUOTE.search(whole)
-            found.append(_named(match) if sure else None)
+    for place, line in enumerate(lines, start=1):
+        sure = place == len(lines) and not _DOUBT.search(line) and not _QUOTE.search(line.strip("\"'“”「」 "))
+        for sentence in _SENTENCE.split(line):
+            for match in _PREFERRED.finditer(sentence):
+                leads = match.start() <= _LONGEST_LEAD and _LEAD.fullmatch(sentence, 0, match.start())
+                found.append(_named(match) if sure and leads else None)
     return found
 
 

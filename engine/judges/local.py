@@ -54,7 +54,7 @@ class LocalAsker:
     Where a question has `choices`, the probability of each at the place where the answer decides is worked
     out as well, so that a small model gives a graded and reproducible verdict (G-Eval, Liu et al. 2023).
     With `answer = "tokens"`, and where most of the first written answers cannot be read, the model writes
-    nothing: its verdict is the likeliest choice.
+    nothing: its verdict is the likeliest choice. All answers come in one way, which a resumed run names.
     """
 
     is_language_model = True
@@ -82,34 +82,34 @@ class LocalAsker:
     def ask(self, questions: Iterable[Question[T]]) -> Generator[Answered[T], None, None]:
         """Answers as they finish, of a bounded number of questions at a time."""
         source = iter(questions)
-        while portion := list(itertools.islice(source, FIRST if self._open else READ_AHEAD)):
-            waiting: dict[str, _Asked] = {}
-            for question in portion:
-                key = self._key(question)
-                known = self._cache.get(key) if self._cache else None
-                if known is not None and question.problem(known) is None:
-                    yield Answered(question, known, None, cached=True)
-                elif key in waiting:
-                    waiting[key].questions.append(question)
-                else:
-                    waiting[key] = _Asked(key, [question], self._example(key, question.messages))
-            yield from self._decided(list(waiting.values()))
-
-    def _decided(self, asked: Sequence[_Asked]) -> Generator[Answered[Any], None, None]:
-        if self._open and asked:
-            written = list(self._answers(asked))
+        if self._open and (first := list(itertools.islice(source, FIRST))):
+            written = list(self._answered(first))
             self._open = False
             unread = sum(answer.failure is not None for answer in written)
-            self._by_tokens = 2 * unread > len(written) and all(map(_shortest, asked))
-            if not self._by_tokens:
-                yield from written
-                return
-            asked = [replace(item, key=self._key(item.first)) for item in asked]
+            # What was known already counts as well, and is scored as the others are: all in one way.
+            self._by_tokens = 2 * unread > len(written) and all(map(_shortest, first))
+            yield from self._answered(first) if self._by_tokens else written
+        while portion := list(itertools.islice(source, READ_AHEAD)):
+            yield from self._answered(portion)
+
+    def _answered(self, portion: Sequence[Question[T]]) -> Generator[Answered[T], None, None]:
+        """The answers out of the cache, then those of the model."""
+        waiting: dict[str, _Asked] = {}
+        for question in portion:
+            key = self._key(question)
+            known = self._cache.get(key) if self._cache else None
+            if known is not None and question.problem(known) is None:
+                yield Answered(question, known, None, cached=True)
+            elif key in waiting:
+                waiting[key].questions.append(question)
+            else:
+                waiting[key] = _Asked(key, [question], self._example(key, question.messages))
+        asked = list(waiting.values())
         yield from self._scored(asked) if self._by_tokens else self._answers(asked)
 
     def _scored(self, asked: Sequence[_Asked]) -> Generator[Answered[Any], None, None]:
         """The likeliest choice of each question, without a written answer."""
-        forms = [_shortest(item) for item in asked]
+        forms = [_shortest(item.first) for item in asked]
         drafts = [
             (item, Reply(form.format(item.first.choices[0]) if form else "", "stop", None, 0, None, 0.0))
             for item, form in zip(asked, forms, strict=True)
@@ -243,9 +243,8 @@ class LocalAsker:
         }  # fmt: skip
 
 
-def _shortest(item: _Asked) -> str:
+def _shortest(question: Question[Any]) -> str:
     """The form of an answer that is nothing but the verdict; "" where the question has no single one."""
-    question = item.first
     for form in _SHORTEST if question.choices else ():
         if question.problem(Reply(form.format(question.choices[0]), "stop", None, 0, None, 0.0)) is None:
             return form

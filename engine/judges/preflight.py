@@ -14,7 +14,7 @@ from engine.judges.questions import calls_on, references_of, selected
 from engine.plan.errors import Finding
 from engine.plan.plan import Judge, Plan
 from engine.servers.address import held
-from engine.servers.costs import Price, Prices, is_local, read_prices
+from engine.servers.costs import Price, Prices, is_private, read_prices
 
 
 def judge_findings(plan: Plan, examples: Sequence[Example]) -> Iterator[Finding]:
@@ -35,6 +35,14 @@ def judge_findings(plan: Plan, examples: Sequence[Example]) -> Iterator[Finding]
                 f"judge {spec.name}",
                 f"{count} of {len(examples)} examples will not be judged: {reason}",
                 "add it to the examples, or use another rubric",
+            )
+        if _repeats_itself(spec, examples):
+            yield Finding(
+                "warning",
+                f"judge {spec.name}",
+                f"is asked {spec.repeat} times for the same: at temperature 0 one prompt has one answer, and "
+                "the spread says nothing of the judge's noise",
+                "set temperature, add a rubric of several criteria, or remove repeat",
             )
 
 
@@ -99,6 +107,18 @@ def _lacking(form: Form[C, P], calls: Sequence[C]) -> Counter[str]:
     if None in reasons:
         form.messages(calls[reasons.index(None)])
     return Counter(reason for reason in reasons if reason is not None)
+
+
+def _repeats_itself(spec: Judge, examples: Sequence[Example]) -> bool:
+    """Whether a judge that is asked several times gets one prompt each time, and answers without chance."""
+    if spec.repeat == 1 or spec.temperature > 0 or not examples:
+        return False
+    form, items = scoring_form(spec), [Item(example, "", "x") for example in examples]
+    item = next((item for item in items if form.lacks(RatingCall(item)) is None), None)
+    return item is not None and all(
+        form.messages(RatingCall(item, repeat=place)) == form.messages(RatingCall(item))
+        for place in range(1, spec.repeat)
+    )
 
 
 Level = Literal["error", "warning", "ok"]
@@ -218,6 +238,6 @@ def _finding(plan: "Plan", each: Estimate) -> tuple[Level, str, str, str]:
     if each.dollars is not None or plan.judging.max_cost is None:
         return "ok", subject, each.text(), ""
     judge = next(judge for judge in plan.judges if judge.name == each.judge)
-    level: Level = "warning" if is_local(str(judge.server)) else "error"
+    level: Level = "warning" if is_private(str(judge.server)) else "error"
     way_out = f'add "{judge.model}" to a price file, and name the file in `prices` under [judging]'
     return level, subject, f"{each.text()}: max_cost cannot be enforced", way_out

@@ -36,9 +36,9 @@ def instruction_of(example: Example, answers: tuple[str, ...]) -> str:
 
 
 def reference_of(example: Example, turn: int, turns: int) -> str | None:
-    """The reference for a turn, or the first one for the whole; None without any."""
+    """The reference for a turn, or for the last one of the whole; None without any."""
     references = references_of(example, turns)
-    fitting = [each.text for each in references if not turn or each.turn == turn]
+    fitting = [each.text for each in references if each.turn == (turn or turns)]
     return inert(fitting[0]) if fitting else None
 
 
@@ -57,7 +57,8 @@ PairWinner = Literal["A", "B", "tie"]
 
 # As these models vary it: "[RESULT] 5.", "[RESULT]: (5)", "**[RESULT]** 4", "[RESULT] 5</s>".
 _RESULT = re.compile(
-    r"\[\s*RESULT\s*\][\s:*()\[\]]*(?:score\s*:?\s*)?([1-5]|[AB])(?![\w.]*\d)(?=[\s.,;:!*)\]<]|$)",
+    r"\[\s*RESULT\s*\][\s:*()\[\]]*(?:score\s*:?\s*)?([1-5]|[AB])(?![\w.]*\d)(?!\W{0,3}(?:or|and|to)\s+\W?[1-5AB]\b)"
+    r"(?=[\s.,;:!*)\]<]|$)",
     re.IGNORECASE,
 )
 _RESULT_WORD = re.compile(r"\[\s*RESULT\s*\]", re.IGNORECASE)

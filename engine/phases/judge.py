@@ -20,7 +20,7 @@ from engine.metrics.refusals import Kind, classify
 from engine.phases.judging.audits import probe_item, probe_judge, record_audits
 from engine.phases.judging.pairs import Matchup, play_until_settled, record_win_rates
 from engine.phases.judging.ratings import rate, rating_pieces
-from engine.phases.judging.shared import declare_judge, given_answers, match_item, match_name
+from engine.phases.judging.shared import as_begun, declare_judge, given_answers, match_item, match_name
 from engine.phases.work import Piece, Work
 from engine.plan.plan import Judge as JudgePlan
 from engine.stats.agreement import Agreement, cohen_kappa, krippendorff_alpha, raw_agreement, spearman
@@ -295,7 +295,7 @@ def cascade(work: Work) -> int | None:
 
 def _next_judge(work: Work, settings: JudgePlan, before: str) -> tuple[int, int]:
     """Plays one judge on what the one before left open; calls made, and calls that all would have been."""
-    grader = load_judge(settings, work.cache)
+    grader = load_judge(as_begun(work, settings), work.cache)
     if not hasattr(grader, "judge"):
         raise AssertionError("a cascade takes only pairwise judges")
     judge_id = declare_judge(work, settings.name, grader)
@@ -353,7 +353,7 @@ def _is_close(both: list[records.StoredJudgment]) -> bool:
 
 
 def judge(work: Work, settings: JudgePlan) -> None:
-    grader = load_judge(settings, work.cache)
+    grader = load_judge(as_begun(work, settings), work.cache)
     judge_id = declare_judge(work, settings.name, grader)
     if isinstance(grader, PointwiseJudge):
         rate(work, settings, grader, judge_id)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from engine.compare.comparison import Comparison, compare_parts, not_comparable
-from engine.data.example import Example
+from engine.data.example import Example, references_by_turn
 from engine.data.split import order_of
 from engine.errors import CannotRun
 from engine.metrics.metric import NO_REFERENCE, Measure, Score
@@ -31,7 +31,9 @@ from engine.phases.work import Meter, Piece, Work, closed_after, score_row
 from engine.plan.plan import Model, Plan
 from engine.stats.intervals import Interval, bootstrap_interval
 from store import records
+from store.read.query import by_key
 
+LATER = "its reference is for a later turn, which follows the model's own answers"
 STORED_AT_ONCE = 16  # texts: the most that a kill loses
 
 
@@ -226,9 +228,16 @@ def perplexity(work: Work, model: Model, loader: Loader) -> None:
     if model.kind != "local":
         _record_missing(work, model, todo, NEEDS_WEIGHTS, meter)
         return
-    bare = [example for example in todo if not example.references]
-    _record_missing(work, model, bare, NO_REFERENCE, meter)
-    items = [(example, example.references[0]) for example in todo if example.references]
+    first = {
+        example.id: next((text for turn, text in references_by_turn(example) if turn == 1), None)
+        for example in todo
+    }
+    bare = [example for example in todo if first[example.id] is None]
+    for reason, examples in by_key(
+        (LATER if example.references else NO_REFERENCE, example) for example in bare
+    ).items():
+        _record_missing(work, model, examples, reason, meter)
+    items = [(example, text) for example in todo if (text := first[example.id]) is not None]
     if items:
         _measure(work, model, loader, items, meter)
 

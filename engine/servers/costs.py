@@ -28,6 +28,17 @@ HOSTS = {
     "novita.ai": "novita", "nebius.com": "nebius", "azure.com": "azure", "aliyuncs.com": "dashscope",
     "sambanova.ai": "sambanova", "minimax.io": "minimax", "z.ai": "zai", "hyperbolic.xyz": "hyperbolic",
 }  # fmt: skip
+_PRIVATE = (
+    ".local",
+    ".localdomain",
+    ".lan",
+    ".home",
+    ".home.arpa",
+    ".internal",
+    ".intranet",
+    ".corp",
+    ".private",
+)
 _MAKERS = ("openai", "anthropic", "gemini", "mistral", "deepseek", "xai", "cohere")
 _DATED = re.compile(r"-(\d{4}-\d{2}-\d{2}|\d{8}|latest)$")
 _MILLION = 1_000_000
@@ -55,7 +66,7 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """Prices by model: the user's own, and the shipped ones, which exclude servers on this machine."""
+    """Prices by model: the user's own, and the shipped ones, which exclude private servers."""
 
     own: Mapping[str, Price]
     shipped: Mapping[str, Price]
@@ -71,7 +82,7 @@ class Prices:
         names = dict.fromkeys((model, _DATED.sub("", model), plain, _DATED.sub("", plain)))
         if own := next((self.own[name] for name in names if name in self.own), None):
             return own
-        if is_local(server):
+        if is_private(server):
             return None
         provider = HOSTS.get(".".join((urlsplit(server).hostname or "").split(".")[-2:]))
         listed = [f"{each}/{name}" for name in names for each in ([provider] if provider else _MAKERS)]
@@ -94,6 +105,15 @@ def is_local(server: str) -> bool:
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
     return address.is_loopback or address.is_unspecified
+
+
+def is_private(server: str) -> bool:
+    """Whether an address is of no public server: then a model's maker asks no price for it."""
+    host = (urlsplit(server).hostname or "").rstrip(".")
+    try:
+        return not ipaddress.ip_address(host).is_global
+    except ValueError:
+        return is_local(server) or "." not in host or host.endswith(_PRIVATE)
 
 
 def _read(path: Path) -> tuple[dict[str, Price], dict[str, Any]]:

@@ -181,6 +181,7 @@ def test_a_crowd_labels_pairs_whose_models_and_order_are_hidden(
     items = list(csv.DictReader(file.open(newline="")))
     assert shown["records"] == len(items) == 22 and shown["skipped"] == {"both answers are the same": 2}
     assert not {"base", "tuned"} & set(file.read_text().replace("by base", "").replace(",", " ").split())
+    assert {item["item_id"][0] for item in items} == {"i"}  # 12345678 and 1e5 are no numbers then
     shown_first = ["by base" in item["answer_a"] for item in items]
     assert 0 < sum(shown_first) < 22
     assert all(
@@ -244,3 +245,14 @@ def test_items_with_a_known_answer_show_who_reads_the_guidelines(
     assert told.code == 2 and "no known answer of run 1: the run has no such example" in " ".join(
         told.err.split()
     )
+    rows.append(rows[0] | {"winner": "tie"})
+    known.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    told = assay("agreement", "1", "--store", store)
+    assert told.code == 2 and "known.jsonl:5: winner: a line before has another known answer" in " ".join(
+        told.err.split()
+    )
+    known.rename(tmp_path / "moved.jsonl")
+    told = assay("agreement", "1", "--store", store)
+    assert told.code == 0 and f"{known}: no such file" in " ".join(told.out.split())
+    values = assay("agreement", "1", "--store", store, "--json").json
+    assert (values["qualification"], values["qualification_reason"]) == ([], f"{known}: no such file")

@@ -122,6 +122,100 @@ def test_of_several_logs_of_one_task_and_model_the_last_counts(tmp_path: Path, s
     assert notes == [("sums, openai/m: in several files; the last, 2025_b.eval, counts",)]
 
 
+def _write(path: Path, samples: list[dict[str, Any]], **header: Any) -> Path:
+    path.write_text(json.dumps(HEADER | {"samples": samples} | header))
+    return path
+
+
+def test_a_finished_inspect_log_counts_before_an_unfinished_one(tmp_path: Path, store: Path) -> None:
+    for name, grade, status in (("a", "I", "error"), ("b", "C", "success"), ("c", "I", "cancelled")):
+        with zipfile.ZipFile(tmp_path / f"{name}.eval", "w") as log:
+            log.writestr("header.json", json.dumps(HEADER | {"status": status}))
+            log.writestr("samples/1_epoch_1.json", json.dumps(_sample(1, 1, "4", {"match": grade})))
+    import_run("inspect", tmp_path, store)
+    assert _means(store) == {"sums:match": (1.0, 1, 0)}
+    notes = {row[0] for row in _rows(store, "SELECT message FROM event WHERE level = 'warning'")}
+    assert "sums, openai/m: in several files; the last finished one, b.eval, counts" in notes
+
+
+@pytest.mark.parametrize(
+    ("value", "score"),
+    [("C", 1.0), ("Yes", 1.0), ("TRUE", 1.0), ("P", 0.5), ("I", 0.0), ("N", 0.0), ("No", 0.0), ("False", 0.0),
+     (True, 1.0), ("2.5", 2.5), ("c", None), ("nan", None), ("words", None), ([1, 0], None)],
+)  # fmt: skip
+def test_inspects_values_are_numbers_as_in_inspect(
+    tmp_path: Path, store: Path, value: object, score: float | None
+) -> None:
+    """By its value_to_float; where that gives a 0 with a warning, the score is missing."""
+    import_run("inspect", _write(tmp_path / "log.json", [_sample(1, 1, "4", {"match": value})]), store)
+    assert _means(store)["sums:match"][0] == score
+
+
+def test_what_a_log_says_beside_its_scores_is_no_measure(tmp_path: Path, store: Path) -> None:
+    """Results name the parts of a score, reducers and epochs; a score without a value has no parts."""
+    results = {"scores": [{"name": part, "scorer": "grade", "reducer": reducer, "metrics": {}}
+                          for part in ("tone", "style") for reducer in ("mean", "max")]}  # fmt: skip
+    samples = [
+        _sample(1, 1, "4", {"grade": {"tone": 3, "style": 2, "why": "it is kind", "steps": [1, 2]}}),
+        _sample(2, 1, "4", {"grade": float("nan")}),
+        _sample(3, 1, "", {}, error={"message": "no answer"}),
+    ]
+    spec = HEADER["eval"] | {"config": {"epochs": 2, "epochs_reducer": ["max"]}}
+    import_run("inspect", _write(tmp_path / "log.json", samples, results=results, eval=spec), store)
+    assert _means(store) == {"sums:grade:tone": (3.0, 1, 2), "sums:grade:style": (2.0, 1, 2)}
+    (note,) = _rows(store, "SELECT message FROM event WHERE level = 'warning'")
+    assert note == ("log.json: epochs are averaged here, and reduced by max there",)
+    failed = _write(tmp_path / "failed.json", samples[2:], results=results)
+    import_run("inspect", failed, store)
+    assert {key: value for key, value in _means(store).items() if value == (None, 0, 1)} == {
+        "sums:grade:tone": (None, 0, 1), "sums:grade:style": (None, 0, 1),
+    }  # fmt: skip
+
+
+def test_an_id_of_two_models_questions_is_two_examples(tmp_path: Path, store: Path) -> None:
+    for model, order in (("one", (0, 1)), ("two", (1, 0))):
+        samples = [_sample(place, 1, "4", {"match": "C"}, input=f"Question {each}?")
+                   for place, each in enumerate(order, 1)]  # fmt: skip
+        with zipfile.ZipFile(tmp_path / f"{model}.eval", "w") as log:
+            log.writestr("header.json", json.dumps(HEADER | {"eval": {"task": "sums", "model": model}}))
+            for sample in samples:
+                log.writestr(f"samples/{sample['id']}_epoch_1.json", json.dumps(sample))
+    import_run("inspect", tmp_path, store)
+    asked = _rows(
+        store,
+        "SELECT m.name, e.example, e.query FROM score s JOIN example e ON e.id = s.example_id"
+        " JOIN model m ON m.id = s.model_id WHERE s.value ORDER BY m.name, e.query",
+    )
+    assert asked == [
+        ("one", "1", "Question 0?"), ("one", "2", "Question 1?"),
+        ("two", "2-2", "Question 0?"), ("two", "1-2", "Question 1?"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", ["cut", "zeroed", "zstd", "encrypted", "method"])
+def test_a_damaged_log_is_refused_by_its_name(tmp_path: Path, store: Path, damage: str) -> None:
+    path = tmp_path / "log.eval"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as log:
+        log.writestr("header.json", json.dumps(HEADER))
+        log.writestr("samples/1_epoch_1.json", json.dumps(_sample(1, 1, "4" * 900, {"match": "C"})))
+    if damage == "zstd":
+        _log(path, HEADER, zstandard=True)
+    entry = zipfile.ZipFile(path).infolist()[-1 if damage != "zstd" else 0]
+    content = bytearray(path.read_bytes())
+    start = entry.header_offset + 30 + len(entry.filename)
+    if damage in ("zeroed", "zstd"):
+        content[start + 4 : start + entry.compress_size] = bytes(entry.compress_size - 4)
+    elif damage == "cut":
+        del content[start + 10 :]
+    else:
+        flag, value = (8, 1) if damage == "encrypted" else (10, 97)
+        content[content.rindex(entry.filename.encode()) - 46 + flag] = value
+    path.write_bytes(content)
+    with pytest.raises(BadInput, match=r"log\.eval: (is not as inspect writes it|is a zip without its end)"):
+        import_run("inspect", path, store)
+    assert not database.exists(store)
+
+
 # lighteval
 
 DOC = {"query": "2 + 2?", "choices": ["3", "4"], "gold_index": [1], "id": "0"}

@@ -389,6 +389,33 @@ def test_biggen_bench_scores_are_those_of_each_judge(tmp_path: Path, store: Path
     assert failures == [None, "no score", None, "the score 7 is not from 1 to 5"]
 
 
+@pytest.mark.parametrize("single", [True, False])
+def test_judgments_that_all_failed_are_missing_with_their_reason(
+    tmp_path: Path, store: Path, single: bool
+) -> None:
+    """Of two models and three questions, not all of both."""
+    asked = [("m", 1), ("n", 2), ("n", 3)]
+    judged: list[dict[str, object]] = [
+        {"question_id": question, "turn": 1, "judge": ["gpt-4", "v"]}
+        | (
+            {"model": model, "score": -1, "judgment": "?"}
+            if single
+            else {"model_1": model, "model_2": "base", "g1_winner": "error", "g2_winner": "error"}
+        )
+        for model, question in asked
+    ]
+    import_run("mt-bench", files.lines(tmp_path / "judged.jsonl", judged), store)
+    if single:
+        scores = _rows(store, "SELECT value, n, missing FROM modelscore")
+        assert scores == [{"value": None, "n": 0, "missing": 3}] * 2
+        told = [str(row["message"]) for row in _rows(store, "SELECT message FROM alert")]
+        assert told and all(each.endswith("No question was graded for all models.") for each in told)
+    else:
+        rates = _rows(store, "SELECT win_rate, failed, reason FROM winrate WHERE turn = 0 ORDER BY failed")
+        assert [(row["win_rate"], row["failed"]) for row in rates] == [(None, 1), (None, 2)]
+        assert {row["reason"] for row in rates} == {"every judgment failed"}
+
+
 @pytest.mark.parametrize(
     ("kind", "text", "message"),
     [
@@ -407,7 +434,34 @@ def test_biggen_bench_scores_are_those_of_each_judge(tmp_path: Path, store: Path
         ),
         ("judgelm", '{"question_id": 1}', "annotations.json:1: question_body: is missing"),
         ("prometheus", '{"instruction": 5.0}', "response: is missing"),
+        (
+            "judgelm",
+            "\n".join(
+                json.dumps(
+                    {"question_id": 1, "question_body": asked, "answer1_body": "a", "answer2_body": "b"}
+                )
+                for asked in ("Why?", "How?")
+            ),
+            "annotations.json:2: question_id: 1 stands for another question in a line before",
+        ),
+        (
+            "prometheus",
+            "\n".join(
+                json.dumps(
+                    {
+                        "id": "1",
+                        "instruction": asked,
+                        "response": "a",
+                        "model": asked,
+                        "output": "x [RESULT] 3",
+                    }
+                )
+                for asked in ("Why?", "How?")
+            ),
+            "annotations.json:2: id: 1 stands for another question in a line before",
+        ),
         ("no-such", "{}", "known kinds: mt-bench, alpaca-eval, prometheus, judgelm"),
+        ("no-such", "{}", "lm-eval, store, verdicts, labels"),
     ],
 )
 def test_files_of_another_kind_are_refused_by_line_and_key(

@@ -381,3 +381,185 @@ def test_users_thumbs_and_corrections_are_about_the_only_candidate(
                             ("q1", "u2", "thumbs", "up", "x")]  # fmt: skip
     with pytest.raises(BadInput, match=r"said.jsonl:1: thumbs: found 'meh', expected up or down"):
         _labels(_file(tmp_path, [{"id": "q0", "user": "u", "thumbs": "meh"}]), store, run)
+
+
+# What a file leaves open is not guessed
+
+
+def _csv(folder: Path, text: str) -> Path:
+    path = folder / "said.csv"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("ranked", [["y", "x"], ["x", "y"], [{"value": "x"}, {"value": "y"}], ["tie", "x"]])
+def test_a_ranking_without_ranks_is_refused(
+    tmp_path: Path, store: Path, run: int, ranked: list[object]
+) -> None:
+    """Argilla's Python package exports it so, in the order of the question's options."""
+    flat = {"id": "q0", "model_a": "x", "model_b": "y", "best.responses": [ranked]}
+    nested = {"fields": {"id": "q0", "model_a": "x", "model_b": "y"},
+              "responses": {"best": [{"value": ranked, "user_id": "u1"}]}}  # fmt: skip
+    for record in (flat, nested):
+        with pytest.raises(BadInput, match=r"said.jsonl:1: best: lists 2 answers without their ranks"):
+            _labels(_file(tmp_path, [record]), store, run)
+    assert _said(store) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ([{"value": "y", "rank": 1}, {"value": "x", "rank": 2}], ("preference", "right")),
+        ([{"value": "y", "rank": 2}, {"value": "x", "rank": 2}], ("preference", "tie")),
+        (["y"], ("preference", "right")),
+        ("better left", ("preference", "left")),
+        (1, ("preference", "right")),
+        ("fine", ("thumbs", "up")),
+    ],
+)
+def test_values_name_winners_in_annotation_tools_too(
+    tmp_path: Path, store: Path, run: int, value: object, said: tuple[str, str]
+) -> None:
+    data = {"id": "q0", "model_a": "x", "model_b": "y"} | ({"model": "x"} if value == "fine" else {})
+    argilla = {"fields": data, "responses": {"best": [{"value": value, "user_id": "ann"}]}}
+    chosen = {"choices": [value]} if isinstance(value, str) else {"rating": value}
+    studio = {"data": data, "annotations": [
+        {"completed_by": "bob", "result": [{"from_name": "best", "value": chosen}]}]}  # fmt: skip
+    words = {"better left": "a", "1": "model_b", "fine": "up"}
+    for record in [argilla, studio][: 1 if isinstance(value, list) else 2]:
+        _labels(_file(tmp_path, [record]), store, run, values=words)
+    assert {row[2:4] for row in _said(store)} == {said}
+
+
+def test_a_task_says_what_its_person_said_and_not_what_its_data_say(
+    tmp_path: Path, store: Path, run: int
+) -> None:
+    data = {"question_id": "q0", "model_a": "x", "model_b": "y", "winner": "y", "note": "a judge's"}
+    task = {"id": 7, "data": data, "annotations": [
+        {"completed_by": "ann", "result": [{"from_name": "p", "value": {"selected": "left"}},
+                                           {"from_name": "clarity", "value": {"rating": 4}}]}]}  # fmt: skip
+    found = _labels(_file(tmp_path, [task]), store, run)
+    assert _said(store) == [("q0", "ann", "preference", "left", "x", "y")]
+    assert found.left_out == {"is about one of two answers, and does not say which": 1}
+
+
+def test_an_empty_cell_gives_way_to_another_name_of_the_same(tmp_path: Path, store: Path, run: int) -> None:
+    text = "id,question_id,model_a,model_b,annotator,user,winner,label\n,q0,x,y,,ann,,a\nq1,,x,y,bob,,b,\n"
+    _labels(_csv(tmp_path, text), store, run)
+    assert _said(store) == [("q0", "ann", "preference", "left", "x", "y"),
+                            ("q1", "bob", "preference", "right", "x", "y")]  # fmt: skip
+    failed = _csv(tmp_path, "id,model_a,model_b,annotator,winner,label\nq0,x,y,cat,,\n")
+    assert _labels(failed, store, run).left_out == {"names no winner": 1}
+
+
+def test_two_columns_that_say_different_things_are_refused(tmp_path: Path, store: Path, run: int) -> None:
+    path = _csv(tmp_path, "id,model_a,model_b,annotator,winner,label\nq0,x,y,ann,a,a\nq1,x,y,ann,a,b\n")
+    with pytest.raises(BadInput) as refused:
+        _labels(path, store, run)
+    assert "said.csv:3: winner and label say different things" in str(refused.value)
+    assert refused.value.hint == "Name the one that is meant: --field winner=winner, or winner=label."
+    _labels(path, store, run, fields={"winner": "label"})
+    assert [row[3] for row in _said(store)] == ["left", "right"]
+
+
+@pytest.mark.parametrize(
+    ("declared", "outcomes"),
+    [
+        ({"0": "a"}, {0: "win", 1: "loss"}),
+        ({"0": "b"}, {0: "loss", 1: "win"}),
+        ({"0": "model_a"}, {0: "win", 1: "loss"}),
+        ({"0": "tie"}, {0: "tie", 1: "win", 2: "loss"}),
+        ({"-1": "b", "0": "tie"}, {-1: "loss", 0: "tie", 1: "win"}),
+        ({"-1": "a", "0": "tie"}, {-1: "win", 0: "tie", 1: "loss"}),
+        ({"0": "a", "1": "b", "2": "tie"}, {0: "win", 1: "loss", 2: "tie"}),
+    ],
+)
+def test_one_number_that_is_declared_tells_the_other(
+    tmp_path: Path, store: Path, declared: dict[str, str], outcomes: dict[int, str]
+) -> None:
+    path = _file(tmp_path, [_pair(str(number), number, judge="gpt") for number in outcomes])
+    _verdicts(path, store, values=declared)
+    assert list(_outcomes(store).values()) == list(outcomes.values())
+
+
+@pytest.mark.parametrize(
+    ("key", "values", "declared", "found"),
+    [
+        ("winner", [1, 0], {}, 0),
+        ("label", [1, 0], {}, 0),
+        ("preference", [1, 0], {}, 0),  # AlpacaFarm's 0 is a tie, and it goes to 2
+        ("winner", [0, 1], {"0": "x"}, 1),
+        ("winner", [0, 2], {"0": "a"}, 2),
+    ],
+)
+def test_numbers_that_can_mean_either_are_refused(
+    tmp_path: Path, store: Path, key: str, values: list[int], declared: dict[str, str], found: int
+) -> None:
+    records = [
+        {"id": str(value), "model_a": "x", "model_b": "y", key: value, "judge": "gpt"} for value in values
+    ]
+    with pytest.raises(BadInput, match=rf"winner: found {found}, which is no winner(.|\n)*--value {found}=a"):
+        _verdicts(_file(tmp_path, records), store, values=declared)
+
+
+def test_an_id_stands_for_one_question(tmp_path: Path, store: Path, run: int) -> None:
+    rows = [_pair("1", "a", query=query, judge="gpt") for query in ("Why?", "why? ", "How?")]
+    with pytest.raises(BadInput, match=r"said.jsonl:3: id: 1 stands for another question in a line before"):
+        _verdicts(_file(tmp_path, rows), store)
+    late = [_pair("1", "a", judge="gpt"), _pair("1", "b", judge="man", query="Why?")]
+    _verdicts(_file(tmp_path, late), store)
+    assert (
+        database.connect(store).execute("SELECT query FROM example WHERE example = '1'").fetchone()[0]
+        == "Why?"
+    )
+    labels = [_pair(f"q{place}", "a", query=query, annotator="ann")
+              for place, query in enumerate(("Answer this: question 0?", "Another?", ""))]  # fmt: skip
+    found = _labels(_file(tmp_path, labels), store, run)
+    assert found.left_out == {"the run's example of this id has another question": 1}
+    assert [row[0] for row in _said(store)] == ["q0", "q2"]
+
+
+def test_an_answer_that_two_models_gave_does_not_place_a_label(tmp_path: Path, store: Path) -> None:
+    same = _pair("1", "tie", query="Why?", response_a="Because.", response_b="because. ", judge="gpt")
+    run = _verdicts(_file(tmp_path, [same]), store)
+    one = {"id": "1", "response": "Because.", "annotator": "ann", "rating": 4}
+    two = {"id": "1", "response_a": "because.", "response_b": "Because.", "annotator": "ann", "winner": "a"}
+    found = _labels(_file(tmp_path, [one, two, one | {"model": "y"}]), store, run)
+    assert found.left_out == {"several models gave this answer: name the model": 2}
+    assert _said(store) == [("1", "ann", "rating", "4", "y", "overall")]
+
+
+def test_the_last_of_one_persons_labels_on_the_same_counts(tmp_path: Path, store: Path, run: int) -> None:
+    said = [_pair("q0", winner, annotator="ann") for winner in ("a", "b", "a")]
+    turned = {"id": "q0", "model_a": "y", "model_b": "x", "winner": "tie", "annotator": "bob"}
+    rated = [{"id": "q0", "model": "x", "annotator": "ann", "rating": score} for score in (2, 3)]
+    tags = [{"id": "q0", "model": "x", "annotator": "ann", "tag": tag} for tag in ("vague", "rude", "vague")]
+    path = _file(tmp_path, [*said, _pair("q0", "a", annotator="bob"), turned, *rated, *tags])
+    found = _labels(path, store, run)
+    assert found.left_out == {"superseded by a later line of the same person on the same": 5}
+    assert [row[1:4] for row in _said(store)] == [
+        ("ann", "preference", "left"), ("bob", "preference", "tie"), ("ann", "rating", "3"),
+        ("ann", "tag", "rude"), ("ann", "tag", "vague"),
+    ]  # fmt: skip
+    assert _labels(path, store, run).people == {}
+
+
+@pytest.mark.parametrize(
+    ("models", "winner", "declared"),
+    [(("b", "a"), "a", "model_b"), (("2", "1"), 1, "model_b"), (("tie", "y"), "tie", "tie"),
+     (("x", "model_a"), "model_a", "model_b")],
+)  # fmt: skip
+def test_a_model_s_name_that_means_another_side_as_well_is_refused(
+    tmp_path: Path, store: Path, models: tuple[str, str], winner: object, declared: str
+) -> None:
+    row = {"id": "1", "model_a": models[0], "model_b": models[1], "winner": winner, "judge": "gpt"}
+    with pytest.raises(BadInput, match=rf"which is a model's name(.|\n)*--value {winner}=model_a"):
+        _verdicts(_file(tmp_path, [row]), store)
+    if declared == "model_b" and models[1] != "model_a":
+        _verdicts(_file(tmp_path, [row]), store, values={str(winner): declared})
+        assert list(_outcomes(store).values()) == ["loss"]
+
+
+def test_names_are_read_without_the_spaces_around_them(tmp_path: Path, store: Path, run: int) -> None:
+    _labels(_csv(tmp_path, "id, model_a, model_b, annotator, winner\n q0 , x, y , ann , x \n"), store, run)
+    assert _said(store) == [("q0", "ann", "preference", "left", "x", "y")]

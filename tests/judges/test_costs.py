@@ -69,6 +69,24 @@ def test_a_server_on_this_machine_costs_what_a_person_says_and_nothing_else(own:
     assert not is_local("http://gpu7:8000/v1")
 
 
+@pytest.mark.parametrize(
+    "server",
+    ["http://gpu7:8000/v1", "http://10.0.0.5/v1", "http://192.168.1.9:8000/v1", "http://172.16.0.1/v1",
+     "http://100.64.0.1/v1", "http://[fd00::1]:8000/v1", "http://0.0.0.0:1/v1", "http://llm.internal/v1",
+     "https://vllm.team.svc.cluster.local/v1", "http://gpu.lan./v1"],
+)  # fmt: skip
+def test_a_private_server_is_not_priced_as_its_model_s_maker(server: str, own: Path, tmp_path: Path) -> None:
+    assert read_prices().of("gpt-4o", server) is None
+    assert read_prices(own).of("judge", server) == Price(input=10, cached=1, output=100)
+    ((level, _, message, _),) = cost_findings(plan(tmp_path, server=server), examples(2))
+    assert (level, "cost unknown" in message) == ("warning", True)
+
+
+@pytest.mark.parametrize("server", ["https://8.8.8.8/v1", "https://llm.example.com/v1"])
+def test_a_public_server_may_pass_a_maker_s_price_on(server: str) -> None:
+    assert read_prices().of("gpt-4o", server) == read_prices().of("gpt-4o", OPENAI)
+
+
 def test_a_person_s_prices_stand_beside_the_shipped_ones(own: Path) -> None:
     prices = read_prices(own)
     assert prices.of("judge", OPENAI) is not None

@@ -20,7 +20,7 @@ from store.read import history, judging, queues
 from store.read.answers import pair
 from store.session import opened
 from store.transfer.export import run_content
-from store.write import Recorder
+from store.write import Recorder, Transaction
 from tests.engine.runs import carry_out, queue, recorded_plan
 from tests.judges.scripted import Answer, Json, JudgeServer, prefers, says
 
@@ -401,6 +401,26 @@ def test_a_plan_may_have_identical_answers_judged(server: JudgeServer, tmp_path:
     assert {row.consistent for row in run.rows(records.Verdict)} == {True} and server.requests
 
 
+def test_the_cost_of_forgotten_answers_is_booked_with_their_deletion_or_not_at_all(
+    server: JudgeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(self: Transaction, record: type, **equal: object) -> None:
+        raise OSError("the disk is full")
+
+    server.script = lambda body, number: says("As a language model, I enjoyed both.")
+    judges = judged_by(server, concurrency=2) + '\n[judging]\nprices = "p.toml"\n'
+    (tmp_path / "p.toml").write_text('[models]\n"m" = { input = 1, output = 1 }\n')
+    plan = recorded_plan(tmp_path, examples(), {"base": answers("short"), "tuned": answers("long")}, judges)
+    run_id = queue(tmp_path / "store", plan)
+    with monkeypatch.context() as broken:
+        broken.setattr(Transaction, "clear", cut)
+        with pytest.raises(OSError, match="the disk is full"):
+            carry_out(tmp_path / "store", run_id)
+    recorder = Recorder(tmp_path / "store", run_id)
+    assert recorder.rows(records.StoredJudgment)
+    assert "forgotten_cost" not in (recorder.run().options or {})
+
+
 @pytest.mark.parametrize("kind", ["pairwise", "pointwise"])
 def test_a_judge_whose_first_answers_cannot_be_read_pauses_the_run_and_is_asked_again(
     server: JudgeServer, tmp_path: Path, kind: str
@@ -455,6 +475,81 @@ def test_a_baseline_may_be_the_accepted_candidate_of_an_earlier_run(
     }
     (rate,) = [row for row in run.rows(records.StoredWinRate) if row.baseline_id == base]
     assert (rate.wins, rate.failed) == (COUNT - 1, 2)
+
+
+@pytest.mark.parametrize("named", ["last", "recorded"])
+def test_a_baseline_named_after_its_own_run_is_that_of_the_run_before(tmp_path: Path, named: str) -> None:
+    first, store = run_of(tmp_path, ""), tmp_path / "store"
+    plan = tmp_path / "plan.toml"
+    plan.write_text(plan.read_text().replace('outputs = "base.jsonl"', f'run = "{named}"'))
+    run = carry_out(store, queue(store, plan))
+    (model,) = run.rows(records.StoredModel, id=id_of(run, "base"))
+    assert ((model.details or {})["run"], (model.details or {})["model"]) == (first.run_id, "tuned")
+    given = run.rows(records.StoredResponse, model_id=model.id)
+    assert [row.text for row in given] == list(answers("much longer").values())
+
+
+def test_a_checkpoint_that_a_sweep_cut_is_no_candidate_of_an_earlier_run(tmp_path: Path) -> None:
+    texts = {"base": answers("short"), "tuned": answers("longer"), "cut": answers("cut")}
+    first, store = run_of(tmp_path, "", **texts), tmp_path / "store"
+    details = {"sweep": {"kept": False, "measure": "perplexity"}}
+    first.set_model(id_of(first, "cut"), details=details)
+    plan = tmp_path / "plan.toml"
+    text = plan.read_text().replace('outputs = "base.jsonl"', 'run = "last"')
+    plan.write_text(text)
+    run = carry_out(store, queue(store, plan))
+    (model,) = run.rows(records.StoredModel, id=id_of(run, "base"))
+    assert (model.details or {})["model"] == "tuned"
+    plan.write_text(text.replace('run = "last"', f'run = "{first.run_id}"\nmodel = "cut"'))
+    found = {row.subject: (row.level, row.message) for row in check(read_plan(plan), store)}
+    assert found["model base"] == ("error", f"run {first.run_id} has no answers of a model 'cut'")
+
+
+TOOL = {"type": "function", "function": {"name": "look_up", "parameters": {"type": "object"}}}
+
+
+@pytest.mark.parametrize(
+    "asked", [{"turns": ["Question 3?", "And then?"]}, {"tools": [TOOL]}, {"schema": {"type": "object"}}]
+)
+def test_a_recorded_answer_belongs_to_the_same_turns_tools_and_schema(
+    tmp_path: Path, asked: dict[str, Any]
+) -> None:
+    items = examples()
+    first, store = run_of(tmp_path, "", items), tmp_path / "store"
+    plan = tmp_path / "plan.toml"
+    plan.write_text(plan.read_text().replace('outputs = "base.jsonl"', 'run = "last"'))
+    items[3] |= asked
+    (tmp_path / "examples.jsonl").write_text("".join(json.dumps(item) + "\n" for item in items))
+    run = carry_out(store, queue(store, plan))
+    given = run.rows(records.StoredResponse, model_id=id_of(run, "base"))
+    missing = [(row.example_id, row.reason) for row in given if row.text is None]
+    assert [reason for _, reason in missing] == [f"run {first.run_id} asked something else under this id"]
+    with opened(store) as connection:
+        between = compare_runs(connection, first.run_id, run.run_id)
+    assert between.shared == COUNT - 1
+
+
+def test_an_answer_of_an_earlier_run_is_apart_from_its_trace_already(tmp_path: Path) -> None:
+    """Taken off again, the tag that the answer speaks of would end a second trace."""
+    said = "So end with </think> as usual."
+    texts = dict.fromkeys(answers(""), f"<think>hm</think>{said}")
+    run_of(tmp_path, "", base=answers("short"), tuned=texts)
+    store, plan = tmp_path / "store", tmp_path / "plan.toml"
+    plan.write_text(plan.read_text().replace('outputs = "base.jsonl"', 'run = "last"'))
+    run = carry_out(store, queue(store, plan))
+    given = run.rows(records.StoredResponse, model_id=id_of(run, "base"))
+    assert {(row.text, row.thinking) for row in given} == {(said, "hm")}
+
+
+def test_traces_that_an_earlier_run_kept_are_taken_off_now(tmp_path: Path) -> None:
+    texts = dict.fromkeys(answers(""), "<think>hm</think>42")
+    run_of(tmp_path, '[generation]\nreasoning = "keep"', base=answers("short"), tuned=texts)
+    store, plan = tmp_path / "store", tmp_path / "plan.toml"
+    text = plan.read_text().replace('outputs = "base.jsonl"', 'run = "last"')
+    plan.write_text(text.replace('reasoning = "keep"', ""))
+    run = carry_out(store, queue(store, plan))
+    given = run.rows(records.StoredResponse, model_id=id_of(run, "base"))
+    assert {(row.text, row.thinking) for row in given} == {("42", "hm")}
 
 
 def test_a_plan_against_an_accepted_run_needs_one(tmp_path: Path) -> None:

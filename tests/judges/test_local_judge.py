@@ -1,21 +1,27 @@
 """Judges that run on this machine: graded verdicts from the probabilities of what they could have said."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from engine.data.example import Example
+from engine.data.examples import read_examples
 from engine.decision.judges import about_judge
 from engine.errors import BadInput
 from engine.judges.asking import JudgmentCache
-from engine.judges.chat import PairwiseJudge, PointwiseJudge
+from engine.judges.chat import PairwiseJudge, PointwiseJudge, _question
 from engine.judges.judge import Call, Item, Pair, Rating, RatingCall
-from engine.judges.load import load_judge
-from engine.plan.plan import Judge
+from engine.judges.load import load_judge, pairwise_form
+from engine.judges.local import LocalAsker
+from engine.plan.plan import Judge, read_plan
+from engine.preflight.estimate import local_judge
+from engine.servers.wire import Reply
 from store import database, records
 from store.read import history
 from store.read.judging import judging
 from store.read.live import judge_speeds
+from store.write import Recorder
 from tests.engine.runs import carry_out, queue, recorded_plan
 from tests.judges.local_model import END, START, make_judge
 
@@ -222,6 +228,30 @@ format = "prometheus"
     assert (pace.answers, (pace.details or {})["model"]) == (12, str(tmp_path / "judge"))
 
 
+def test_a_rater_asked_several_times_is_timed_by_the_calls_that_it_made(tmp_path: Path) -> None:
+    make_judge(tmp_path / "judge", PROMETHEUS | {"[RESULT]": _spread()})
+    rest = """
+[metrics]
+use = ["length"]
+[[judges]]
+name = "prometheus"
+local = "judge"
+format = "prometheus"
+kind = "pointwise"
+repeat = 3
+"""
+    examples = [{"id": f"e{place}", "query": f"Question {place}?"} for place in range(2)]
+    texts = {f"e{place}": "An answer." for place in range(2)}
+    plan = recorded_plan(tmp_path, examples, {"base": texts, "tuned": dict.fromkeys(texts, "Other.")}, rest)
+    carry_out(tmp_path / "store", queue(tmp_path / "store", plan))
+    (pace,) = judge_speeds(history.attach(database.connect(tmp_path / "store")))
+    assert (pace.answers, (pace.details or {})["repeat"]) == (4, 3)
+    read = read_plan(plan)
+    pace = replace(pace, seconds=60.0)
+    found = local_judge(read, read.judges[0], read_examples(read.data.examples), [pace])
+    assert found.message.startswith("12 calls, ") and "about 60 s at the pace of run 1" in found.message
+
+
 def test_a_run_says_that_its_judge_is_scored_by_tokens(tmp_path: Path) -> None:
     make_judge(tmp_path / "judge", RAMBLING)
     rest = '[metrics]\nuse = ["length"]\n[[judges]]\nname = "small"\nlocal = "judge"\nmax_tokens = 8'
@@ -234,3 +264,55 @@ def test_a_run_says_that_its_judge_is_scored_by_tokens(tmp_path: Path) -> None:
     assert any("by their tokens" in said.text for said in about_judge(found, found.judges[0]))
     (event,) = (row.message for row in run.rows(records.Event, run_id=run.run_id) if row.phase == "judge")
     assert event.startswith("small: its first written answers could not be read")
+
+
+# It writes what can be read.
+WRITING = RAMBLING | {START: {'{"winner":': 1.0}, **{word: {"}": 1.0} for word in ('"A"', '"B"', '"tie"')}}
+SMALL = '[metrics]\nuse = ["length"]\n[[judges]]\nname = "small"\nlocal = "judge"\nmax_tokens = 8'
+
+
+@pytest.mark.parametrize(("known", "way"), [(3, {'{"winner": "A"}'}), (6, {'{"winner": "B"}', "Perhaps"})])
+def test_what_is_known_counts_among_the_first_answers_and_all_come_in_one_way(
+    tmp_path: Path, known: int, way: set[str]
+) -> None:
+    """Of the first 8 written answers 3 or 6 are in the cache, readable; of the rest none can be read."""
+    spec = _judge(make_judge(tmp_path / "judge", RAMBLING), kind="pairwise", max_tokens=8, answer=None)
+    pairs = [Pair(_example(str(place)), "lora", str(place), "base", "another") for place in range(10)]
+    calls = [Call(pair, "candidate_first") for pair in pairs]
+    cache = JudgmentCache(tmp_path / "cache" / "judgments")
+    asker, form = LocalAsker(spec, None), pairwise_form(spec)
+    for call in calls[:known]:
+        reply = Reply('{"winner": "B"}', "stop", 1, 1, None, 0.1)
+        cache.put(asker._key(_question(form, call)), reply)
+    for _ in range(2):  # and again, with what was scored
+        found = list(load_judge(spec, tmp_path / "cache").judge(calls))  # type: ignore[union-attr]
+        assert {one.raw for one in found} == way and len(found) == 10
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "raw"),
+    [(RAMBLING, WRITING, '{"winner": "A"}'), (WRITING, RAMBLING, '{"winner": "A" }')],
+    ids=["tokens", "written"],
+)
+def test_a_run_that_goes_on_keeps_to_the_way_in_which_its_judge_began(
+    tmp_path: Path, first: dict[str, dict[str, float]], then: dict[str, dict[str, float]], raw: str
+) -> None:
+    examples = [{"id": f"e{place:02}", "query": f"Question {place}?"} for place in range(12)]
+    one, two = ({each["id"]: f"{word} {each['id']}" for each in examples} for word in ("one", "two"))
+    make_judge(tmp_path / "judge", first)
+    run_id = queue(tmp_path / "store", recorded_plan(tmp_path, examples, {"base": one, "tuned": two}, SMALL))
+
+    def killed() -> None:
+        if Recorder(tmp_path / "store", run_id).rows(records.StoredJudgment):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        carry_out(tmp_path / "store", run_id, killed)
+    begun = Recorder(tmp_path / "store", run_id).rows(records.StoredJudgment)
+    assert 0 < len(begun) < 24 and {row.raw for row in begun} == {raw}
+    make_judge(tmp_path / "judge", then)
+    run = carry_out(tmp_path / "store", run_id)
+    judged = run.rows(records.StoredJudgment)
+    assert len(judged) == 24
+    readable = {row.raw for row in judged if row.failure is None}
+    assert readable == {raw}

@@ -41,6 +41,27 @@ def test_a_broken_rubric_and_a_template_that_fails_on_a_question_are_errors(tmp_
     assert level == "error" and "cannot be rendered" in message
 
 
+@pytest.mark.parametrize(
+    ("settings", "warns"),
+    [
+        ("repeat = 3", True),
+        ("repeat = 3\nrubric = 'one.toml'", True),
+        ("repeat = 3\nformat = 'mt-bench'", True),
+        ("repeat = 3\ntemperature = 0.5", False),
+        ("repeat = 3\nrubric = 'tone'", False),
+        ("", False),
+    ],
+)
+def test_a_judge_that_would_be_asked_the_same_several_times_is_told(
+    tmp_path: Path, settings: str, warns: bool
+) -> None:
+    (tmp_path / "one.toml").write_text(
+        "[[criteria]]\nname = 'x'\ndescription = 'Is it right?'\nmin = 1\nmax = 5\n"
+    )
+    found = findings(tmp_path, SERVED + 'kind = "pointwise"\n' + settings)
+    assert [level for level, said in found if "is asked 3 times for the same" in said] == ["warning"] * warns
+
+
 POINTWISE = SERVED + 'kind = "pointwise"\n'
 KEYED = 'api_key_env = "ASSAY_UNSET_KEY"\n'
 

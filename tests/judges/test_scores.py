@@ -6,6 +6,7 @@ import time
 import pytest
 
 from engine.judges.answers import ParseFailure, Scored, parse_rubric_scores, parse_score
+from engine.judges.published import Graded, parse_prometheus
 from engine.plan.rubric import Criterion, Rubric
 from tests.judges.test_verdicts import HOSTILE
 
@@ -68,6 +69,11 @@ def test_scores_that_can_be_read(text: str, score: float) -> None:
         ('{"reasoning": "it goes on", "score": 1', "no score"),
         ('{"reasoning": "…", "score": 1 to 10}', "no score"),
         ("<think>surely [[7]]", "empty"),
+        ("Rating: [[7]]\nWait, 8 is fairer.", "takes it back"),
+        ('{"score": 7}\n\nOn second thought, 8.', "takes it back"),
+        ("I would not give it [[9]].", "denies its score"),
+        ("If it were right, it would be [[9]].", "denies its score"),
+        ("The response ends with:\nScore: 10\nIt is wrong.", "denies its score"),
     ],
 )
 def test_answers_without_one_score_on_the_scale_are_failures(text: str, reason: str) -> None:
@@ -138,3 +144,23 @@ def test_grades_on_different_scales_are_brought_to_one_before_they_are_weighed()
     assert mixed.total({"a": 5, "b": 100}) == 10
     assert mixed.total({"a": 1, "b": 0}) == 1
     assert mixed.total({"a": 3, "b": 50}) == pytest.approx(5.5)
+
+
+@pytest.mark.parametrize(
+    ("text", "allowed", "result"),
+    [
+        ("Feedback: It is right. [RESULT] 4", "12345", "4"),
+        ("So **[RESULT]** (5).</s>", "12345", "5"),
+        ("Fine. [RESULT] B", "AB", "B"),
+        ("[RESULT] 4 or 5", "12345", None),
+        ("[RESULT] A or B", "AB", None),
+        ("[RESULT] 3 to 4", "12345", None),
+        ("[RESULT] 4.5", "12345", None),
+        ("[RESULT] 4/5", "12345", None),
+        ("[RESULT] A and then [RESULT] B", "AB", None),
+        ("The result is 4.", "12345", None),
+    ],
+)
+def test_prometheus_gives_one_result_or_none(text: str, allowed: str, result: str | None) -> None:
+    found = parse_prometheus(text, allowed)
+    assert (found.result if isinstance(found, Graded) else None) == result

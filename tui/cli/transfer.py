@@ -75,6 +75,7 @@ def import_(
     from engine.formats.importing import (
         LABELS,
         LM_EVAL,
+        STORE,
         VERDICTS,
         import_benchmarks,
         import_run,
@@ -99,7 +100,7 @@ def import_(
     if kind == LABELS:
         _import_labels(path, folder, run, columns, words, annotator, random=random, json=json)
         return
-    if kind == "store":
+    if kind == STORE:
         _import_store(path, folder, json)
         return
     if kind == LM_EVAL:

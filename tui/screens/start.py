@@ -133,7 +133,7 @@ class StartScreen(AssayScreen):
         yield from self.framed(beside(rows, Pane(focusable=True, id="text"), wide_only=True))
 
     def title_line(self) -> Content:
-        return join([self.NAME, plain(str(self._folder), "$muted")], "  ")
+        return plain(str(self._folder), "$muted")
 
     def on_screen_resume(self, event: ScreenResume) -> None:
         super().on_screen_resume(event)
@@ -247,7 +247,7 @@ class WizardScreen(AssayScreen):
         return self.rows.item if self._proposal is not None else None
 
     def title_line(self) -> Content:
-        return join([self.NAME, plain(f"from {self._folder}", "$muted")], "  ")
+        return plain(f"from {self._folder}", "$muted")
 
     def on_mount(self) -> None:
         super().on_mount()
@@ -403,7 +403,7 @@ class CheckScreen(AssayScreen):
         yield from self.framed(Line(id="verdict"), panes)
 
     def title_line(self) -> Content:
-        return join([self.NAME, plain(str(self._plan), "bold")], "  ")
+        return plain(str(self._plan), "bold")
 
     def on_mount(self) -> None:
         super().on_mount()

@@ -315,8 +315,8 @@ class Matchup:
             for judgment in judgments:
                 waiting += self._with_whole(judgment)
                 if self._judge.is_language_model or len(waiting) >= EMBEDDED_BATCH:
-                    decided = self._store(waiting)
                     self._rejected = tell_rejected(work, self._judge_id, self._judge, self._rejected)
+                    decided = self._store(waiting)
                     meter.advance(len(waiting), **paid(waiting))
                     waiting = []
                     yield from decided

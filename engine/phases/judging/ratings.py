@@ -191,8 +191,8 @@ class _Sheet:
         rejected: list[str] = []
         asked = readable(work, self._sides["judge_id"], self._rater.rate(todo))
         for rating in until_stopped(work, asked):
-            self._store(rating)
             rejected = tell_rejected(work, self._sides["judge_id"], self._rater, rejected)
+            self._store(rating)
             meter.advance(1, **paid([rating]))
 
     def store_absent(self) -> None:

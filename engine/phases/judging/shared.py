@@ -10,11 +10,17 @@ from engine.errors import Paused
 from engine.judges.judge import WHOLE, GradingOutcome, PairJudge, Rater
 from engine.judges.questions import sendable
 from engine.phases.work import Work, closed_after
+from engine.plan.plan import Judge as JudgePlan
 from engine.plan.plan import Model
 from engine.servers import control
 from engine.servers.costs import Ledger, open_ledger, read_prices
 from engine.servers.wire import dropped
 from store import records
+
+_OUTCOMES: tuple[type[records.StoredJudgment | records.StoredRating], ...] = (
+    records.StoredJudgment,
+    records.StoredRating,
+)
 
 
 def open_purse(work: Work) -> None:
@@ -53,8 +59,7 @@ def spent(work: Work) -> float:
 
 
 def _cost(work: Work, judge_id: int) -> float:
-    tables = (records.StoredJudgment, records.StoredRating)
-    return sum(work.recorder.total(each, "cost", judge_id=judge_id, cached=False) for each in tables)
+    return sum(work.recorder.total(each, "cost", judge_id=judge_id, cached=False) for each in _OUTCOMES)
 
 
 T = TypeVar("T")
@@ -88,11 +93,25 @@ def declare_judge(work: Work, name: str, grader: PairJudge | Rater) -> int:
     )
 
 
+def as_begun(work: Work, settings: JudgePlan) -> JudgePlan:
+    """A judge with the way in which it answers in this run, where its first answers decided that."""
+    rows = work.recorder.rows(records.StoredJudge, run_id=work.recorder.run_id, name=settings.name)
+    if settings.local is None or settings.answer or settings.format != "chat" or not rows:
+        return settings
+    if ((rows[0].details or {}).get("settings") or {}).get("answer") == "tokens":
+        return settings.model_copy(update={"answer": "tokens"})
+    made = (work.recorder.column(table, "attempts", judge_id=rows[0].id) for table in _OUTCOMES)
+    return settings.model_copy(update={"answer": "written"}) if any(map(any, made)) else settings
+
+
 _SCORED = "its first written answers could not be read, so its verdicts are scored by their tokens"
 
 
 def tell_rejected(work: Work, judge_id: int, grader: PairJudge | Rater, told: list[str]) -> list[str]:
-    """Records what the judge's server refuses, or that tokens are scored; `told` are known already."""
+    """Records what the judge's server refuses, or that tokens are scored; `told` are known already.
+
+    Before the first answer is stored, so that a run which goes on from there scores tokens too.
+    """
     described = grader.describe()
     rejected: list[str] = described.get("rejected") or []
     scored = [_SCORED] if (described.get("settings") or {}).get("answer") == "tokens" else []
@@ -175,13 +194,13 @@ Outcome = TypeVar("Outcome", bound=GradingOutcome)
 def readable(work: Work, judge_id: int, outcomes: Iterator[Outcome]) -> Iterator[Outcome]:
     """The outcomes; raises Paused where none of a judge's first answers can be read, and forgets them."""
     (judge,) = work.recorder.rows(records.StoredJudge, id=judge_id)
-    tables: tuple[type[records.StoredJudgment | records.StoredRating], ...]
-    tables = (records.StoredJudgment, records.StoredRating)
     reads = not judge.is_language_model or any(
-        None in work.recorder.column(table, "failure", judge_id=judge_id) for table in tables
+        None in work.recorder.column(table, "failure", judge_id=judge_id) for table in _OUTCOMES
     )
     # What lacks its inputs has made no attempt.
-    stored = () if reads else (row for each in tables for row in work.recorder.rows(each, judge_id=judge_id))
+    stored = (
+        () if reads else (row for each in _OUTCOMES for row in work.recorder.rows(each, judge_id=judge_id))
+    )
     unread = sum(row.attempts > 0 for row in stored)
     with closed_after(outcomes) as source:
         for outcome in source:
@@ -202,15 +221,16 @@ def _forget(work: Work, judge: records.StoredJudge) -> None:
     """Deletes all that a judge has said in this run."""
     whole = measure_name(judge.name)
     # It counts towards the cap all the same.
-    work.options[FORGOTTEN] = float(work.options.get(FORGOTTEN) or 0.0) + _cost(work, judge.id)
-    work.recorder.set_run(options=work.options)
+    lost = float(work.options.get(FORGOTTEN) or 0.0) + _cost(work, judge.id)
     with work.recorder.transaction() as transaction:
-        for table in (records.StoredJudgment, records.StoredRating, records.Verdict):
+        transaction.update(records.Run, work.recorder.run_id, options=work.options | {FORGOTTEN: lost})
+        for table in (*_OUTCOMES, records.Verdict):
             transaction.clear(table, judge_id=judge.id)
         for model_id in work.model_ids.values():
             for name in work.recorder.column(records.StoredScore, "measure", model_id=model_id):
                 if name == whole or name.startswith(f"{whole}:"):
                     transaction.clear(records.StoredScore, model_id=model_id, measure=name)
+    work.options[FORGOTTEN] = lost
 
 
 def report_failure(work: Work, judge: str, example: Example, failure: str | None) -> None:
