@@ -285,7 +285,7 @@ class LiveScreen(RunControls, FilteredScreen, RunScreen):
         if self.is_wide:
             self._show("work", [*above, others, machine, missing, events])
             first = running and self.run.phase == "generate"
-            self._show("aside", [answers, judged, latest] if first else [judged, latest, answers])
+            self._show("aside", [answers, judged, latest] if first else [judged, answers, latest])
         else:
             self._show("work", [*above, others, machine, answers, judged, missing, latest, events])
 
