@@ -54,7 +54,7 @@ _EVERYWHERE = {
     "app.jump": Action("ctrl+o", "jump", "", "All screens with their keys: go to one", "^o"),
     "app.copy": Action("y", "copy", "", "Copy what is under the cursor to the clipboard and a file"),
     "app.mouse": Action("M", "mouse", "", "Mouse reporting on or off; off: select with the terminal"),
-    "app.theme": Action("f2", "theme", "", "Next theme: dark, light, the terminal's own colours"),
+    "app.theme": Action("f2", "theme", "", "Next theme: dark, light, the terminal's own, yours"),
     "app.redraw": Action("ctrl+l", "redraw", "", "Draw the whole screen again", "^l"),
     "app.suspend": Action("ctrl+z", "suspend_process", "", "Suspend to the shell; `fg` resumes", "^z"),
     "app.help": Action(
@@ -155,6 +155,13 @@ _TRENDS = {
 }
 
 _LIVE = {
+    "live.answers": Action(
+        "a",
+        "answers",
+        "answers",
+        "Show or hide the latest answer of each model",
+        also="output text",
+    ),
     "live.events": Action("e", "events", "events", "Events: errors, fallbacks, resumes"),
     "live.failures": Action(
         "f,enter", "failures", "failures", "Failed calls and missing answers, in full", "f"

@@ -6,7 +6,7 @@ import pytest
 from textual.pilot import Pilot
 
 from tests.tui.driver import Quiet, settle
-from tests.tui.history import build
+from tests.tui.history import build, build_sweep
 from tests.tui.leaky import leak
 
 Settled = Callable[[Pilot[int]], Awaitable[None]]
@@ -27,6 +27,12 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 def store_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo store; not to be written to."""
     return build(tmp_path_factory.mktemp("history") / "store")
+
+
+@pytest.fixture(scope="session")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of thirty checkpoints; not to be written to."""
+    return build_sweep(tmp_path_factory.mktemp("sweep") / "store")
 
 
 @pytest.fixture

@@ -2,27 +2,18 @@
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from textual.content import Content
 
 from store.read.query import Word, matches, read_words
 from tests.tui.driver import Driver, opened
-from tests.tui.history import build_sweep
 from tui.screens.decision import DecisionScreen
 from tui.screens.runs import RunsScreen
 from tui.widgets.rows import Columns, FlexColumn, Rows, Sorting
-
-
-@pytest.fixture(scope="module")
-def sweep(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    yield build_sweep(tmp_path_factory.mktemp("sweep") / "store")
-
 
 NAMED = Columns(
     FlexColumn("name", 8, key=lambda item: item[0]),

@@ -117,7 +117,8 @@ def build() -> "typer.Typer":
         context: typer.Context,
         store: Store = None,
         theme: Annotated[
-            str | None, typer.Option(help="The app's colours: dark, light, or the terminal's own.")
+            str | None,
+            typer.Option(metavar="NAME", help="Colours: dark, light, terminal, or your own theme."),
         ] = None,
         ascii: Annotated[bool, typer.Option("--ascii", help="Use only ASCII in the app.")] = False,
         read_only: Annotated[

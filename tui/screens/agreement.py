@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from textual import work
 from textual.app import ComposeResult
+from textual.containers import Vertical
 from textual.content import Content
 
 from store.read.rows import WinRateRow
 from tui.keys import bindings, written
-from tui.screens.base import RunScreen
+from tui.screens.base import RunScreen, beside
 from tui.screens.choosing import run_command
 from tui.sections.judging import FIGURES, GRADES, OUTCOMES, gate_in_words
 from tui.text.gate import MISSING, cut, fit, join, one_line, percent, plain, wrap
@@ -270,6 +271,7 @@ class AgreementScreen(RunScreen):
     AgreementScreen #match { background: $panel; padding: 0 1; }
     AgreementScreen #figures { padding: 0 1; }
     AgreementScreen #heading { border-top: solid $rule; height: 2; }
+    AgreementScreen.-wide #heading { border-top: none; height: 1; }
     """
 
     def __init__(self, run_id: int) -> None:
@@ -281,12 +283,8 @@ class AgreementScreen(RunScreen):
         self._is_picture = False
 
     def compose(self) -> ComposeResult:
-        yield from self.framed(
-            Line(id="match"),
-            Pane(focusable=True, id="figures"),
-            Line(id="heading"),
-            Rows(draw, empty="", id="confusion"),
-        )
+        table = Vertical(Line(id="heading"), Rows(draw, empty="", id="confusion"), id="table")
+        yield from self.framed(Line(id="match"), beside(Pane(focusable=True, id="figures"), table))
 
     @property
     def table(self) -> "Rows[Confused]":
@@ -354,23 +352,21 @@ class AgreementScreen(RunScreen):
     def _explain(self, text: str) -> None:
         if not self.is_mounted:
             return
-        width = self.size.width - 4
-        lines = [line for part in text.split("\n") for line in wrap(plain(part), width)]
+        lines = wrap(plain(text), self.size.width - 4)
         self.query_one("#match", Line).set(Content(""))
-        self.query_one("#heading", Line).display = False
+        self.query_one("#table").display = False
         pane = self.query_one("#figures", Pane)
         pane.styles.height = "1fr"
         pane.show(lines, keep_place=False)
-        self.table.display = False
 
     def redraw(self) -> None:
         if self._found is None or self._read is None or not self.is_mounted:
             return
-        matches, width = self._found["matches"], self.size.width - 2
+        matches, width = self._found["matches"], self.list_cells
         worst = misread(self._found["criteria"], width)
         worst += qualification(self._found["qualification"], self._found["qualification_reason"], width)
         pane, table, heading = self.query_one("#figures", Pane), self.table, self.query_one("#heading", Line)
-        table.display = heading.display = bool(matches)
+        self.query_one("#table").display = bool(matches)
         if not matches:
             pane.show(curves(None, self._found["curves"], width) if self._is_picture else worst)
             return
@@ -386,9 +382,10 @@ class AgreementScreen(RunScreen):
             lines = curves(match, self._found["curves"], width)
         rows = confused(match)
         room = self.size.height - self.top - 4  # beside match, the table's heading and footer
-        pane.styles.height = min(len(lines), room - min(len(rows), LEAST_ROWS))
+        above = min(len(lines), room - min(len(rows), LEAST_ROWS))
+        pane.styles.height = "1fr" if self.is_wide else above
         pane.show(lines)
-        heading.set(confusion_heading(width))
+        heading.set(confusion_heading(self.beside_cells if self.is_wide else width))
         table.show(rows, key=lambda row: (row.category, row.people))
 
     # Keys
@@ -428,7 +425,7 @@ class AgreementScreen(RunScreen):
 
     def action_open(self) -> None:
         """From the figures to the table."""
-        if self.table.display:
+        if self.query_one("#table").display:
             self.set_focus(self.table)
         else:
             self.say("there is no confusion table yet: people and a judge label the same examples first")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 from textual import work
 from textual.app import ComposeResult
+from textual.containers import Container
 from textual.content import Content
 from textual.events import Resize, ScreenResume
 from textual.screen import Screen
@@ -55,6 +56,18 @@ def is_ended(run: "Run | RunRow") -> bool:
     return run.status == "finished" and not run.imported
 
 
+BESIDE = 160  # cells from which on a list and what belongs to its item stand side by side
+
+
+def beside(main: Widget, aside: Widget, *, wide_only: bool = False) -> Container:
+    """A list, and below it what belongs to the item at its cursor; on a wide terminal beside it.
+
+    With `wide_only` a narrow terminal shows the list alone.
+    """
+    aside.add_class("aside", *(["wide-only"] if wide_only else []))
+    return Container(main, aside, classes="sides")
+
+
 class Preferences(Protocol):
     """What a person set, as far as screens need it."""
 
@@ -72,6 +85,7 @@ class RunControl(Protocol):
     """Starts, stops and adjusts runs; the screen in front says how that went."""
 
     def start(self, plan: str) -> None: ...
+    def is_starting(self, plan: str) -> bool: ...
     def resume(self, run_id: int) -> None: ...
     def retry(self, run_id: int) -> None: ...
     def pause(self, run_id: int) -> None: ...
@@ -177,6 +191,7 @@ class AssayScreen(Screen[None]):
     """
 
     AUTO_FOCUS = "*"
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (BESIDE, "-wide")]
     FOOTER: tuple[str, ...] = ()  # ids of the actions that the footer names, most wanted first
     NAME = ""
     HAS_TABS = True  # whether the keys of other screens work from here
@@ -199,6 +214,20 @@ class AssayScreen(Screen[None]):
     def framed(self, *parts: Widget) -> list[Widget]:
         """What stands at the top, the screen's own parts, and the footer at the bottom of any height."""
         return [Line(id="tabs"), Line(id="title"), Line(id="card"), *parts, Footer()]
+
+    @property
+    def is_wide(self) -> bool:
+        return self.size.width >= BESIDE
+
+    @property
+    def beside_cells(self) -> int:
+        """Cells of a line in what stands beside a list, or below it."""
+        return self.size.width - self.size.width // 2 - 3 if self.is_wide else self.size.width - 2
+
+    @property
+    def list_cells(self) -> int:
+        """Cells of a line in what it stands beside."""
+        return self.size.width // 2 - 2 if self.is_wide else self.size.width - 2
 
     def title_line(self) -> Content:
         """What stands in the top line, right of the product's name."""
@@ -425,6 +454,13 @@ class AssayScreen(Screen[None]):
         self.mount(widget)
         self.set_focus(widget)  # at once: the next key is meant for it
 
+    def on_descendant_focus(self) -> None:
+        """A click elsewhere leaves the question, as escape does."""
+        asked = self._asked
+        if asked is not None and self.focused is not asked:
+            self._focused_before = self.focused
+            self.call_later(self.app.run_action, "back", asked)
+
     def _fit_question(self) -> None:
         """What is asked stands below the footer; a long list leaves room for it and for the title."""
         asked = self._asked
@@ -613,6 +649,5 @@ class MessageScreen(AssayScreen):
         return plain(self._heading, "bold")
 
     def redraw(self) -> None:
-        width = self.size.width - 4
-        lines = [line for part in self._text.split("\n") for line in wrap(plain(part), width)]
+        lines = wrap(plain(self._text), self.size.width - 4)
         self.query_one("#message", Pane).show(lines, keep_place=False)

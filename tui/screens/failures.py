@@ -1,17 +1,21 @@
 """The failure log: which failures people tagged, run after run, and the answers that carry each tag."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
+from textual import work
 from textual.app import ComposeResult
+from textual.containers import Vertical
 from textual.content import Content
 
 from store.read.query import matches
 from tui.keys import bindings, written
+from tui.screens.base import beside
 from tui.screens.choosing import ExportingScreen, FilteredScreen
 from tui.screens.watch import StoreFailed
-from tui.text.gate import join, one_line
-from tui.widgets.lines import Line
+from tui.text.gate import join, one_line, plain, wrap
+from tui.widgets.lines import Line, Pane
 from tui.widgets.rows import Columns, FlexColumn, Rows
 
 if TYPE_CHECKING:
@@ -62,7 +66,10 @@ class FailureLogScreen(FilteredScreen, ExportingScreen):
     BINDINGS = bindings("failures.alike", "failures.export", "find.filter")
     DEFAULT_CSS = """
     FailureLogScreen #below { border-top: solid $rule; height: 2; padding: 0 1; }
+    FailureLogScreen.-wide #below { border-top: none; height: 1; }
     FailureLogScreen #answers { height: 1fr; }
+    FailureLogScreen #text { display: none; border-top: solid $rule; padding: 0 1; }
+    FailureLogScreen.-wide #text { display: block; }
     """
 
     def __init__(self, run_id: int) -> None:
@@ -72,11 +79,9 @@ class FailureLogScreen(FilteredScreen, ExportingScreen):
 
     def compose(self) -> ComposeResult:
         empty = f"no failure tags yet: {written('review.flag')} in Review tags an answer"
-        yield from self.framed(
-            Rows(self._draw_tag, empty=empty, columns=TAGS, id="tags"),
-            Line(id="below"),
-            Rows(_draw_answer, empty="", id="answers"),
-        )
+        tags = Rows(self._draw_tag, empty=empty, columns=TAGS, id="tags")
+        rows, text = Rows(_draw_answer, empty="", id="answers"), Pane(focusable=True, id="text")
+        yield from self.framed(beside(tags, Vertical(Line(id="below"), rows, text)))
 
     @property
     def tags(self) -> "Rows[TagRow]":
@@ -102,7 +107,8 @@ class FailureLogScreen(FilteredScreen, ExportingScreen):
         self.redraw()
 
     def redraw(self) -> None:
-        self.tags.styles.height = max(1, min(len(self._log.tags), self.size.height // 2 - 3)) + 1
+        above = max(1, min(len(self._log.tags), self.size.height // 2 - 3)) + 1
+        self.tags.styles.height = "1fr" if self.is_wide else above
         found = [tag for tag in self._log.tags if matches(self._search, {"tag": tag.name})]
         self.tags.show(found, key=lambda row: row.name)
         self._draw_answers()
@@ -127,12 +133,37 @@ class FailureLogScreen(FilteredScreen, ExportingScreen):
             below.set(_titled("Answers with “", tag.name, "”"))
             found = [row for row in self._log.answers if row.tag == tag.name]
             self.answers.show(found, empty="no tags left", key=lambda row: row)
+        self._draw_text()
+
+    def _draw_text(self) -> None:
+        """On a wide terminal the answer under the lower cursor, in full."""
+        row = self.answers.item
+        if self.is_wide and row is not None:
+            self._read_text(row)
+        else:
+            self.query_one("#text", Pane).show([])
+
+    @work(group="text", exclusive=True)
+    async def _read_text(self, row: "TaggedRow | AlikeRow") -> None:
+        from store.read.answers import answer_cases
+
+        run_id, model = getattr(row, "run_id", self.run_id), getattr(row, "model", self.pair[0])
+        with suppress(StoreFailed):  # what failed is said when the screen itself is read
+            found = await self.assay.store.ask(answer_cases, run_id, model, None, "", [row.example])
+            lines = [Content.styled("query", "$heading"), *wrap(plain(row.query), self.beside_cells)]
+            for case in found:
+                said = plain(case.candidate_answer or f"missing: {case.candidate_reason or 'not recorded'}")
+                lines += [one_line(model, "$heading"), *wrap(said, self.beside_cells)]
+            if self.answers.item is row:
+                self.query_one("#text", Pane).show(lines, keep_place=False)
 
     def on_rows_moved(self, event: Rows.Moved) -> None:
         """The lower half follows once the cursor rests: holding a key writes two lines a step."""
         if event.rows is self.tags:
             tag = self.tags.item
             self.set_timer(SETTLE_SECONDS, lambda: self._follow() if self.tags.item is tag else None)
+        else:
+            self._draw_text()
 
     def _follow(self) -> None:
         self._alike = None

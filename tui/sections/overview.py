@@ -7,12 +7,8 @@ from typing import Any
 from engine.decision.decision import TradeOff
 from engine.decision.facts import model_costs
 from engine.decision.families import NO_GATE, NOT_EVALUATED, chosen, no_verdict
-<<<<<<< HEAD
-from engine.gates.figures import counted
-=======
-from engine.gates.figures import MISSING, interval, number
+from engine.gates.figures import MISSING, counted, interval, number
 from engine.plan.training_config import written
->>>>>>> map
 from store.read.history import Connection
 from store.read.query import Word
 from store.read.rows import AlertRow, ModelRow, WinRateRow

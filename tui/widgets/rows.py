@@ -10,7 +10,7 @@ from textual.style import Style
 
 from tui.keys import LIST, bindings
 from tui.text.gate import fit, join
-from tui.widgets.lines import WHEEL, Lines
+from tui.widgets.lines import Lines
 
 
 class FlexColumn(NamedTuple):
@@ -303,18 +303,21 @@ class Rows(Lines, Generic[T], can_focus=True):
         super().on_resize(event)
 
     def on_click(self, event: Click) -> None:
-        if event.y >= self.head:
-            self.go_to(self.top + event.y - self.head)
+        place = event.get_content_offset(self)
+        if place is None:  # on the border
+            return
+        index = self.top + place.y - self.head
+        if place.y >= self.head and index < len(self.items):
+            self.go_to(index)
             if event.chain == 2:
                 self.action_open()
-        elif self.columns is not None and (column := self.columns.at(event.x - 2, self.room)) is not None:
-            self._sort_by_click(column)
+        elif place.y < self.head and self.columns is not None:
+            column = self.columns.at(place.x - 2, self.room)
+            if column is not None:
+                self._sort_by_click(column)
 
-    def on_mouse_scroll_down(self) -> None:
-        self.go_to(self.cursor + WHEEL)
-
-    def on_mouse_scroll_up(self) -> None:
-        self.go_to(self.cursor - WHEEL)
+    def scroll_lines(self, count: int) -> None:
+        self.go_to(self.cursor + count)
 
     def action_down(self) -> None:
         self.go_to(self.cursor + 1)

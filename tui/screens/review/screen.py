@@ -65,7 +65,7 @@ class RatingLine(Line):
         event.stop()
         event.prevent_default()
         if event.key == "escape":
-            self._done()
+            self.action_back()
         elif event.key == "space" or (
             event.character is not None
             and event.character in GRADES
@@ -76,6 +76,9 @@ class RatingLine(Line):
                 self._done()
             else:
                 self._ask()
+
+    def action_back(self) -> None:
+        self._done()
 
 
 BLIND_START = "random"  # where blind mode begins in a queue that would tell the verdict
