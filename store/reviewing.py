@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from store.errors import StoreError
-from store.read.failures import CURRENT, tags
 from store.read.history import Connection
+from store.read.labels import CURRENT, tags
 from store.read.query import select
 
 _STANDING = "NOT EXISTS (SELECT 1 FROM annotation u WHERE u.undoes = n.id)"

@@ -43,6 +43,13 @@ _EVERYWHERE = {
         also="tags export eval set",
     ),
     "go.trends": Action("T", "go('trends')", "", "Trends: one measure across runs"),
+    "go.map": Action(
+        "Z",
+        "go('map')",
+        "map",
+        "Map: gain against forgetting of the candidates",
+        also="sweep scatter pareto front trade-off checkpoints",
+    ),
     "go.alerts": Action("A", "go('alerts')", "", "Alerts: which checks failed, with the evidence"),
     "app.jump": Action("ctrl+o", "jump", "", "All screens with their keys: go to one", "^o"),
     "app.copy": Action("y", "copy", "", "Copy what is under the cursor to the clipboard and a file"),
@@ -197,6 +204,16 @@ _DECISION = {
     "what_if.pane": Action("tab", "focus_next", "figures", "Next pane: gates, the figures held to one"),
 }
 
+_MAP = {
+    "map.left": Action("h,left", "across(-1, 0)", "", "The next candidate to the left", "h ←"),
+    "map.right": Action("l,right", "across(1, 0)", "", "The next candidate to the right", "l →"),
+    "map.up": Action("k,up", "across(0, 1)", "", "The next candidate above", "k ↑"),
+    "map.down": Action("j,down", "across(0, -1)", "", "The next candidate below", "j ↓"),
+    "map.next": Action("n,right_square_bracket", "candidate(1)", "next", "Next candidate, by step", "n ]"),
+    "map.previous": Action("p,left_square_bracket", "candidate(-1)", "", "Candidate before, by step", "p ["),
+    "map.by": Action("b", "by", "by rank, lr, step", "All in one, by rank, by learning rate, or over steps"),
+}
+
 _COMPARE: dict[str, Action] = {
     "compare.candidate": Action(
         "right_square_bracket,c", "candidate(1)", "candidate", "Next candidate", "] c"
@@ -301,6 +318,13 @@ _REVIEW: dict[str, Action] = {
     "review.exclude": Action(
         "x", "exclude", "exclude", "Exclude this example from later runs, or restore it"
     ),
+    "review.bisect": Action(
+        "p",
+        "bisect",
+        "since when",
+        "Since when: at which checkpoint, or in which run, this example was lost",
+        also="bisect history regression step",
+    ),
     "review.details": Action(
         "o,tab", "details", "details", "Judges' reasons, all metrics, the whole query", "o tab"
     ),
@@ -339,7 +363,7 @@ _SPLITS: dict[str, Action] = {
 
 REGISTRY: dict[str, Action] = {
     **_EVERYWHERE, **_MOVING, **_TABLE, **_SHARING, **_MENU, **_RUNS, **_STARTING, **_TRENDS,
-    **_LIVE, **_ALERTS, **_DECISION, **_COMPARE, **_JUDGES, **_PEOPLE, **_REVIEW, **_SPLITS
+    **_LIVE, **_ALERTS, **_DECISION, **_MAP, **_COMPARE, **_JUDGES, **_PEOPLE, **_REVIEW, **_SPLITS
 }  # fmt: skip
 EVERYWHERE = tuple(_EVERYWHERE)
 SHARING = tuple(_SHARING)

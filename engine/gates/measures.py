@@ -30,14 +30,15 @@ def ruled(
         asked = BoundedComparison(comparison, ends, item.allowed if item else None)
         name = "checked" if item else "unchecked"
         families.setdefault((comparison.candidate, name), []).append((comparison, asked))
-    rulings = {
-        id(comparison): ruling
+    found = {
+        # A limit relative to a value that is not known is not known either.
+        id(comparison): replace(
+            comparison, ruling=ruling, allowed=None if comparison.delta is None else asked.allowed
+        )
         for (_, name), family in families.items()
-        for (comparison, _), ruling in zip(family, rule(name, [asked for _, asked in family]), strict=True)
+        for (comparison, asked), ruling in zip(family, rule(name, [each for _, each in family]), strict=True)
     }
-    first, second = (
-        [replace(item, ruling=rulings[id(item)]) for item in found] for found in (comparisons, benchmarks)
-    )
+    first, second = ([found[id(item)] for item in group] for group in (comparisons, benchmarks))
     return first, second
 
 

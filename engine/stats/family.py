@@ -8,6 +8,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import NormalDist
 
 LEVEL = 0.05
@@ -35,6 +36,7 @@ def among(p: Sequence[float]) -> list[int]:
     return [len(p) - bisect_left(ordered, one) for one in p]
 
 
+@lru_cache(maxsize=4096)
 def sign_test(wins: int, losses: int) -> float:
     """The exact two-sided p-value of as many wins as losses being as likely; 1 where there are none."""
     n = wins + losses

@@ -11,8 +11,8 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
-from store.read.failures import CURRENT
 from store.read.history import Connection
+from store.read.labels import CURRENT
 from store.read.query import select
 from store.records import StoredMetric
 
@@ -177,12 +177,17 @@ def _disputes(item: QueueItem, known: Known) -> int:
     return (item.consistent == 0) + _against_measure(item, known) + _against_people(item, known)
 
 
+def is_right(value: float, sign: int, middle: float) -> bool:
+    """Whether a value lies on the better side of its measure's middle; `sign` as in `Known`."""
+    return sign * (value - middle) >= 0
+
+
 def flip(item: QueueItem, known: Known) -> int:
     """−1: the baseline is right by the measure and the candidate wrong; 1: the other way round; else 0."""
     if item.value is None or item.difference is None or known.middle is None:
         return 0
-    middle, before = known.middle, item.value - item.difference
-    ours, theirs = (known.sign * (value - middle) >= 0 for value in (item.value, before))
+    values = item.value, item.value - item.difference
+    ours, theirs = (is_right(value, known.sign, known.middle) for value in values)
     return ours - theirs
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from store import database
-from store.read import failures
+from store.read import labels
 from tests.engine.runs import carry_out, queue, recorded_plan
 from tests.engine.test_flips import RIGHT, WRONG, examples
 from tests.tui.conftest import Settled
@@ -69,7 +69,7 @@ async def test_enter_narrows_the_queue_to_a_group_and_esc_widens_it(flipped: Pat
 
 async def test_a_tag_goes_on_all_answers_of_the_group_and_one_undo_takes_it_off(store: Path) -> None:
     def tagged() -> list[str]:
-        return sorted(row.example for row in failures.failures(database.connect(store)))
+        return sorted(row.example for row in labels.failures(database.connect(store)))
 
     async with opened(store, "decision", run=1, size=(120, 36)) as ui:
         await ui.press("f", "d")

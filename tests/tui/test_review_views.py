@@ -23,8 +23,7 @@ from tui.screens.review.views import VIEWS, Answers, nearest
 from tui.text.diff import Segment, diff, text_of
 from tui.text.gate import printable
 from tui.text.json_fields import NoJsonFound, field_rows, read_json, reordered
-from tui.text.overlay import blocks, code_marks, overlaid, raw_rows
-from tui.text.side_by_side import folded, unified
+from tui.text.side_by_side import blocks, code_marks, folded, overlaid, raw_rows, unified
 
 Settled = Callable[[Pilot[int]], Awaitable[None]]
 HARD = "\x00\x1b[]()ab \n\t.!?é中กำ👩\u200d💻\u202e\xa0\ud800{}\":,`~'/*#"

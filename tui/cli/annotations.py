@@ -382,11 +382,11 @@ def tags(context: typer.Context, store: Store = None, as_json: Json = False) -> 
     """List the failure tags, with how many answers of how many runs carry each."""
     from dataclasses import asdict
 
-    from store.read import failures
+    from store.read import labels
     from store.session import opened
 
     with opened(store_folder(context, store)) as connection:
-        rows = failures.tags(connection)
+        rows = labels.tags(connection)
     if as_json:
         print_json({"tags": [asdict(row) for row in rows]})
         return 0

@@ -69,6 +69,16 @@ Out = Annotated[
 ]
 
 
+Example = Annotated[
+    str | None,
+    typer.Option("--example", metavar="ID", help="Only this example: where it was lost."),
+]
+Candidate = Annotated[
+    str | None,
+    typer.Option("--candidate", metavar="NAME", help="With --example: whose training [default: the first]."),
+]
+
+
 def show(
     context: typer.Context,
     run: Run,
@@ -77,12 +87,17 @@ def show(
     slices: Slices = False,
     find: Find = "",
     decision: Decision = False,
+    example: Example = None,
+    candidate: Candidate = None,
     flips: Flips = False,
     gate: GateOption = None,
     write: Write = False,
     store: Store = None,
 ) -> None:
     """Show one run: the decision, then its numbers, comparisons and alerts."""
+    if example is not None or candidate is not None:
+        _show_example(context, run, example, candidate, json, store)
+        return
     if flips:
         _show_flips(store_folder(context, store), run, json=json)
         return
@@ -106,6 +121,30 @@ def show(
         print_decision(found.decision, full=True)
     else:
         print_run(found, full=full, slices=slices, find=find)
+
+
+def _show_example(
+    context: typer.Context,
+    run: str,
+    example: str | None,
+    candidate: str | None,
+    as_json: bool,
+    store: str | None,
+) -> None:
+    """One example over the checkpoints of a candidate's training, else over the runs that asked it."""
+    from store.read.trends import bisect, find_example
+    from tui.cli.terminal import print_bisection
+
+    if example is None:
+        raise BadInput("--candidate: is about one example", "Add --example ID.")
+    with opened(store_folder(context, store)) as connection:
+        run_id = history.find_run(connection, run)
+        found = bisect(connection, run_id, find_example(connection, run_id, example), candidate)
+    if not as_json:
+        print_bisection(found)
+        return
+    told = {"said": found.said, "lost": [[found.where(one) for one in pair] for pair in found.losses]}
+    print_json({**asdict(found), **told, "flickers": found.flickers})
 
 
 def _show_flips(folder: Path, run: str, *, json: bool) -> None:

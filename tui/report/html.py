@@ -10,6 +10,7 @@ from typing import Any
 from markupsafe import Markup
 
 from engine.compare.ruling import rule_on_rate
+from engine.decision.decision import Coordinate, TradeOff
 from engine.decision.families import family_of, rank
 from store.read.query import by_key
 from store.read.slices import SliceRow
@@ -30,7 +31,7 @@ from tui.sections.measures import (
     between_samples,
     slice_map,
 )
-from tui.sections.overview import CostsSection, MeasureTrend
+from tui.sections.overview import TRADE_OFF, CostsSection, MeasureTrend, trade_off_said, trade_off_table
 from tui.sections.protocol import plan_tables
 from tui.sections.remarks import ANSWERS, answer_table
 from tui.text.output import number
@@ -67,6 +68,9 @@ def html(found: RunSections) -> str:
         WORST=WORST,
         MOST_GROUPS=MOST_GROUPS,
         NOT_FOUND=NOT_FOUND,
+        TRADE_OFF=TRADE_OFF,
+        trade_off_said=trade_off_said,
+        trade_off_table=trade_off_table,
         ANSWERS=ANSWERS,
         answers=answer_table(found.answers),
         **_plots(found),
@@ -76,6 +80,7 @@ def html(found: RunSections) -> str:
 def _plots(found: RunSections) -> dict[str, Any]:
     plan = plan_tables(found.run)
     return {
+        "traded": _trade_off(found.trade_off) if found.trade_off else None,
         "measured": _families(found.measures),
         "spread": _spreads(found),
         "heat": list(_heat_maps(found.slices)),
@@ -90,6 +95,29 @@ def _plots(found: RunSections) -> dict[str, Any]:
         "leaked": _leaks(found.data, bool((plan.get("data") or {}).get("embedding_model"))),
         "latency": _latency(found.measures),
     }
+
+
+def _trade_off(found: TradeOff) -> Markup | None:
+    """The candidates of which both is known; None for fewer than two."""
+    points = [
+        plots.PlotPoint(
+            point.candidate,
+            _coordinate(found.forgotten, point.forgotten),
+            _coordinate(found.gain, point.gain),
+            point.is_front,
+        )
+        for point in found.drawn
+    ]
+    caption = (
+        f"up: {found.gain}, more is better; to the right: how much worse {found.forgotten} is; a full circle "
+        "is on the front, a dashed line is a limit of the plan, a thin cross the 95% intervals"
+    )
+    limits = found.most_forgotten, found.least_gain
+    return plots.scatter(points, caption, limits=limits, even=(0.0, found.even)) if len(points) > 1 else None
+
+
+def _coordinate(name: str, found: Coordinate) -> plots.Reading:
+    return plots.Reading(name, found.value, found.low, found.high, said=name)
 
 
 def _spent(costs: CostsSection) -> Iterator[tuple[str, str]]:

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from engine.decision.decision import decision_values
+from engine.decision.decision import decision_values, trade_off_values
 from engine.decision.families import NOT_RECORDED, family_of, needs_of
 from store.read import history
 from store.read.judging import JudgeUse
@@ -119,6 +119,7 @@ def run_values(found: RunSections) -> dict[str, Any]:
         "reason": no_verdict,
         "repetition": _fields(found.repetition) if found.repetition else None,
         "decision": decision_values(found.decision),
+        "trade_off": trade_off_values(found.trade_off) if found.trade_off else None,
     }
 
 

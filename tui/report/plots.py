@@ -146,6 +146,65 @@ class PlotPlace:
     joined: bool = True  # of a trend: whether it compares with the place before it
 
 
+@dataclass(frozen=True, slots=True)
+class PlotPoint:
+    """Two figures of one thing, each with its interval; `sure`: on the line of those that none beats."""
+
+    name: str
+    x: Reading
+    y: Reading
+    sure: bool
+
+
+def scatter(
+    points: Sequence[PlotPoint],
+    caption: str,
+    *,
+    limits: tuple[float | None, float | None] = (None, None),
+    even: tuple[float, float] = (0.0, 0.0),
+) -> Markup:
+    """One figure against another with their intervals: full circles on the front, open ones behind it.
+
+    `limits` and `even` are lines across and up: of the plan's gates, and where nothing has changed.
+    """
+    height, edge = 300, 10
+    across, up = (
+        scale([end for each in found for end in (each.low, each.value, each.high)], *shown)
+        for found, shown in (
+            ([point.x for point in points], [at for at in (limits[0], even[0]) if at is not None]),
+            ([point.y for point in points], [at for at in (limits[1], even[1]) if at is not None]),
+        )
+    )
+
+    def level(value: float) -> float:
+        share = (value - up.low) / (up.high - up.low)
+        return height - edge - share * (height - 2 * edge)
+
+    shapes = []
+    for style, x, y in (("zero", *even), ("wanted", *limits)):
+        shapes += [] if x is None else [line(across.at(x), across.at(x), style, 0, height)]
+        shapes += [] if y is None else [line(0, 100, style, level(y))]
+    known = [(point, point.x.value, point.y.value) for point in points]
+    spots = [(point, across.at(x), level(y)) for point, x, y in known if x is not None and y is not None]
+    front = sorted((x, y) for point, x, y in spots if point.sure)
+    shapes += [line(x1, x2, "range better", y1, y2) for (x1, y1), (x2, y2) in pairwise(front)]
+    for point, x, y in spots:
+        if point.x.low is not None and point.x.high is not None:
+            shapes.append(line(across.at(point.x.low), across.at(point.x.high), "rule", y))
+        if point.y.low is not None and point.y.high is not None:
+            shapes.append(line(x, x, "rule", level(point.y.low), level(point.y.high)))
+    labels = [f"{point.name}: {_difference(point.y)}; {_difference(point.x)}" for point in points]
+    for (point, x, y), label in zip(spots, (labels[points.index(spot[0])] for spot in spots), strict=True):
+        shape, style = ("even", "better") if point.sure else ("open", "gap")
+        shapes.append(mark(x, shape, style, y, label))
+    for value, y in ((up.high, 12), (up.low, height - 4)):
+        shapes.append(f'<text x="0.5%" y="{y}">{escape(_tick(value))}</text>')
+    drawn = picture(shapes, caption, "; ".join(labels), height)
+    return Markup("<figure><figcaption>{}</figcaption>{}{}</figure>").format(
+        printable(caption), drawn, axis(across)
+    )
+
+
 def forest(readings: Sequence[Reading], caption: str, within: Scale | None = None) -> Markup:
     """Differences with their intervals around the line of no difference."""
     of = within or difference_scale(readings)

@@ -148,7 +148,7 @@ class DecisionScreen(RunSharing, FilteredScreen, RunScreen):
     FILTER = "filter candidates"
     FOOTER = (
         "move.open", "decision.worst", "decision.flips", "decision.what_if", "decision.pane",
-        "compare.candidate", "find.filter",
+        "compare.candidate", "go.map", "find.filter",
     )  # fmt: skip
     BINDINGS = bindings(
         "decision.worst", "decision.flips", "decision.what_if", "decision.pane", "compare.candidate",

@@ -20,8 +20,8 @@ from tui.widgets.rows import Columns, FlexColumn, Rows
 
 if TYPE_CHECKING:
     from store.read.answers import AlikeRow
-    from store.read.failures import RunTags, TaggedRow, TagRow
     from store.read.history import Connection
+    from store.read.labels import RunTags, TaggedRow, TagRow
 
 SETTLE_SECONDS = 0.2  # the cursor rests so long before the lower half follows it
 RUNS = 12  # the newest, whose bars are drawn
@@ -94,12 +94,12 @@ class FailureLogScreen(FilteredScreen, ExportingScreen):
     # Reading and showing
 
     def read_run(self, connection: "Connection") -> FailureLog:
-        from store.read import failures
+        from store.read import labels
 
         return FailureLog(
-            failures.tags(connection),
-            failures.by_run(connection, limit=RUNS),
-            failures.failures(connection, limit=ANSWERS),
+            labels.tags(connection),
+            labels.by_run(connection, limit=RUNS),
+            labels.failures(connection, limit=ANSWERS),
         )
 
     def show_run(self, data: FailureLog) -> None:
@@ -258,7 +258,7 @@ def _titled(before: str, tag: str, after: str) -> Content:
 
 
 def _draw_answer(row: "TaggedRow | AlikeRow", width: int) -> Content:
-    from store.read.failures import TaggedRow
+    from store.read.labels import TaggedRow
 
     if isinstance(row, TaggedRow):
         cells = [str(row.run_id), row.example, row.category or "", row.model, row.query, row.annotator]

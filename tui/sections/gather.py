@@ -3,7 +3,8 @@
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from engine.decision.decision import Decision, decide, headline
+from engine.decision.decision import Decision, TradeOff, headline, trade_off, verdicts
+from engine.decision.facts import cases, read, read_before
 from store.read import history, live, slices
 from store.read.answers import AnswerCount, answer_counts, long_texts
 from store.read.datasets import test_uses
@@ -25,7 +26,7 @@ from tui.sections.measures import (
     measures,
     spreads,
 )
-from tui.sections.overview import CostsSection, MeasureTrend, OverviewSection, costs, overview, trends
+from tui.sections.overview import FEWEST, CostsSection, MeasureTrend, OverviewSection, costs, overview, trends
 from tui.sections.protocol import ProtocolTable, Repetition, protocol, repetition
 from tui.sections.remarks import remarks
 
@@ -39,6 +40,7 @@ class RunSections:
 
     overview: OverviewSection
     decision: tuple[Decision, ...]
+    trade_off: TradeOff | None  # of a run with several candidates
     data: DataSection
     measures: MeasuresSection
     judging: JudgingSection
@@ -82,9 +84,12 @@ def gather(connection: Connection, run_id: int) -> RunSections:
     uses = _test_uses(connection, run)
     split_uses = history.split_uses(connection, run.eval_set) if run.eval_set else []
     leaks = history.leaks(connection, run_id)
+    candidates = cases(read(connection, run_id))
+    decided = verdicts(candidates, read_before(connection, run_id))
     return RunSections(
         overview=overview(run, every_model, alerts),
-        decision=tuple(decide(connection, run_id)),
+        decision=tuple(decided),
+        trade_off=trade_off(candidates, decided) if len(candidates) >= FEWEST else None,
         data=data(run, models, metrics, scores, slice_scores, leaks, uses),
         measures=measures(models, metrics, scores, comparisons, alerts, limits(run, comparisons, metrics)),
         judging=judging(judges),

@@ -9,7 +9,7 @@ from textual.content import Content
 from textual.events import Key
 
 from engine.data.example import query_id
-from store.read.failures import tags
+from store.read.labels import tags
 from store.read.queues import FLIPS
 from store.reviewing import TakenBack, criteria, decide, take_back, toggle, toggle_tag
 from tui.keys import bindings
@@ -91,13 +91,13 @@ class ReviewScreen(LookingScreen):
         "review.left", "review.right", "review.tie", "review.both_bad", "review.next", "review.undo",
         "review.queue", "review.flag", "review.details", "review.view", "review.note", "review.rate",
         "review.correct", "review.later", "review.worst", "find.filter", "review.blind",
-        "review.own", "review.exclude",
+        "review.own", "review.exclude", "review.bisect",
     )  # fmt: skip
     BINDINGS = bindings(
         "review.left", "review.right", "review.tie", "review.both_bad", "review.undo", "review.note",
         "review.flag", "review.later", "review.thumbs_up", "review.thumbs_down", "review.rate",
         "review.correct", "review.other", "review.blind", "review.own", "review.exclude",
-        "review.guidelines", "review.groups",
+        "review.guidelines", "review.groups", "review.bisect",
     )  # fmt: skip
 
     _other: tuple[int, bool] | None = None  # the example of which the left answer is meant, not the right one
@@ -346,6 +346,19 @@ class ReviewScreen(LookingScreen):
                 self._want(show=FLIPS, search="", within=key, worst_by=by, keep_example=False)
 
             self.app.push_screen(FlipGroupsScreen(self.run_id, review, self.person, narrow))
+
+    def action_bisect(self) -> None:
+        """This example over the checkpoints, or over the runs; by the measure of the queue, if it has one."""
+        from tui.screens.review.aside import BisectScreen
+
+        review = self._review
+        if not self._is_ready() or review is None or review.item is None:
+            return
+        if review.blind:
+            self.say("while blind, other models' answers stay hidden; B ends it")
+        else:
+            example, measure = review.item.example_id, review.wanted.worst_by
+            self.app.push_screen(BisectScreen(self.run_id, example, *self.pair, measure))
 
     def action_guidelines(self) -> None:
         from tui.screens.review.aside import GuidelinesScreen

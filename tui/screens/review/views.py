@@ -17,7 +17,6 @@ from tui.screens.review.data import ComparedPair, Review
 from tui.text.diff import AlignedPair, Diff, Segment, diff, text_of
 from tui.text.gate import counted, cut, fit, join, middle, number, plain
 from tui.text.json_fields import NoJsonFound, field_rows, read_json, reordered
-from tui.text.overlay import code_marks, overlaid, raw_rows
 from tui.text.side_by_side import (
     GUTTER,
     HEADING,
@@ -25,8 +24,11 @@ from tui.text.side_by_side import (
     Cell,
     Sheet,
     across,
+    code_marks,
     column,
     folded,
+    overlaid,
+    raw_rows,
     rows,
     spanning,
     unified,
