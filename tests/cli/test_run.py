@@ -54,6 +54,14 @@ def test_a_failed_gate_is_exit_code_1(process: Assay, plan: Write, tmp_path: Pat
     assert "exact_match" in done.out and "Scores" not in done.out and "Judges" not in done.out
 
 
+def test_a_run_prints_its_result_for_programs(assay: Assay, plan: Write, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    done = assay("run", plan(candidate="wrong"), "--json", "--store", store)
+    assert done.code == 1 and done.json == assay("show", "last", "--json", "--store", store).json
+    folds = assay("run", plan(), "--fold", "all", "--json", "--store", store)
+    assert folds.code == 2 and "--json" in folds.err
+
+
 def test_answers_to_other_questions_are_not_evaluated(assay: Assay, plan: Write, tmp_path: Path) -> None:
     file = plan()
     for name in ("right", "wrong"):
@@ -75,6 +83,7 @@ def test_one_phase_alone_pauses_and_resuming_does_the_rest(assay: Assay, plan: W
     store = tmp_path / "store"
     first = assay("run", plan(), "--only", "generate", "--limit", "5", "--store", store)
     assert first.code == 0 and "`assay resume 1` continues" in first.err
+    assert "only generate was requested; resuming does the rest" in first.err
     rest = assay("resume", "1", "--store", store)
     assert rest.code == 0, rest.err
     assert assay("show", "1", "--json", "--store", store).json["scores"][0]["n"] == 5

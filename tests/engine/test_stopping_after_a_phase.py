@@ -1,10 +1,12 @@
 """A run that is to stop once its phase is done stores that phase whole, and resumes behind it."""
 
+import signal
 from pathlib import Path
 
 import pytest
 
 from engine.phases.work import Stopped
+from engine.run.worker import Pulse, _pause
 from store import records
 from store.write import Recorder
 from tests.engine.runs import carry_out, queue, recorded_plan
@@ -32,6 +34,18 @@ def test_it_stops_behind_the_phase_and_goes_on_from_there(tmp_path: Path) -> Non
     carry_out(store, run_id)
     recorder = Recorder(store, run_id)
     assert len(recorder.rows(records.StoredScore)) == 8 and len(recorder.rows(records.StoredResponse)) == 8
+    recorder.close()
+
+
+def test_a_worker_that_is_told_to_end_pauses_its_run_and_says_why(tmp_path: Path) -> None:
+    run_id = queue(tmp_path / "store", recorded_plan(tmp_path, EXAMPLES, ANSWERS, ""))
+    recorder = Recorder(tmp_path / "store", run_id)
+    pulse = Pulse(recorder)
+    pulse.told(signal.SIGTERM)
+    assert pulse.request == "pause"
+    _pause(recorder, pulse, "a server is out")
+    found = recorder.run()
+    assert (found.status, found.error) == ("paused", "its worker was told to end by SIGTERM")
     recorder.close()
 
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from store.read.history import Connection
     from store.read.rows import AlertRow, RunRow
     from store.read.trends import Point
-    from store.records import Run, RunMark
+    from store.records import Progress, Run, RunMark
     from tui.sections.eta import Recent
 
 WELCOME = """\
@@ -185,6 +185,7 @@ class RunGlance(NamedTuple):
     run: "Run"
     notes: "list[RunMark]"
     decided: "list[Decision]"  # once it is finished
+    progress: "list[Progress]"  # until then
     alerts: "list[AlertRow]"  # that nobody has acknowledged
 
 
@@ -294,6 +295,8 @@ class RunsScreen(RunSharing, FilteredScreen, MarkingScreen):
         before, self._history = self._history, data
         if data.rows and before[:2] == data[:2]:  # what is under way went on, and nothing else happened
             self.rows.redraw()
+            if self.is_wide:
+                self._read_trend()
             return
         self._welcome(not data.total)
         self.rows.show(data.rows, key=lambda row: row.id, empty="no run matches: esc clears the filter")
@@ -475,18 +478,20 @@ def _glance(connection: "Connection", run_id: int) -> RunGlance:
     from engine.decision.decision import decide
     from store.people import notes
     from store.read.history import alerts, run
+    from store.read.live import progress
 
     found = run(connection, run_id)
     return RunGlance(
         found,
         notes(connection, run_id),
         decide(connection, run_id) if found.status == "finished" else [],
+        progress(connection, run_id) if found.status != "finished" else [],
         [alert for alert in alerts(connection, run_id) if alert.acknowledged is None],
     )
 
 
 def _glance_lines(glance: RunGlance, width: int, height: int) -> list[Content]:
-    from tui.screens.live.lines import decided, state
+    from tui.screens.live.lines import decided, phases, state
 
     run, count = glance.run, (glance.run.data_summary or {}).get("selected")
     eval_set = [run.eval_set_file or "", run.eval_set or "", counted(count, "example") if count else ""]
@@ -505,6 +510,7 @@ def _glance_lines(glance: RunGlance, width: int, height: int) -> list[Content]:
         state(run, width),
         [line for note in glance.notes for line in wrap(plain(f"{note.user}: {note.value}"), width)],
         decided(glance.decided, width, most=height // 2),
+        phases(glance.progress, width),
         _alert_lines(glance.alerts, width),
     ]  # fmt: skip
     return [line for section in sections if section for line in (*section, Content(""))]
