@@ -5,7 +5,8 @@
 In a real pseudo-terminal: `j` in Runs, in a list of a million rows, and the next item in Review, each time
 from the key to the last byte of the frame that it changes: alone, while another process writes a run's
 progress to the store, and read at 8 kB/s as over a slow link. Then resident memory, and the time to compare
-two answers word by word. CPU time a key stands beside, since wall time on a busy machine is its neighbours'.
+two answers word by word, and every screen of a sweep of 30 checkpoints over 10,000 examples, opened again and
+again. CPU time a key stands beside, since wall time on a busy machine is its neighbours'.
 """
 
 import argparse
@@ -23,13 +24,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.app_bytes import MILLION, assay, running_store
-from bench.stores import many_runs, one_large_run
+from bench.stores import many_runs, one_large_run, one_sweep
 from bench.terminal import Terminal
 from tui.text.side_by_side import Cell
 
 LINK = 8_000  # bytes a second
 SLICE = 0.02  # seconds between two reads over the slow link
 QUIET = 0.08  # seconds without a byte after which a frame is over
+READ = 0.8  # seconds without a byte after which a screen has read all that it shows
+SCREENS = {
+    "Decision": "H", "Map": "Z", "Compare": "C", "Slices": "Cs", "Review": "V", "Since when": "Vp",
+    "Alerts": "A", "Trends": "T", "Live": "L", "Judges": "J", "Splits": "S", "Runs": "R",
+}  # fmt: skip
 BARE = """
 from textual.app import App
 from textual.widgets import OptionList
@@ -111,6 +117,27 @@ def measure(
         report(case.what + note, seconds, terminal.cpu() - before, budget)
 
 
+def screens(command: Sequence[str], size: dict[str, int], rounds: int = 5) -> None:
+    """CPU seconds of the app from the key that opens a screen until all that it shows has been read."""
+    with Terminal(command, **size) as terminal:
+        terminal.settle(READ)
+        for name, keys in SCREENS.items():
+            taken = []
+            for _ in range(rounds):
+                terminal.press("R")
+                terminal.settle(READ)
+                for key in keys[:-1]:
+                    terminal.press(key)
+                    terminal.settle(READ)
+                before = terminal.cpu()
+                terminal.press(keys[-1])
+                terminal.settle(READ)
+                taken.append(terminal.cpu() - before)
+            middle = 1000 * statistics.median(taken)
+            what = f"{name}, 30 checkpoints, 10,000 examples"
+            print(f"{what:<46} CPU {middle:6.0f} ms   budget 150 ms", flush=True)
+
+
 class Case(NamedTuple):
     """A list to move in: what it is called, how it is opened, and what stands there when it is."""
 
@@ -151,8 +178,7 @@ def laid_out(view: str, words: int) -> float:
     """Seconds to lay out two answers of so many words in a view 120 cells wide, once they are compared."""
     from tui.text.diff import diff
     from tui.text.json_fields import field_rows, read_json
-    from tui.text.overlay import raw_rows
-    from tui.text.side_by_side import folded, unified
+    from tui.text.side_by_side import folded, raw_rows, unified
 
     one, other = alike(words)
     found = diff(one, other)
@@ -199,6 +225,8 @@ def main() -> None:
             terminal.read_until(b"parcel")
             terminal.settle(1.5)
             print(f"{'memory of the app, Review open':<46} {terminal.memory() / 1e6:6.0f} MB   budget 150 MB")
+        sweep = Path(place) / "sweep"
+        screens(assay(sweep, "review", str(one_sweep(sweep, 30, 10_000))), size)
     for words, budget in ((2_000, 30), (18_000, 300)):
         best = min(compared(words) for _ in range(5))
         print(f"two answers of {words:,} words compared{'':<9} {1000 * best:6.0f} ms   budget {budget} ms")

@@ -221,7 +221,7 @@ def put_back(connection: sqlite3.Connection, eval_sets: Sequence[str], user: str
 
 def request(connection: sqlite3.Connection, run_id: int, what: str) -> None:
     """Asks a run's worker to `pause`, to pause when it is done with its phase (`finish_phase`), to `cancel`
-    or to `retry` what it waits for; a run that has no worker is cancelled at once.
+    or to `retry` what it waits for; a run that has no worker is cancelled at once. Who asked is recorded.
     """
     detail = run(connection, run_id)
     if detail.status == "running" and (what != "retry" or detail.waiting):
@@ -233,6 +233,13 @@ def request(connection: sqlite3.Connection, run_id: int, what: str) -> None:
     else:
         wanted = "pause" if what == "finish_phase" else what
         raise StoreError(f"run {run_id} is {detail.status}: there is nothing to {wanted}")
+    mark(connection, run_id, "ask", what, user_name())
+
+
+def asked(connection: sqlite3.Connection, run_id: int) -> RunMark | None:
+    """Who asked last to pause or cancel a run; None when nobody did."""
+    rows = (row for row in reversed(marks(connection, run_id)) if row.kind == "ask" and row.value != "retry")
+    return next(rows, None)
 
 
 def let_go(connection: sqlite3.Connection, run_id: int) -> None:

@@ -1,8 +1,9 @@
-"""One thread for each test process, stores in memory where there is room, and the longest files first."""
+"""One thread for each process, compiled code kept, stores in memory if there is room, longest files first."""
 
 import fcntl
 import os
 import shutil
+import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +14,10 @@ import pytest
 # Before torch is imported, here and in the processes that tests start. Several threads for each of the
 # processes that share two cores only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Where Python is told to keep no compiled code, each process that a test starts compiles all of Assay, and
+# each test process all tests.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 LONGEST = ("e2e", "docs", "cluster", "benchmarks", "cli")  # folders
 MEMORY = "/dev/shm"

@@ -43,11 +43,18 @@ _EVERYWHERE = {
         also="tags export eval set",
     ),
     "go.trends": Action("T", "go('trends')", "", "Trends: one measure across runs"),
+    "go.map": Action(
+        "Z",
+        "go('map')",
+        "map",
+        "Map: gain against forgetting of the candidates",
+        also="sweep scatter pareto front trade-off checkpoints",
+    ),
     "go.alerts": Action("A", "go('alerts')", "", "Alerts: which checks failed, with the evidence"),
     "app.jump": Action("ctrl+o", "jump", "", "All screens with their keys: go to one", "^o"),
     "app.copy": Action("y", "copy", "", "Copy what is under the cursor to the clipboard and a file"),
     "app.mouse": Action("M", "mouse", "", "Mouse reporting on or off; off: select with the terminal"),
-    "app.theme": Action("f2", "theme", "", "Next theme: dark, light, the terminal's own colours"),
+    "app.theme": Action("f2", "theme", "", "Next theme: dark, light, the terminal's own, yours"),
     "app.redraw": Action("ctrl+l", "redraw", "", "Draw the whole screen again", "^l"),
     "app.suspend": Action("ctrl+z", "suspend_process", "", "Suspend to the shell; `fg` resumes", "^z"),
     "app.help": Action(
@@ -148,6 +155,13 @@ _TRENDS = {
 }
 
 _LIVE = {
+    "live.answers": Action(
+        "a",
+        "answers",
+        "answers",
+        "Show or hide the latest answer of each model",
+        also="output text",
+    ),
     "live.events": Action("e", "events", "events", "Events: errors, fallbacks, resumes"),
     "live.failures": Action(
         "f,enter", "failures", "failures", "Failed calls and missing answers, in full", "f"
@@ -175,6 +189,29 @@ _DECISION = {
     "decision.pane": Action(
         "tab", "focus_next", "questions", "Next pane: candidates, questions, the numbers"
     ),
+    "decision.what_if": Action(
+        "i",
+        "what_if",
+        "what if",
+        "What if: move the gates' limits and see what would ship",
+        also="gates limits",
+    ),
+    "what_if.more": Action("right,plus", "step(1)", "move", "Raise this limit by a step", "→"),
+    "what_if.less": Action("left,minus", "step(-1)", "", "Lower this limit by a step", "←"),
+    "what_if.off": Action("o", "off", "off or on", "Leave this gate off, or turn it on"),
+    "what_if.undo": Action("u", "undo", "plan's", "Back to the plan's limits", also="undo reset"),
+    "what_if.save": Action("s", "save", "write", "Write the moved limits into the plan's file", also="save"),
+    "what_if.pane": Action("tab", "focus_next", "figures", "Next pane: gates, the figures held to one"),
+}
+
+_MAP = {
+    "map.left": Action("h,left", "across(-1, 0)", "", "The next candidate to the left", "h ←"),
+    "map.right": Action("l,right", "across(1, 0)", "", "The next candidate to the right", "l →"),
+    "map.up": Action("k,up", "across(0, 1)", "", "The next candidate above", "k ↑"),
+    "map.down": Action("j,down", "across(0, -1)", "", "The next candidate below", "j ↓"),
+    "map.next": Action("n,right_square_bracket", "candidate(1)", "next", "Next candidate, by step", "n ]"),
+    "map.previous": Action("p,left_square_bracket", "candidate(-1)", "", "Candidate before, by step", "p ["),
+    "map.by": Action("b", "by", "by rank, lr, step", "All in one, by rank, by learning rate, or over steps"),
 }
 
 _COMPARE: dict[str, Action] = {
@@ -193,6 +230,17 @@ _COMPARE: dict[str, Action] = {
     "compare.slices": Action(
         "s", "slices", "slices", "Slices: by category, length and features of the prompt"
     ),
+    "compare.forest": Action(
+        "f", "forest", "plot", "Deltas as a forest plot with the gate's limits, or as a table", also="chart"
+    ),
+    "compare.picture": Action(
+        "p",
+        "pane('picture')",
+        "picture",
+        "This measure's distribution; a classifier's confusion table",
+        also="histogram chart",
+    ),
+    "slices.map": Action("m", "map", "map", "Heat map of slices and measures, or the list", also="chart"),
     "slices.all": Action("a", "all_measures", "all measures", "Slices of this measure, or of all measures"),
 }
 
@@ -210,6 +258,13 @@ _PEOPLE: dict[str, Action] = {
     "agreement.previous": Action("left_square_bracket,N", "match(-1)", "", "Previous judge or match", "[ N"),
     "agreement.open": Action(
         "enter", "open", "disagreements", "Where people and the judge disagree; again: the answers"
+    ),
+    "agreement.picture": Action(
+        "p",
+        "picture",
+        "picture",
+        "The judge's confidence or scores against people, or the figures",
+        also="calibration curve chart",
     ),
     "agreement.label": Action(
         "l", "label", "label", "Label a random sample: it corrects the judge's win rate"
@@ -248,12 +303,27 @@ _REVIEW: dict[str, Action] = {
     "review.worst": Action("w", "worst", "worst", "Worst first, by a measure to choose"),
     "review.in_order": Action("W", "in_order", "", "Back to the queue's own order"),
     "review.queue": Action("F", "queue", "queue", "Choose a queue: losses, disagreements, random, …"),
+    "review.groups": Action(
+        "d", "groups", "groups", "Flips in groups: slices and words they have in common", also="cluster"
+    ),
+    "groups.open": Action("enter", "open", "review", "Review the flips of this group alone"),
+    "groups.tag": Action("f", "tag_all", "tag all", "Tag all answers of this group; one undo removes it"),
+    "groups.export": Action(
+        "e", "export", "eval set", "Write this group's examples as an eval set", also="export save file"
+    ),
     "review.blind": Action(
         "B", "blind", "blind", "Blind mode: hide names, scores and verdicts, shuffle sides"
     ),
     "review.own": Action("P", "own", "yours", "Your own win rate, side bias and pace"),
     "review.exclude": Action(
         "x", "exclude", "exclude", "Exclude this example from later runs, or restore it"
+    ),
+    "review.bisect": Action(
+        "p",
+        "bisect",
+        "since when",
+        "Since when: at which checkpoint, or in which run, this example was lost",
+        also="bisect history regression step",
     ),
     "review.details": Action(
         "o,tab", "details", "details", "Judges' reasons, all metrics, the whole query", "o tab"
@@ -293,7 +363,7 @@ _SPLITS: dict[str, Action] = {
 
 REGISTRY: dict[str, Action] = {
     **_EVERYWHERE, **_MOVING, **_TABLE, **_SHARING, **_MENU, **_RUNS, **_STARTING, **_TRENDS,
-    **_LIVE, **_ALERTS, **_DECISION, **_COMPARE, **_JUDGES, **_PEOPLE, **_REVIEW, **_SPLITS
+    **_LIVE, **_ALERTS, **_DECISION, **_MAP, **_COMPARE, **_JUDGES, **_PEOPLE, **_REVIEW, **_SPLITS
 }  # fmt: skip
 EVERYWHERE = tuple(_EVERYWHERE)
 SHARING = tuple(_SHARING)

@@ -187,10 +187,10 @@ def _judged(row: StoredMetric | None) -> Measure | None:
     """The measure that a judge's scores are; its version names the judge's model and prompt."""
     if row is None or not row.measure.startswith("judge:"):
         return None
-    return _as_stored(row, "higher")
+    return as_stored(row, "higher")
 
 
-def _as_stored(row: StoredMetric, direction: Direction) -> Measure:
+def as_stored(row: StoredMetric, direction: Direction) -> Measure:
     """The measure that a row describes, its values averaged."""
     return Measure(
         row.measure, direction, row.low, row.high, row.unit, frozenset(), row.version, row.source, row.meaning
@@ -266,7 +266,7 @@ def _averaged(sides: Sequence[Side], declared: Mapping[str, Measure]) -> dict[st
                 ):
                     del asked[name]
     return {
-        name: _as_stored(row, direction)
+        name: as_stored(row, direction)
         for name, row in asked.items()
         for direction in get_args(Direction)
         if direction == row.direction

@@ -23,8 +23,9 @@ class Comparison:
     """Both values, their difference (candidate minus baseline) and how sure it is.
 
     `reason` says why there is no delta, or no comparison; `worst` are the ids of the examples (documents, for
-    a benchmark) on which the candidate fell furthest behind, the furthest first. `ruling` is None until the
-    comparison is ruled on with its family.
+    a benchmark) on which the candidate fell furthest behind, the furthest first. Until the comparison is
+    ruled on with its family `ruling` is None, and so is what its gate allows: `allowed`, the largest
+    worsening, which stays None without a gate.
     """
 
     candidate: str
@@ -43,6 +44,7 @@ class Comparison:
     reason: str | None = None
     worst: tuple[str, ...] = ()
     ruling: Ruling | None = None
+    allowed: float | None = None
 
     @property
     def worsening(self) -> float | None:

@@ -11,6 +11,8 @@ from engine.compare.ruling import BoundedComparison, ends_of_benchmark
 from store.read.query import by_key
 from store.read.rows import ComparisonRow, ModelRow
 
+# Corpora by name: what must not be forgotten, what is to be learned, reworded texts.
+GENERAL, DOMAIN, ALTERED = "general", "domain", "-altered"
 LENGTH = ("response_tokens", "response_words")
 _ASPECTS = {
     "format_compliance": "format compliance",
@@ -141,6 +143,12 @@ def _chosen(comparisons: Sequence[ComparisonRow]) -> Iterable[tuple[str, Compari
     yield from (
         (named[row.measure], row) for row in comparisons if row.kind == "metric" and row.measure in named
     )
+
+
+def general_corpus(corpora: Iterable[str]) -> str | None:
+    """The corpus that must not be forgotten: "general", else the first not "domain" or reworded."""
+    found = [name for name in corpora if name != DOMAIN and not name.endswith(ALTERED)]
+    return GENERAL if GENERAL in found else next(iter(found), None)
 
 
 def corpus_aspect(measure: str) -> str:

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
+from engine.compare.forgetting import general_corpus
 from engine.errors import BadInput, CannotRun
 from engine.metrics.load import load_metrics
 from engine.metrics.metric import Measure
@@ -17,8 +18,6 @@ Parts = tuple[float, ...]
 
 # A checkpoint measured on fewer of the sample's examples is broken, and not ranked.
 LEAST = 0.5
-# Corpora by name: what must not be forgotten, what is to be learned, reworded texts.
-GENERAL, DOMAIN, ALTERED = "general", "domain", "-altered"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +46,9 @@ def general_measure(plan: Plan) -> Measure | None:
     """
     if plan.sweep.by is not None:
         return None
-    corpora = [name for name in plan.metrics.corpora if name != DOMAIN and not name.endswith(ALTERED)]
-    if corpora:
+    if (corpus := general_corpus(plan.metrics.corpora)) is not None:
         # Bits per byte compare between tokenizers, too.
-        found: Measure = corpus_measures(GENERAL if GENERAL in corpora else corpora[0])[1]
+        found: Measure = corpus_measures(corpus)[1]
         return found
     tasks = plan.benchmarks.tasks if plan.benchmarks else ()
     return task_measure(tasks[0]) if tasks else None

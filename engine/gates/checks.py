@@ -11,17 +11,19 @@ from dataclasses import dataclass
 import numpy as np
 from pydantic import ValidationError
 
-from engine.compare.comparable import Incomparable, Side, paired_candidates
-from engine.compare.comparison import Comparison, compare_parts
+from engine.compare.comparable import Incomparable, Side, as_stored, paired_candidates
+from engine.compare.comparison import Comparison, Kind, compare_parts
 from engine.compare.ruling import BoundedComparison, rule
 from engine.compare.runs import compare_pairs
 from engine.data.leak import TIER_WORDS, Suspicion
 from engine.errors import BadInput
-from engine.gates.measures import drop_alerts, evaluated, ruled
-from engine.metrics.metric import Measure, mean
+from engine.gates.measures import drop_alerts, evaluated, ruled, tripping
+from engine.metrics.metric import Direction, Measure, mean
 from engine.plan.plan import Gates
 from engine.stats.intervals import SHARE, bootstrap_interval
 from store.read import history
+from store.read.rows import ComparisonRow
+from store.records import Run, StoredMetric
 from store.records.alert import (
     Alert,
     CutAnswersEvidence,
@@ -148,7 +150,7 @@ def compare_runs(connection: history.Connection, older: int, newer: int) -> RunC
     sides = Side(connection, older), Side(connection, newer)
     pairs, unpaired = paired_candidates(*sides)
     found = compare_pairs(sides, pairs)
-    gates = _gates(sides[1])
+    gates = _gates(sides[1].run)
     # No gate checks win rates between runs.
     every, benchmarks = ruled([*found.metrics, *found.rates], found.benchmarks, gates, found.measures)
     checked = (every[: len(found.metrics)], benchmarks, gates, found.measures)
@@ -159,14 +161,47 @@ def compare_runs(connection: history.Connection, older: int, newer: int) -> RunC
     )
 
 
-def _gates(side: Side) -> Gates:
-    table = tomllib.loads(side.run.plan).get("gates", {})
+def _gates(run: Run) -> Gates:
     try:
-        return Gates.model_validate(table)
-    except ValidationError as error:
-        raise BadInput(
-            f"this version of Assay cannot read the gates of run {side.run.id}: {error}"
-        ) from error
+        return Gates.model_validate(tomllib.loads(run.plan).get("gates", {}))
+    except (ValidationError, tomllib.TOMLDecodeError) as error:
+        raise BadInput(f"this version of Assay cannot read the gates of run {run.id}: {error}") from error
+
+
+Limits = Mapping[tuple[str, str, str, str], tuple[float, ...]]
+"""By candidate, baseline, kind and measure: the differences beyond which a gate or a warning trips."""
+
+
+def limits(run: Run, rows: Sequence[ComparisonRow], metrics: Sequence[StoredMetric]) -> Limits:
+    """The limits that a stored run's comparisons are checked against; none where its gates are unreadable.
+
+    Differences are candidate minus baseline, in the measure's unit.
+    """
+    try:
+        gates = _gates(run)
+    except BadInput:  # a plan of another version
+        return {}
+    found = [_as_comparison(row) for row in rows]
+    benchmarks = [item for item in found if item.kind == "benchmark"]
+    others = [item for item in found if item.kind != "benchmark"]
+    measures = {row.measure: as_stored(row, _DIRECTIONS[row.direction]) for row in metrics}
+    return {
+        (item.candidate, item.baseline, item.kind, item.measure): ends
+        for item, ends in tripping(others, benchmarks, gates, measures)
+    }
+
+
+_DIRECTIONS: Mapping[str, Direction] = {"higher": "higher", "lower": "lower", "none": "none"}
+_KINDS: Mapping[str, Kind] = {"metric": "metric", "benchmark": "benchmark", "corpus": "corpus"}
+
+
+def _as_comparison(row: ComparisonRow) -> Comparison:
+    """A stored comparison as the gates take it."""
+    return Comparison(
+        row.candidate, row.baseline, row.measure, _DIRECTIONS[row.direction], _KINDS[row.kind],
+        row.candidate_value, row.baseline_value, row.delta, row.low, row.high, row.p, row.n,
+        row.smallest_detectable, row.reason,
+    )  # fmt: skip
 
 
 NO_EFFECT = 1e-6  # the largest difference between equal logits

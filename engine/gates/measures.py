@@ -22,23 +22,44 @@ def ruled(
     measures: Mapping[str, Measure],
 ) -> tuple[list[Comparison], list[Comparison]]:
     """Both with their rulings: for each candidate, what gates check is one family and the rest another."""
-    checked = {id(item.comparison): item for item in _checked(comparisons, benchmarks, gates, measures)}
+    known = {id(item.comparison): item for item in checked(comparisons, benchmarks, gates, measures)}
     families: dict[tuple[str, str], list[tuple[Comparison, BoundedComparison]]] = {}
     for comparison in (*comparisons, *benchmarks):
-        item, measure = checked.get(id(comparison)), measures.get(comparison.measure)
+        item, measure = known.get(id(comparison)), measures.get(comparison.measure)
         ends = (measure.low, measure.high) if measure else item.ends if item else (None, None)
         asked = BoundedComparison(comparison, ends, item.allowed if item else None)
         name = "checked" if item else "unchecked"
         families.setdefault((comparison.candidate, name), []).append((comparison, asked))
-    rulings = {
-        id(comparison): ruling
+    found = {
+        # A limit relative to a value that is not known is not known either.
+        id(comparison): replace(
+            comparison, ruling=ruling, allowed=None if comparison.delta is None else asked.allowed
+        )
         for (_, name), family in families.items()
-        for (comparison, _), ruling in zip(family, rule(name, [asked for _, asked in family]), strict=True)
+        for (comparison, asked), ruling in zip(family, rule(name, [each for _, each in family]), strict=True)
     }
-    first, second = (
-        [replace(item, ruling=rulings[id(item)]) for item in found] for found in (comparisons, benchmarks)
-    )
+    first, second = ([found[id(item)] for item in group] for group in (comparisons, benchmarks))
     return first, second
+
+
+def tripping(
+    comparisons: Sequence[Comparison],
+    benchmarks: Sequence[Comparison],
+    gates: Gates,
+    measures: Mapping[str, Measure],
+) -> list[tuple[Comparison, tuple[float, ...]]]:
+    """The comparisons that a gate or a warning checks, each with the differences beyond which it trips.
+
+    The differences are in the measure's unit, candidate minus baseline.
+    """
+    found: list[tuple[Comparison, tuple[float, ...]]] = []
+    for item in checked(comparisons, benchmarks, gates, measures):
+        if item.drop is None:
+            continue
+        rise = item.way == "more" or item.comparison.direction == "lower"
+        ends = (-item.limit, item.limit) if item.way == "either" else (item.limit if rise else -item.limit,)
+        found.append((item.comparison, ends))
+    return found
 
 
 def drop_alerts(
@@ -53,7 +74,7 @@ def drop_alerts(
     relative), and so do rises in perplexity and refusals, and drifts of length.
     """
     return [
-        *alerts_on(_checked(comparisons, benchmarks, gates, measures)),
+        *alerts_on(checked(comparisons, benchmarks, gates, measures)),
         *_unmeasured(comparisons, gates),
     ]
 
@@ -65,11 +86,11 @@ def evaluated(
     measures: Mapping[str, Measure],
 ) -> set[str]:
     """The candidates with at least one difference that a gate checks; drifts are not gates."""
-    checked = _checked(comparisons, benchmarks, gates, measures)
-    return {item.comparison.candidate for item in checked if item.asked and item.drop is not None}
+    known = checked(comparisons, benchmarks, gates, measures)
+    return {item.comparison.candidate for item in known if item.asked and item.drop is not None}
 
 
-def _checked(
+def checked(
     comparisons: Sequence[Comparison],
     benchmarks: Sequence[Comparison],
     gates: Gates,

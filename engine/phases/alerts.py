@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from engine.compare.comparison import Comparison
-from engine.compare.sweep import ALTERED
+from engine.compare.forgetting import ALTERED
 from engine.data.leak import TIERS, Suspicion, all_jump, near_ceiling, prefers_original
 from engine.gates.checks import (
     AdapterEffect,

@@ -33,9 +33,10 @@ def closed_after(source: Iterator[T]) -> Iterator[Iterator[T]]:
 class Stopped(Exception):
     """Raised between two pieces of work after a request to pause or cancel the run."""
 
-    def __init__(self, request: str) -> None:
+    def __init__(self, request: str, reason: str | None = None) -> None:
         super().__init__(request)
         self.request = request
+        self.reason = reason  # why, where no person asked for it
 
 
 @dataclass(slots=True)

@@ -65,7 +65,7 @@ class TrainingChange:
 
     @property
     def said(self) -> str:
-        return f"{self.name} {_written(self.before)} → {_written(self.after)}"
+        return f"{self.name} {written(self.before)} → {written(self.after)}"
 
 
 def training_changes(before: Mapping[str, Value], after: Mapping[str, Value]) -> list[TrainingChange]:
@@ -107,6 +107,26 @@ def retrained(candidate: str, before: Mapping[str, Any] | None, after: Mapping[s
     return Retrained(candidate, tuple(training_changes(old["values"], new["values"])))
 
 
+def setting(details: Mapping[str, Any] | None, name: str) -> Value:
+    """A training setting by its common name ("lr") of a model's details; None where none was recorded.
+
+    An adapter tells its own rank.
+    """
+    known = details or {}
+    if name == "rank" and (known.get("adapter") or {}).get("r") is not None:
+        return _finite(known["adapter"]["r"])
+    return _named((known.get("training") or {}).get("values") or {}).get(name)
+
+
+def written(value: Value) -> str:
+    """A setting as people write it in a config: 0.0002 is 2e-4."""
+    if value is None:
+        return _UNSET
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return _number(value) if isinstance(value, float) else str(value)
+
+
 def _named(values: Mapping[str, Value]) -> dict[str, Value]:
     """The values under their common names; lists and tables keep the rest of the name."""
     found: dict[str, Value] = {}
@@ -134,18 +154,8 @@ def _same(before: Value, after: Value) -> bool:
     return before == after
 
 
-def _written(value: Value) -> str:
-    if value is None:
-        return _UNSET
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return _number(value)
-    return str(value)
-
-
 def _number(value: float) -> str:
-    """As people write it in a config: 0.0002 is 2e-4, 3.0 is 3."""
+    """3.0 is 3."""
     if not math.isfinite(value) or (abs(value) >= 0.001 and abs(value) < 1e6) or value == 0:
         return f"{value:g}"
     mantissa, _, exponent = f"{value:e}".partition("e")

@@ -83,8 +83,9 @@ def execute(
                 raise Stopped("pause")
     if only:
         recorder.set_run(options={**work.options, "only": None})
-        recorder.event("info", only, f"only {only} was requested; resuming does the rest")
-        raise Stopped("pause")
+        said = f"only {only} was requested; resuming does the rest"
+        recorder.event("info", only, said)
+        raise Stopped("pause", said)
 
 
 def _declare_models(work: Work) -> None:

@@ -36,6 +36,7 @@ class Pulse(threading.Thread):
         self._recorder = recorder
         self._over = threading.Event()
         self.request: str | None = None
+        self.signal: str | None = None  # that asked for the pause, in a person's place
         self.ends_with_phase = False
 
     def run(self) -> None:
@@ -75,6 +76,11 @@ class Pulse(threading.Thread):
             # Who waits for a server would hear of it only when that is back.
             control.interrupt(f"a {self.request} was asked for")
 
+    def told(self, number: int) -> None:
+        """A batch system or an operator ends the process: it pauses first."""
+        self.request = "pause"
+        self.signal = f"its worker was told to end by {signal.Signals(number).name}"
+
     def stop(self) -> None:
         self._over.set()
         self.join()
@@ -99,7 +105,7 @@ def work(store: Path, run_id: int) -> int:
         return 0
     pulse = Pulse(recorder)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: setattr(pulse, "request", "pause"))
+        signal.signal(number, lambda number, _: pulse.told(number))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     recorder.set_run(log=str(Path("logs") / f"run-{run_id}.log"))
     pulse.start()
@@ -123,9 +129,9 @@ def _execute(recorder: Recorder, store: Path, pulse: Pulse) -> int:
     try:
         execute(recorder, store, lambda: pulse.request, lambda: pulse.ends_with_phase)
     except Stopped as stopped:
-        return _stop(recorder, stopped.request)
+        return _stop(recorder, stopped.request, stopped.reason or pulse.signal)
     except Paused as error:
-        return _pause(recorder, pulse.request, str(error))
+        return _pause(recorder, pulse, str(error))
     except (AssayError, StoreError) as error:
         return _fail(recorder, str(error))
     except Exception as error:  # the last line of defence: the run must not stay "running" for ever
@@ -148,10 +154,10 @@ def _stop(recorder: Recorder, request: str, error: str | None = None) -> int:
     return 0
 
 
-def _pause(recorder: Recorder, request: str | None, reason: str) -> int:
+def _pause(recorder: Recorder, pulse: Pulse, reason: str) -> int:
     """The run waits for a person, who asked for that or else sees the reason."""
-    if request is not None:
-        return _stop(recorder, request)
+    if pulse.request is not None:
+        return _stop(recorder, pulse.request, pulse.signal)
     recorder.event("warning", "run", reason)
     return _stop(recorder, "pause", reason)
 

@@ -6,9 +6,10 @@ import sqlite3
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from store.read.failures import CURRENT
-from store.read.history import Connection
+from store.read.history import Connection, data_version
+from store.read.labels import CURRENT
 from store.read.query import ANSWERS, select
 from store.read.rows import (
     BenchmarkSampleRow,
@@ -102,25 +103,63 @@ class AnswerCount:
         return self.ended_by_length / self.ended if self.ended else None
 
 
+_COUNTS = """
+    SELECT r.model_id, count(r.text) AS answers,
+      count(CASE WHEN r.cached AND r.text IS NOT NULL THEN 1 END) AS from_cache,
+      count(CASE WHEN r.text IS NOT NULL AND r.reason LIKE 'prompt of % cut to %' THEN 1 END) AS cut,
+      count(r.finish_reason) AS ended,
+      count(CASE WHEN r.finish_reason = 'length' THEN 1 END) AS ended_by_length,
+      count(coalesce(r.thinking, r.thinking_tokens)) AS thoughts,
+      count(r.thinking_tokens) AS thoughts_counted,
+      sum(r.thinking_tokens) AS thinking_tokens,
+      sum(CASE WHEN r.thinking IS NULL OR r.thinking_tokens IS NOT NULL
+        THEN max(r.tokens_out - coalesce(r.thinking_tokens, 0), 0) END) AS answer_tokens,
+      count(nullif(r.calls, '[]')) AS with_calls
+    FROM model m JOIN {table} r ON r.model_id = m.id WHERE m.run_id = ?1 GROUP BY m.id
+"""
+_SUMMED = (
+    "answers", "from_cache", "cut", "ended", "ended_by_length", "thoughts", "thoughts_counted", "with_calls",
+)  # fmt: skip
+
+
+class _Counted(NamedTuple):
+    """What was counted over one connection while nobody wrote to its store."""
+
+    connection: Connection
+    state: tuple[int, int]  # tells of every write, by others and over this connection
+    runs: dict[int, list[AnswerCount]]
+
+
+_counted: _Counted | None = None  # of the connection that counted last
+
+
 def answer_counts(connection: Connection, run_id: int) -> list[AnswerCount]:
-    """The models of a run in their order, with every sample; one that answered nothing yet has zeros."""
+    """The models of a run in their order, with every sample; one that answered nothing yet has zeros.
+
+    Hundreds of thousands of answers are counted once until something is written: screen after screen asks.
+    """
+    global _counted
+    state = data_version(connection), connection.total_changes
+    if _counted is None or _counted.connection is not connection or _counted.state != state:
+        _counted = _Counted(connection, state, {})
+    known = _counted.runs
+    if run_id not in known:
+        known[run_id] = _count_answers(connection, run_id)
+    return list(known[run_id])
+
+
+def _count_answers(connection: Connection, run_id: int) -> list[AnswerCount]:
+    # Counted table by table: SQLite would first write out all answers of both, with their texts.
+    counts = " UNION ALL ".join(_COUNTS.format(table=table) for table in ("response", "sample"))
     return select(
         connection,
         AnswerCount,
         f"""
-        SELECT m.name AS model, count(r.text) AS answers,
-          count(CASE WHEN r.cached AND r.text IS NOT NULL THEN 1 END) AS from_cache,
-          count(CASE WHEN r.text IS NOT NULL AND r.reason LIKE 'prompt of % cut to %' THEN 1 END) AS cut,
-          count(r.finish_reason) AS ended,
-          count(CASE WHEN r.finish_reason = 'length' THEN 1 END) AS ended_by_length,
-          count(coalesce(r.thinking, r.thinking_tokens)) AS thoughts,
-          count(r.thinking_tokens) AS thoughts_counted,
-          sum(r.thinking_tokens) AS thinking_tokens,
-          sum(CASE WHEN r.thinking IS NULL OR r.thinking_tokens IS NOT NULL
-            THEN max(r.tokens_out - coalesce(r.thinking_tokens, 0), 0) END) AS answer_tokens,
-          count(nullif(r.calls, '[]')) AS with_calls
-        FROM model m LEFT JOIN {ANSWERS} r ON r.model_id = m.id
-        WHERE m.run_id = ? GROUP BY m.id ORDER BY m.position
+        SELECT m.name AS model, sum(r.thinking_tokens) AS thinking_tokens,
+          sum(r.answer_tokens) AS answer_tokens,
+          {", ".join(f"coalesce(sum(r.{name}), 0) AS {name}" for name in _SUMMED)}
+        FROM model m LEFT JOIN ({counts}) r ON r.model_id = m.id
+        WHERE m.run_id = ?1 GROUP BY m.id ORDER BY m.position
         """,
         run_id,
     )

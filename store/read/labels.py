@@ -1,6 +1,10 @@
 """What people said of answers, as labels that count: the newest word of each person on each example.
 
 What was taken back does not count, and neither do repeats that only measure a person's consistency.
+
+Behind them the failure log: people's own list of failure tags, and which answers of which runs carry them. A
+tag has a letter, so that one key sets it. Merging keeps what was said: the merged tag stands for the other
+from then on, wherever it was given.
 """
 
 from collections.abc import Iterator
@@ -40,6 +44,7 @@ class CriterionRow:
 class JudgedCriteriaRow:
     example_id: int
     model_id: int
+    score: float
     scores: dict[str, float] | None
 
 
@@ -97,7 +102,8 @@ def judged_criteria(connection: Connection, judge_id: int) -> list[JudgedCriteri
     return select(
         connection,
         JudgedCriteriaRow,
-        "SELECT example_id, model_id, scores FROM rating WHERE judge_id = ? AND turn = 0 AND score NOT NULL",
+        "SELECT example_id, model_id, score, scores FROM rating "
+        "WHERE judge_id = ? AND turn = 0 AND score NOT NULL",
         judge_id,
     )
 
@@ -134,6 +140,19 @@ def verdicts(
     return {(int(row[0]), str(row[1])): str(row[2]) for row in rows}
 
 
+def confidences(
+    connection: Connection, judge_id: int, candidate_id: int, baseline_id: int
+) -> dict[str, float]:
+    """How sure one judge was of whole answers, the mean of its orders, by the examples' own ids."""
+    rows = connection.execute(
+        "SELECT e.example, avg(g.confidence) FROM judgment g JOIN example e ON e.id = g.example_id "
+        "WHERE g.judge_id = ? AND g.candidate_id = ? AND g.baseline_id = ? AND g.turn = 0 "
+        "AND g.confidence NOT NULL AND g.winner NOT NULL GROUP BY e.id",
+        (judge_id, candidate_id, baseline_id),
+    )
+    return {str(row[0]): float(row[1]) for row in rows}
+
+
 def judged_turns(connection: Connection, run_id: int) -> dict[int, int]:
     """The last turn that was judged of each example with several."""
     rows = connection.execute(
@@ -165,3 +184,109 @@ def basis(connection: Connection, run_id: int) -> tuple[int, int, int]:
         "SELECT count(*) FROM verdict WHERE judge_id IN (SELECT id FROM judge WHERE run_id = ?)", (run_id,)
     ).fetchone()
     return int(given), int(newest), int(judged[0])
+
+
+@dataclass(frozen=True, slots=True)
+class TagRow:
+    """A failure tag as it is offered: with how many answers of how many runs carry it."""
+
+    name: str
+    letter: str | None
+    answers: int
+    runs: int
+    last_run: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunTags:
+    """How many answers of one run carry each tag; a tag that is not there was given to none."""
+
+    run_id: int
+    run_name: str
+    answers: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class TaggedRow:
+    """One tagged answer."""
+
+    tag: str
+    run_id: int
+    run_name: str
+    example_id: int
+    example: str
+    category: str | None
+    query: str
+    model: str
+    annotator: str
+    created: float
+
+
+# What a tag is called now, following merges; `merges` is a chain of at most a few links.
+CURRENT = """
+    WITH RECURSIVE current(name, now) AS (
+      SELECT name, name FROM failuretag WHERE merged_into IS NULL
+      UNION ALL SELECT t.name, c.now FROM failuretag t JOIN current c ON t.merged_into = c.name)
+"""
+_UNTAKEN = "NOT EXISTS (SELECT 1 FROM annotation u WHERE u.undoes = n.id)"
+
+
+def tags(connection: Connection) -> list[TagRow]:
+    """The tags on offer, the most used first."""
+    return select(
+        connection,
+        TagRow,
+        f"""
+        {CURRENT}
+        SELECT t.name, t.letter, count(n.id) AS answers, count(DISTINCT n.run_id) AS runs,
+          max(n.run_id) AS last_run
+        FROM failuretag t LEFT JOIN current c ON c.now = t.name
+        LEFT JOIN annotation n ON n.kind = 'tag' AND n.value = c.name AND {_UNTAKEN}
+        WHERE t.merged_into IS NULL GROUP BY t.name ORDER BY answers DESC, t.created, t.name
+        """,
+    )
+
+
+def failures(connection: Connection, *, tag: str | None = None, limit: int = 10_000) -> list[TaggedRow]:
+    """The answers that carry a tag, or any tag, newest first; deleted runs left out."""
+    return select(
+        connection,
+        TaggedRow,
+        f"""
+        {CURRENT}
+        SELECT coalesce(c.now, n.value) AS tag, n.run_id, r.name AS run_name, n.example_id, e.example,
+          e.category, e.query, m.name AS model, n.annotator, n.created
+        FROM annotation n JOIN run r ON r.id = n.run_id AND r.deleted IS NULL
+        JOIN example e ON e.id = n.example_id
+        LEFT JOIN current c ON c.name = n.value
+        JOIN model m ON m.id = coalesce((SELECT x.id FROM model x
+          WHERE x.id IN (n.left_id, n.right_id) AND x.role = 'candidate'), n.left_id)
+        WHERE n.kind = 'tag' AND {_UNTAKEN} AND (?1 IS NULL OR coalesce(c.now, n.value) = ?1)
+        ORDER BY n.id DESC LIMIT ?2
+        """,
+        tag,
+        limit,
+    )
+
+
+def by_run(connection: Connection, *, limit: int = 12) -> list[RunTags]:
+    """The newest runs in which anybody tagged anything, oldest first.
+
+    A run without any tag is left out: nobody looked there, which is not the same as no failures.
+    """
+    rows = connection.execute(
+        f"""
+        {CURRENT}
+        SELECT n.run_id, r.name, coalesce(c.now, n.value) AS tag,
+          count(DISTINCT n.example_id || ' ' || coalesce(n.right_id, n.left_id)) AS answers
+        FROM annotation n JOIN run r ON r.id = n.run_id AND r.deleted IS NULL
+        LEFT JOIN current c ON c.name = n.value
+        WHERE n.kind = 'tag' AND {_UNTAKEN} GROUP BY n.run_id, tag ORDER BY n.run_id DESC
+        """
+    )
+    found: dict[int, RunTags] = {}
+    for run_id, name, tag, answers in rows:
+        if run_id not in found and len(found) == limit:
+            break
+        found.setdefault(run_id, RunTags(run_id, name, {})).answers[tag] = answers
+    return list(reversed(found.values()))

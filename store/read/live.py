@@ -8,6 +8,8 @@ from store.read.query import ANSWERS, select
 from store.read.rows import LatestVerdict
 from store.records import Event, Progress, Vitals
 
+NEWEST = 2_000  # answers of the store, among which a model's latest is looked for
+
 
 @dataclass(frozen=True, slots=True)
 class OtherRun:
@@ -18,6 +20,17 @@ class OtherRun:
     status: str
     phase: str | None
     progress: tuple[Progress, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LatestAnswer:
+    """The newest answer of one model of a run: its beginning, and how long it is."""
+
+    model: str
+    example: str
+    query: str
+    text: str
+    characters: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +107,26 @@ def latest_verdicts(connection: Connection, run_id: int, *, limit: int = 20) -> 
         """,
         run_id,
         limit,
+    )
+
+
+def latest_answers(connection: Connection, run_id: int) -> list[LatestAnswer]:
+    """The newest answer of each model that writes now, the latest first.
+
+    Only the store's newest answers are looked at: a model without one among them has been done for long.
+    """
+    return select(
+        connection,
+        LatestAnswer,
+        """
+        SELECT m.name AS model, e.example, substr(e.query, 1, 500) AS query,
+          substr(r.text, 1, 2000) AS text, length(r.text) AS characters, max(r.id) AS newest
+        FROM (SELECT id, model_id, example_id, text FROM response ORDER BY id DESC LIMIT ?2) r
+        JOIN model m ON m.id = r.model_id AND m.run_id = ?1 JOIN example e ON e.id = r.example_id
+        WHERE r.text IS NOT NULL GROUP BY m.id ORDER BY newest DESC
+        """,
+        run_id,
+        NEWEST,
     )
 
 

@@ -1,5 +1,6 @@
 """The shapes in which stored rows reach screens and reports."""
 
+import re
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -8,6 +9,9 @@ from store.records.columns import PARSED
 from store.records.judging import CountedVerdicts
 from store.records.results import AnswerContent, RunDifference, SampledMean, TaskValue
 
+_STEP = re.compile(
+    r"(?<![A-Za-z])(?:checkpoint|ckpt|step|iter(?:ation)?)s?[-_ .=]?(\d{1,12})(?!\d|.*/.)", re.IGNORECASE
+)
 GROUPS = "benchmark_groups"  # in a model's details: the single tasks of each group of benchmarks
 
 
@@ -45,6 +49,24 @@ class ModelRow:
     details: dict[str, Any] | None
     probe: dict[str, Any] | None
     passed: bool | None
+
+    @property
+    def step(self) -> int | None:
+        """The training step that its name tells, or the folder of its weights: 200 of checkpoint-200."""
+        return int(found[1]) if (found := self._step) else None
+
+    @property
+    def series(self) -> str:
+        """What the checkpoints of one training have in common: the name, or the folder, without the step."""
+        found = self._step
+        return f"{found.string[: found.start(1)]}*{found.string[found.end(1) :]}" if found else self.name
+
+    @property
+    def _step(self) -> re.Match[str] | None:
+        details = self.details or {}
+        folder = (details.get("adapter") or {}).get("path") or details.get("path") or ""
+        found = (list(_STEP.finditer(text)) for text in (self.name, str(folder)))
+        return next((matches[-1] for matches in found if matches), None)
 
     @property
     def sweep(self) -> dict[str, Any] | None:

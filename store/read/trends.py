@@ -1,21 +1,27 @@
-"""One measure over many runs: its values, and between which of them no line may be drawn.
+"""One measure over many runs, and one example over many models: where it was lost.
 
 A measure is a metric ("rougeL"), a benchmark ("arc_easy · acc", a filter behind it in brackets), or a win
 rate ("win rate over base (gpt)"). Values are joined only where they were taken in the same way; what differs
-is named. Standard library only, like `store.read.history`.
+is named. An example is followed over the checkpoints of one training, in the order of their steps, or over
+the runs that asked it, oldest first. Standard library only, like `store.read.history`.
 """
 
 import json
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
-from store.read.history import Connection
-from store.read.query import LARGEST, select
+from store.errors import StoreError
+from store.read.history import Connection, metrics, models, run
+from store.read.query import LARGEST, by_key, select
+from store.read.queues import flips_by, is_right, signs
+from store.read.rows import ModelRow
 from store.read.runs import Words, where
+from store.records import StoredMetric
 
 _WIN_RATE = re.compile(r"win rate over (.+) \((.+)\)")
 _BENCHMARK = re.compile(r"(.+?) · (.+?)(?: \((.+)\))?")
@@ -251,3 +257,209 @@ def _alike(what: str, old: str, new: str) -> bool:
     if what != _TOKENIZER or not (old and new):
         return old == new
     return same_tokenizer(json.loads(old), json.loads(new))
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One model's answer to an example; `text` and `right` are None for the reason given.
+
+    `value` is of the measure that says right or wrong.
+    """
+
+    run_id: int
+    run_name: str
+    example_id: int  # of the example as that run asked it
+    model: str
+    step: int | None
+    text: str | None
+    value: float | None
+    right: bool | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Bisection:
+    """One example over the checkpoints of a training (`is_sweep`), else over runs; both in their order.
+
+    `baseline` is what the training began with; None over runs, each of which has its own.
+    """
+
+    example_id: int
+    example: str
+    query: str
+    references: list[str]
+    measure: str | None
+    is_sweep: bool
+    baseline: Attempt | None
+    attempts: tuple[Attempt, ...]
+
+    @property
+    def losses(self) -> list[tuple[Attempt, Attempt]]:
+        """The right answers with a wrong one next to them, and that; what is not known lies between."""
+        whole = [*([self.baseline] if self.baseline else []), *self.attempts]
+        known = [each for each in whole if each.right is not None]
+        return [(before, after) for before, after in pairwise(known) if before.right and not after.right]
+
+    @property
+    def flickers(self) -> bool:
+        """Whether what was lost came back."""
+        if not self.losses:
+            return False
+        later = self.attempts[self.attempts.index(self.losses[0][1]) :]
+        return any(each.right for each in later)
+
+    def where(self, attempt: Attempt) -> str:
+        """What an attempt is called: its step, or its run."""
+        if attempt is self.baseline:
+            return "the baseline"
+        return f"step {attempt.step}" if self.is_sweep else f"run {attempt.run_id}"
+
+    @property
+    def said(self) -> str:
+        """Where the example was lost, in words."""
+        known = [each for each in self.attempts if each.right is not None]
+        if not known:
+            reasons = dict.fromkeys(each.reason for each in self.attempts if each.reason)
+            why = next(iter(reasons), None) or "no measure says it"
+            return f"not known to be right or wrong anywhere: {why}"
+        right, unknown = sum(bool(each.right) for each in known), len(self.attempts) - len(known)
+        more = f"; {unknown} not known" if unknown else ""
+        return f"{self._verdict(known, right)}{more}"
+
+    def _verdict(self, known: Sequence[Attempt], right: int) -> str:
+        if self.flickers:
+            return f"flickers: right {right} of {len(known)}, first lost at {self.where(self.losses[0][1])}"
+        if self.losses:
+            before, after = self.losses[0]
+            last = "right" if before is self.baseline else "last right"
+            return (
+                f"lost at {self.where(after)}: {last} at {self.where(before)}, right {right} of {len(known)}"
+            )
+        if right in (0, len(known)):
+            return f"right at all {len(known)}" if right else f"wrong at all {len(known)}"
+        first = next(each for each in known if each.right)
+        return f"learned at {self.where(first)} and kept, right {right} of {len(known)}"
+
+
+def bisect(
+    connection: Connection,
+    run_id: int,
+    example_id: int,
+    candidate: str | None = None,
+    baseline: str | None = None,
+    measure: str | None = None,
+) -> Bisection:
+    """Follows one example over the candidate's checkpoints, else over the runs that asked it.
+
+    A model that is None is the run's first of its role; `measure` is the one that flips go by unless given.
+    Raises StoreError for a run without such a candidate.
+    """
+    known = models(connection, run_id)
+    mine = _named(known, "candidate", candidate)
+    base = _named(known, "baseline", baseline)
+    if mine is None:
+        named = f" {candidate!r}" if candidate else ""
+        raise StoreError(f"run {run_id} has no candidate{named}", f"`assay show {run_id}` lists them")
+    example = connection.execute("SELECT * FROM example WHERE id = ?", (example_id,)).fetchone()
+    declared = metrics(connection, run_id)
+    measure = measure or flips_by(connection, declared, mine.id, base.id if base else mine.id)
+    own = [model for model in known if model.role == "candidate" and model.series == mine.series]
+    steps = sorted((model for model in own if model.step is not None), key=lambda model: model.step or 0)
+    is_sweep = len(steps) > 1
+    if is_sweep:
+        name = run(connection, run_id).name
+        asked = [(run_id, name, example_id, model) for model in [*([base] if base else []), *steps]]
+    else:
+        asked = _over_runs(connection, example["example"], example["query"], mine.name)
+    here = _taken(declared, measure)
+    found = [_attempt(connection, measure, *one, here) for one in asked]
+    has_base = is_sweep and base is not None
+    return Bisection(
+        example_id, example["example"], example["query"], json.loads(example["references"] or "[]"), measure,
+        is_sweep, found[0] if has_base else None, tuple(found[has_base:]),
+    )  # fmt: skip
+
+
+def _named(known: Sequence[ModelRow], role: str, name: str | None) -> ModelRow | None:
+    own = [model for model in known if model.role == role or (role == "baseline" and model.name == name)]
+    return next((model for model in own if name in (None, model.name)), None)
+
+
+Asked = tuple[int, str, int, ModelRow]  # a run with its name, the example's id there, and the model
+
+
+def _over_runs(connection: Connection, example: str, query: str, name: str) -> list[Asked]:
+    """The runs that asked the example in these words, each with its candidate of that name, else its only."""
+    rows = connection.execute(
+        """
+        SELECT r.id, r.name, e.id, m.id FROM run r
+        CROSS JOIN example e ON e.eval_set = r.eval_set AND e.example = ? AND e.query = ?
+        CROSS JOIN model m ON m.run_id = r.id AND m.role = 'candidate'
+        CROSS JOIN response a ON a.model_id = m.id AND a.example_id = e.id
+        WHERE r.deleted IS NULL ORDER BY r.created, r.id, m.position
+        """,
+        (example, query),
+    )
+    found: list[Asked] = []
+    for (run_id, run_name, example_id), ids in by_key((tuple(row[:3]), row[3]) for row in rows).items():
+        known = [model for model in models(connection, run_id) if model.id in ids]
+        same = next((model for model in known if model.name == name), None)
+        if same is not None or len(known) == 1:
+            found.append((run_id, run_name, example_id, same or known[0]))
+    return found
+
+
+def _attempt(
+    connection: Connection,
+    measure: str | None,
+    run_id: int,
+    run_name: str,
+    example_id: int,
+    model: ModelRow,
+    here: Sequence[StoredMetric],
+) -> Attempt:
+    """`here` is how the run in hand declares the measure."""
+    answer_id, text, missing, value, unscored = connection.execute(
+        "SELECT a.id, a.text, a.reason, s.value, s.reason FROM (SELECT ?1 AS model, ?2 AS example) "
+        "LEFT JOIN response a ON a.model_id = model AND a.example_id = example "
+        "LEFT JOIN score s ON s.model_id = model AND s.example_id = example AND s.measure = ?3",
+        (model.id, example_id, measure),
+    ).fetchone()
+    attempt = Attempt(run_id, run_name, example_id, model.name, model.step, text, value, None, None)
+    known = signs(measure, here)
+    if value is None and model.is_cut:
+        why = "the sweep cut it"
+    elif answer_id is None:
+        why = "it was not asked"
+    elif text is None:
+        why = f"no answer: {missing or 'no reason was recorded'}"
+    elif measure is None or known["middle"] is None:
+        why = f"{measure or 'no measure'} says neither right nor wrong"
+    elif value is None:
+        why = f"no {measure}: {unscored or 'no reason was recorded'}"
+    elif not _is_same(_taken(metrics(connection, run_id), measure), here):
+        why = f"{measure} was measured in another way"
+    else:
+        return replace(attempt, right=is_right(value, known["sign"], known["middle"]))
+    return replace(attempt, reason=why)
+
+
+def _taken(declared: Sequence[StoredMetric], measure: str | None) -> list[StoredMetric]:
+    return [each for each in declared if each.measure == measure]
+
+
+def _is_same(one: Sequence[StoredMetric], other: Sequence[StoredMetric]) -> bool:
+    how = [[(each.version, each.settings) for each in declared] for declared in (one, other)]
+    return how[0] == how[1]
+
+
+def find_example(connection: Connection, run_id: int, example: str) -> int:
+    """The id in the store of a run's example. Raises StoreError where it has none of that id."""
+    row = connection.execute(
+        "SELECT e.id FROM runexample x JOIN example e ON e.id = x.example_id "
+        "WHERE x.run_id = ? AND e.example = ?",
+        (run_id, example),
+    ).fetchone()
+    if row is None:
+        raise StoreError(f"run {run_id} has no example {example!r}", "`assay review` shows their ids")
+    return int(row[0])

@@ -60,7 +60,7 @@ class RunMark(Record):
 
     id: Id = 0
     run_id: OfRun
-    kind: str  # tag untag note accept withdraw delete restore
+    kind: str  # tag untag note accept withdraw delete restore ask
     value: str = ""
     user: str
     created: float

@@ -258,6 +258,7 @@ class RunDifference(RuledDifference):
 
     smallest_detectable: float | None = None
     p_corrected: float | None = None
+    allowed: float | None = None  # the largest worsening within the plan's gate, in the measure's unit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

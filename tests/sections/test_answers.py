@@ -165,3 +165,24 @@ async def test_compare_says_how_many_answers_were_cut(store: Path) -> None:
                 break
             await app.press("c")
         assert "cut off 0% → 50.0%" in app.text
+
+
+def test_what_is_counted_once_is_counted_anew_after_any_write(own_store: Path) -> None:
+    """Whether over the same connection or by another process."""
+    reader, other = database.connect(own_store), database.connect(own_store)
+
+    def cut() -> int:
+        return sum(row.ended_by_length for row in answer_counts(reader, 2))
+
+    one_more = (
+        "UPDATE response SET finish_reason = 'length' WHERE id = (SELECT min(r.id) FROM response r "
+        "JOIN model m ON m.id = r.model_id WHERE m.run_id = 2 AND r.finish_reason <> 'length')"
+    )
+    before = cut()
+    other.execute(one_more)
+    other.commit()
+    assert cut() == before + 1
+    reader.execute(one_more)
+    assert cut() == before + 2 == cut()
+    for connection in (other, reader):
+        connection.close()

@@ -12,7 +12,7 @@ import pytest
 
 from store import database, reviewing
 from store.errors import StoreError
-from store.read import failures, labels
+from store.read import labels
 from store.read.history import Connection
 from store.reviewing import annotate, leave_off, left_off, undo
 from tests.tui.history import build
@@ -120,11 +120,11 @@ def test_tags_get_letters_and_are_counted_over_runs(connection: Connection) -> N
     tag(connection, "negation", first[0])
     tag(connection, "negation", second[0], run_id=2)
     tag(connection, "numbers", second[1], run_id=2)
-    found = {row.name: row for row in failures.tags(connection)}
+    found = {row.name: row for row in labels.tags(connection)}
     assert (found["negation"].letter, found["numbers"].letter) == ("n", "u")
     assert (found["negation"].answers, found["negation"].runs, found["negation"].last_run) == (2, 2, 2)
-    assert [row.run_id for row in failures.failures(connection, tag="negation")] == [2, 1]
-    assert failures.failures(connection, tag="negation")[0].model == "good"
+    assert [row.run_id for row in labels.failures(connection, tag="negation")] == [2, 1]
+    assert labels.failures(connection, tag="negation")[0].model == "good"
 
 
 def test_merged_tags_are_one_wherever_they_were_given(connection: Connection) -> None:
@@ -133,10 +133,10 @@ def test_merged_tags_are_one_wherever_they_were_given(connection: Connection) ->
         tag(connection, name, first[place])
     reviewing.merge_tags(connection, "digits", "numbers")
     reviewing.merge_tags(connection, "numbers", "wrong number")
-    found = {row.name: row.answers for row in failures.tags(connection)}
+    found = {row.name: row.answers for row in labels.tags(connection)}
     assert found["wrong number"] == 3 and "digits" not in found
     assert reviewing.make_tag(connection, "digits", "ann") == "wrong number"
-    assert len(failures.failures(connection, tag="wrong number")) == 3
+    assert len(labels.failures(connection, tag="wrong number")) == 3
     with pytest.raises(StoreError, match="no tag 'digits'"):
         reviewing.merge_tags(connection, "digits", "wrong number")
     with pytest.raises(StoreError, match="itself"):
@@ -198,3 +198,37 @@ def test_the_newest_word_is_the_last_one_also_when_the_clock_was_set_back(
     assert outcomes(connection)[before:] == [("ann", "loss")]
     assert undo(connection, 1, "ann") == examples[0]
     assert outcomes(connection)[before:] == [("ann", "win")]
+
+
+def test_a_tag_on_several_answers_is_one_step_to_undo(connection: Connection) -> None:
+    candidate, _, examples = ids(connection)
+    said = {"run_id": 1, "annotator": "ann", "left_id": candidate, "value": "late", "queue": "flips"}
+
+    def tagged() -> list[int]:
+        return sorted(row.example_id for row in labels.failures(connection, tag="late"))
+
+    reviewing.toggle_tag(connection, {**said, "kind": "tag", "example_id": examples[1]})
+    assert reviewing.tag_all(connection, said, examples[:3]) == ("late", 2), "one has it already"
+    assert tagged() == sorted(examples[:3])
+    taken = reviewing.take_back(connection, 1, "ann")
+    assert taken is not None and (taken.kind, taken.value, taken.answers) == ("tag", "late", 2)
+    assert tagged() == [examples[1]], "what was tagged before stays"
+    assert reviewing.tag_all(connection, said, examples[:2]) == ("late", 1)
+    reviewing.toggle_tag(connection, {**said, "kind": "tag", "example_id": examples[0]})
+    assert tagged() == [examples[1]], "a single one can be taken off"
+    taken = reviewing.take_back(connection, 1, "ann")
+    assert taken is not None and taken.answers == 1 and tagged() == []
+
+
+def test_an_undo_takes_back_nothing_of_another_person_or_tag(connection: Connection) -> None:
+    candidate, _, examples = ids(connection)
+    said = {"run_id": 1, "annotator": "ann", "left_id": candidate, "value": "late"}
+    reviewing.tag_all(connection, said, examples[:2])
+    reviewing.tag_all(connection, said | {"value": "rude"}, examples[:2])
+    reviewing.tag_all(connection, said | {"annotator": "bob"}, examples[:2])
+    connection.execute("UPDATE annotation SET created = 5.0")
+    taken = reviewing.take_back(connection, 1, "ann")
+    assert taken is not None and (taken.value, taken.answers) == ("rude", 2)
+    assert (
+        sorted(row.annotator for row in labels.failures(connection, tag="late")) == ["ann"] * 2 + ["bob"] * 2
+    )

@@ -15,7 +15,6 @@ from store.read import (
     answers,
     datasets,
     evidence,
-    failures,
     history,
     judging,
     labels,
@@ -118,7 +117,7 @@ def test_everything_that_screens_read_can_be_read(connection: history.Connection
     assert [row.id for row in page] == [6, 5, 4, 3, 2, 1]
     assert trends.measures(connection)
     assert trends.trend(connection, "rougeL")
-    assert failures.tags(connection) and failures.failures(connection) and failures.by_run(connection)
+    assert labels.tags(connection) and labels.failures(connection) and labels.by_run(connection)
     assert datasets.eval_sets(connection) and live.speeds(connection)
     assert history.alerts(connection)
     for row in page:
@@ -152,7 +151,7 @@ def test_everything_that_screens_read_can_be_read(connection: history.Connection
         answers.leak_cases(connection, row.id, 5)
         answers.answer_counts(connection, row.id)
         answers.annotations(connection, row.id)
-        answers.alike(connection, row.id, failures.tags(connection)[0].name)
+        answers.alike(connection, row.id, labels.tags(connection)[0].name)
         runs.previous_run(connection, row.id)
         runs.acknowledged(connection, row.id)
         datasets.leaks(connection, datasets.leak_ids(connection, row.id))

@@ -5,17 +5,34 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 
-from tests.tui.driver import settle
-from tests.tui.history import build
+from tests.tui.driver import Quiet, settle
+from tests.tui.history import build, build_sweep
 from tests.tui.leaky import leak
 
 Settled = Callable[[Pilot[int]], Awaitable[None]]
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key is done when the app has nothing more to do, not after a length of time."""
+    quiet = Quiet()
+    monkeypatch.setattr(
+        "asyncio.BaseEventLoop.run_in_executor", lambda loop, *work: quiet.run_in_executor(loop, *work)
+    )
+    for module in ("app", "pilot"):
+        monkeypatch.setattr(f"textual.{module}.wait_for_idle", quiet.wait)
 
 
 @pytest.fixture(scope="session")
 def store_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo store; not to be written to."""
     return build(tmp_path_factory.mktemp("history") / "store")
+
+
+@pytest.fixture(scope="session")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of thirty checkpoints; not to be written to."""
+    return build_sweep(tmp_path_factory.mktemp("sweep") / "store")
 
 
 @pytest.fixture

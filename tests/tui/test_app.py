@@ -181,7 +181,8 @@ async def test_a_store_deleted_under_the_app_is_told_and_not_written_to(own_stor
     async with opened(own_store, "review") as ui:
         shutil.rmtree(own_store)
         await ui.press("1")
-        assert isinstance(ui.screen, MessageScreen) or "is gone" in ui.text
+        assert "2/12" not in ui.text
+        await ui.until(lambda: isinstance(ui.screen, MessageScreen), "what the next look at the store finds")
         assert "2/12" not in ui.text
 
 

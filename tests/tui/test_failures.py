@@ -7,7 +7,7 @@ import pytest
 
 from store import database, reviewing
 from store.read import answers as alike
-from store.read import evidence, failures, history
+from store.read import evidence, history, labels
 from store.reviewing import annotate, undo
 from tests.tui.conftest import Settled
 from tests.tui.driver import opened
@@ -59,12 +59,12 @@ def test_failure_log_look(
 
 def test_answers_are_counted_by_run_and_a_run_that_nobody_tagged_is_left_out(tagged: Path) -> None:
     connection = history.attach(database.connect(tagged))
-    counted = [(run.run_id, run.answers.get("negation", 0)) for run in failures.by_run(connection)]
+    counted = [(run.run_id, run.answers.get("negation", 0)) for run in labels.by_run(connection)]
     assert counted == [(1, 2), (2, 3), (3, 1)]
-    assert [run.run_id for run in failures.by_run(connection, limit=2)] == [2, 3]
+    assert [run.run_id for run in labels.by_run(connection, limit=2)] == [2, 3]
     undo(connection, 3, "ann")
     reviewing.merge_tags(connection, "too short", "negation")
-    assert [run.answers.get("negation", 0) for run in failures.by_run(connection)] == [3, 3]
+    assert [run.answers.get("negation", 0) for run in labels.by_run(connection)] == [3, 3]
 
 
 def test_a_failure_persists_is_new_or_has_gone() -> None:

@@ -1,5 +1,8 @@
+import os
+import re
 import sqlite3
 import time
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,18 +11,21 @@ import pytest
 from rich.cells import cell_len
 from textual.pilot import Pilot
 
-from store import records
+from store import people, records
+from store.database import connect
+from store.read.history import attach
 from store.read.judging import JudgeFailure, JudgeUse
+from store.read.live import LatestAnswer, latest_answers
 from store.read.rows import WinRateRow
 from store.records import Progress, Vitals
 from store.write import Recorder
 from tests.tui.conftest import Settled
 from tests.tui.driver import opened
-from tests.tui.history import NOW
+from tests.tui.history import HOSTILE, NOW
 from tui.app.app import AssayApp
-from tui.screens.live.lines import JudgingSoFar, judging, machine, phases
+from tui.screens.live.lines import ANSWER_LINES, JudgingSoFar, answers, judging, machine, phases
 from tui.screens.live.screen import EventsScreen, LiveScreen
-from tui.sections.eta import Cost
+from tui.sections.eta import Cost, WholeTime, in_brief, whole_time_left
 
 
 def progress(phase: str, item: str, done: int, total: int, **more: Any) -> Progress:
@@ -236,3 +242,91 @@ def test_a_win_rate_is_a_band_with_the_half_and_the_gate_marked() -> None:
     wide = judging(found, [], 158, gate=0.55)[-1].plain
     assert "80.0% [50.0, 95.0]" in wide and "█" in wide and cell_len(wide) <= 158
     assert "gate" not in judging(found, [], 78)[-1].plain
+
+
+def test_many_finished_pieces_of_a_phase_fold_to_one_line() -> None:
+    rows = [progress("generate", f"step-{place}", 12, 12) for place in range(5)]
+    rows.append(progress("generate", "step-5", 3, 12))
+    folded = [line.plain for line in phases(rows, 100)[2:]]
+    assert folded[0].split()[:3] == ["✓", "5", "finished"] and "60/60 responses" in folded[0]
+    assert folded[1].split()[:2] == ["▶", "step-5"] and len(folded) == 2
+
+
+def test_the_latest_answers_are_wrapped_inert_and_cut_with_what_is_missing_said() -> None:
+    text = "one two three " * 20 + HOSTILE
+    shown = [line.plain for line in answers([LatestAnswer("m\x1b[2J", "e\n1", "q\x07", text, 4_000)], 40)]
+    assert shown[1].startswith("m␛[2J  e⏎1  q␇") and all(cell_len(line) <= 40 for line in shown)
+    assert len(shown) == 2 + ANSWER_LINES and shown[-1].strip() == "… 4,000 characters in all"
+    assert not set("\x1b\x07\x9b\u202e") & set("".join(shown))
+    assert answers([], 40) == []
+
+
+async def test_the_latest_answers_show_while_it_generates_and_under_a_key(own_store: Path) -> None:
+    answer_on_gpu(own_store)
+    async with opened(own_store, "live", run=3, size=(120, 36)) as ui:
+        assert "Latest answers" in ui.text and "a replacement is on its way" in ui.text
+        await ui.press("a")
+        assert "Latest answers" not in ui.text
+        await ui.press("a")
+        assert "Latest answers" in ui.text
+    async with opened(own_store, "live", run=2, size=(160, 48)) as ui:
+        assert "Latest answers" in ui.text, "there is room"
+    async with opened(own_store, "live", run=2, size=(120, 36)) as ui:
+        assert "Latest answers" not in ui.text
+        await ui.press("a")
+        assert "Latest answers" in ui.text
+
+
+def test_only_answers_written_lately_are_looked_at(own_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("store.read.live.NEWEST", 5)
+    with closing(attach(connect(own_store))) as connection:
+        assert [row.model for row in latest_answers(connection, 3)] == ["good"]
+        assert latest_answers(connection, 2) == []
+
+
+async def test_a_finished_run_ends_in_what_came_of_its_candidates(store_folder: Path, sweep: Path) -> None:
+    async with opened(store_folder, "live", run=2) as ui:
+        below = ui.text.partition("Decision  H: why")[2].splitlines()[1:4]
+        assert [line.split()[:2] for line in below] == [["good", "?"], ["overfit", "−"], ["no-effect", "−"]]
+    async with opened(sweep, "live", run=1) as ui:
+        below = ui.text.partition("Decision  H: why")[2].splitlines()
+        assert re.search(r"\d+ (ship|inconclusive|don't)", below[1])
+
+
+async def test_a_run_that_stands_still_says_who_or_what_stopped_it(own_store: Path) -> None:
+    def store(**columns: object) -> None:
+        recorder = Recorder(own_store, 3)
+        recorder.set_run(**columns)
+        recorder.close()
+
+    with closing(attach(connect(own_store))) as connection:
+        store(worker_pid=os.getpid(), heartbeat=time.time())
+        people.request(connection, 3, "pause")
+    name = people.user_name()
+    async with opened(own_store, "live", run=3, size=(120, 36)) as ui:
+        assert f"current piece of work. Asked for by {name}." in ui.text
+        store(status="paused", request=None)
+        await ui.shows(f"‖ This run was paused by {name} on 20", "r resumes it")
+        store(error="gpu7:8000 has been unreachable since 12:00: no route\n  start it, then resume")
+        await ui.shows("‖ This run was paused. r resumes", "gpu7:8000 has been unreachable", "start it, then")
+        store(status="cancelled", error=None)
+        await ui.shows(f"– This run was cancelled by {name}", "What is finished is kept.")
+        store(status="queued", created=NOW - 1)
+        await ui.shows("○ The worker of this run is starting.")
+        store(created=NOW - 100)
+        await ui.shows("No worker has taken this run yet. r starts one.")
+
+
+def test_how_far_a_run_is_in_brief() -> None:
+    rows = [progress("generate", "good", 60, 100), progress("judge", "gpt", 0, 48, started=None, seconds=0.0)]
+    known = whole_time_left(rows, {"judge": 8.0})
+    assert known.spent == 4.0 and known.seconds == pytest.approx(4 * 40 / 60 + 6)
+    assert in_brief(known) == "31% 10s"
+    assert in_brief(whole_time_left(rows, {})) == "<60% >5s"
+    resumed = [progress("generate", "good", 60, 100, resumed_from=40)]
+    assert whole_time_left(resumed, {}).spent == 12.0, "what an earlier worker did, at this one's pace"
+    unknown = [progress("generate", "good", 40, 100, resumed_from=40, seconds=0.0)]
+    assert in_brief(whole_time_left(unknown, {})) == ""
+    assert in_brief(WholeTime(5_990.0, (), 4.0)) == "0% 1h40m"
+    assert in_brief(WholeTime(300_000.0, ("judge",), 9e5)) == "<75% >83h"
+    assert in_brief(WholeTime(0.0, (), 4.0)) == "99%"

@@ -8,7 +8,7 @@ from textual.pilot import Pilot
 
 from tests.tui.conftest import Settled
 from tests.tui.driver import opened
-from tests.tui.history import NOW, build_sweep
+from tests.tui.history import NOW
 from tui.app.app import AssayApp
 
 SIZES = [(80, 24), (120, 36)]
@@ -42,11 +42,6 @@ def test_what_opens_from_a_run(
 ) -> None:
     app = AssayApp(own_store, run=2, screen=screen, now=lambda: NOW)
     assert snap_compare(app, terminal_size=size, run_before=after(settled, keys))
-
-
-@pytest.fixture(scope="module")
-def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_sweep(tmp_path_factory.mktemp("sweep") / "store")
 
 
 @pytest.mark.parametrize("screen", ["runs", "decision", "compare", "live"])

@@ -19,13 +19,11 @@ from tests.tui.history import NOW
 from tests.tui.terminal import terminal
 from tests.tui.test_hostile import CORPUS, check
 from tui.app.app import AssayApp
-from tui.screens.review.answers import Answers
-from tui.screens.review.views import VIEWS, nearest
+from tui.screens.review.views import VIEWS, Answers, nearest
 from tui.text.diff import Segment, diff, text_of
 from tui.text.gate import printable
 from tui.text.json_fields import NoJsonFound, field_rows, read_json, reordered
-from tui.text.overlay import blocks, code_marks, overlaid, raw_rows
-from tui.text.side_by_side import folded, unified
+from tui.text.side_by_side import blocks, code_marks, folded, overlaid, raw_rows, unified
 
 Settled = Callable[[Pilot[int]], Awaitable[None]]
 HARD = "\x00\x1b[]()ab \n\t.!?é中กำ👩\u200d💻\u202e\xa0\ud800{}\":,`~'/*#"

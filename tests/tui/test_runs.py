@@ -1,9 +1,13 @@
 import sqlite3
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from store import records
+from store.write import Recorder
 from tests.tui.conftest import Settled
 from tests.tui.driver import opened
 from tests.tui.history import NOW
@@ -39,9 +43,28 @@ async def test_a_row_has_outcome_win_rate_alerts_and_age(store_folder: Path) -> 
             "1d",
         ):
             assert part in row
-        assert "+ passed" in ui.text and "▶ running" in ui.text
-    async with opened(store_folder, run=None, size=(160, 30)) as ui:
-        assert "1 inconclusive · 2 don't; best: good" in ui.text
+        assert "+ passed" in ui.text and "▶ 85% 10s" in ui.text
+
+
+async def test_on_a_wide_terminal_the_run_at_the_cursor_stands_beside_the_list(store_folder: Path) -> None:
+    async with opened(store_folder, run=None, size=(160, 40)) as ui:
+        await ui.press("j")
+        await ui.shows(
+            "tickets-v2 #2  ✓ finished", "took      3m 20s", "overfit    − don't ship", "Open alerts"
+        )
+        assert "!! critical" in ui.text and "tokens_per_second" in ui.text
+
+
+async def test_how_far_a_run_is_changes_in_its_row_alone(own_store: Path) -> None:
+    async with opened(own_store, run=None) as ui:
+        assert "▶ 85% 10s" in ui.text
+        with closing(Recorder(own_store, 3)) as recorder:
+            (row,) = [row for row in recorder.rows(records.Progress, run_id=3) if row.phase == "judge"]
+            recorder.put(replace(row, done=40, seconds=16.0))
+        before = ui.lines
+        await ui.shows("▶ 95% 5s")
+        changed = [old for old, new in zip(before, ui.lines, strict=True) if old != new]
+        assert len(changed) == 1 and "tickets-v3" in changed[0]
 
 
 async def test_the_trend_shows_the_measures_of_the_run_and_t_the_next_ones(store_folder: Path) -> None:

@@ -18,6 +18,7 @@ from tui.app.app import AssayApp
 from tui.app.settings import AppSettings, read_keys, read_settings, registry_with, template
 from tui.app.terminal import MOST_BYTES, ascii_only, sequence, to_file
 from tui.app.themes import THEMES, fitting
+from tui.cli.main import guarded, open_app
 from tui.keys import REGISTRY
 from tui.screens import RUN_SCREENS, load
 from tui.widgets.lines import arrows
@@ -197,3 +198,82 @@ async def test_y_copies_the_row_under_the_cursor(own_store: Path, monkeypatch: p
 
 def test_a_table_of_keys_is_read_without_a_store() -> None:
     assert read_keys({"app.help": "f1"}, "here") == {"app.help": "f1"}
+
+
+def test_everything_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "themes").mkdir()
+    (tmp_path / "themes" / "sea.toml").write_text(
+        'base = "drak"\ngoood = "#ffffff"\nbad = "red"\nkey = "blod #abcdef"\n'
+    )
+    (tmp_path / "themes" / "dark.toml").write_text("")
+    (tmp_path / "themes" / "no.toml").write_text("[")
+    text = 'themes = "sea"\ntheme = "lihgt"\nascii = 1\nmouse = "on"\n[keys]\n"app.qiut" = "Q"\n'
+    with pytest.raises(BadInput) as error:
+        settings(text, tmp_path, theme="see")
+    said = str(error.value)
+    for part in (
+        'config.toml: there is no setting "themes"; did you mean "theme"?',
+        "config.toml: theme: there is no theme 'lihgt'; did you mean \"light\"?",
+        "config.toml: ascii is 1",
+        "config.toml: mouse is 'on'",
+        'no action "app.qiut"; did you mean "app.quit"?',
+        "sea.toml: base: there is no theme 'drak'",
+        'sea.toml: there is no colour "goood"; did you mean "good"?',
+        "sea.toml: bad is 'red'; a colour is written #rrggbb",
+        'sea.toml: key: there is no style "blod"; did you mean "bold"?',
+        "dark.toml: the app has a theme dark of its own",
+        "no.toml: is not TOML",
+        "--theme: there is no theme 'see'; did you mean \"sea\"?",
+    ):
+        assert part in said, part
+    assert error.value.exit_code == 2
+
+
+def test_a_wrong_setting_ends_the_app_with_exit_code_2_and_no_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ASSAY_CONFIG", str(tmp_path / "config.toml"))
+    monkeypatch.chdir(tmp_path)
+    assert guarded(lambda: open_app(None, theme="drak")) == 2
+    assert capsys.readouterr().err.startswith(
+        "assay: --theme: there is no theme 'drak'; did you mean \"dark\"?"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "wrong"),
+    [
+        ("odd name", "", "a theme's file is named in a-z"),
+        ("own", 'rule = "bold #112233"', "it takes a colour alone"),
+        ("own", "good = 3", "good is 3"),
+        ("own", 'base = "terminal"\ngood = "#112233"', "a colour is written ansi_blue"),
+        ("own", "base = []", "base: there is no theme []"),
+        ("own", 'good = ""', "good is ''"),
+    ],
+)
+def test_a_wrong_theme_is_told_with_its_file(name: str, text: str, wrong: str, tmp_path: Path) -> None:
+    (tmp_path / "themes").mkdir()
+    (tmp_path / "themes" / f"{name}.toml").write_text(text)
+    with pytest.raises(BadInput) as error:
+        settings("", tmp_path)
+    assert wrong in str(error.value) and f"{name}.toml" in str(error.value)
+
+
+OWN = {
+    "sea": 'base = "light"\nbackground = "#eef7fa"\ngood = "bold #006d5b"\nrule = "#99aabb"\n',
+    "tty": 'base = "terminal"\ngood = "ansi_bright_green"\n',
+}
+
+
+async def test_a_persons_own_theme_is_used_and_f2_goes_round_all(store_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "themes").mkdir()
+    for name, text in OWN.items():
+        (tmp_path / "themes" / f"{name}.toml").write_text(text)
+    found = settings('theme = "sea"\n', tmp_path)
+    assert tuple(found.themes) == ("dark", "light", "terminal", "sea", "tty")
+    assert found.themes["sea"].variables["bad"] == THEMES["light"].variables["bad"]
+    async with opened(store_folder, run=None, settings=found) as ui:
+        assert ui.app.theme == "assay-sea"
+        for name in ("tty", "dark", "light", "terminal", "sea"):
+            await ui.tap("f2")
+            assert ui.app.theme == f"assay-{name}" and "tickets-v2" in ui.text

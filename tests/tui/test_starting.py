@@ -10,6 +10,7 @@ from tests.engine.runs import lines, recorded_plan
 from tests.tui.driver import driven
 from tests.tui.history import HOSTILE
 from tui.app.app import AssayApp
+from tui.screens.live.screen import LiveScreen
 from tui.screens.runs import RunsScreen
 from tui.screens.start import SAMPLES, CheckScreen, WizardScreen, _prompt_lines, found_plans
 
@@ -37,9 +38,25 @@ async def test_three_keys_lead_from_an_empty_store_to_the_first_run(folder: Path
     async with driven(app) as ui:
         assert "whether to ship it" in ui.text
         await ui.press("s", "enter", "enter")
-        assert isinstance(ui.screen, RunsScreen)
-        await ui.shows("recorded")
-        await ui.shows("passed")
+        await ui.shows("recorded #1", "Decision  H: why", "? inconclusive")
+        assert ui.on(LiveScreen).run_id == 1
+        await ui.press("escape")
+        assert isinstance(ui.screen, RunsScreen) and "passed" in ui.text
+
+
+async def test_a_start_that_fails_says_why_and_the_plan_can_be_started_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record(folder)
+    async with driven(AssayApp(folder / ".assay")) as ui:
+        await ui.press("s", "enter")
+        assert "can run" in ui.text
+        (folder / "before.jsonl").rename(folder / "away.jsonl")
+        await ui.press("enter", "enter")
+        await ui.shows("`assay run` did not work", "no such file")
+        await ui.press("escape")
+        assert "enter starts it" in ui.text
+    assert not (folder / ".assay").exists()
 
 
 async def test_in_an_empty_folder_the_bundled_sample_is_three_keys_away(folder: Path) -> None:

@@ -2,27 +2,18 @@
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from textual.content import Content
 
 from store.read.query import Word, matches, read_words
 from tests.tui.driver import Driver, opened
-from tests.tui.history import build_sweep
 from tui.screens.decision import DecisionScreen
 from tui.screens.runs import RunsScreen
 from tui.widgets.rows import Columns, FlexColumn, Rows, Sorting
-
-
-@pytest.fixture(scope="module")
-def sweep(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    yield build_sweep(tmp_path_factory.mktemp("sweep") / "store")
-
 
 NAMED = Columns(
     FlexColumn("name", 8, key=lambda item: item[0]),
@@ -139,9 +130,9 @@ def test_whatever_is_typed_is_a_search(text: str) -> None:
 async def test_two_marked_runs_are_compared(store_folder: Path) -> None:
     async with opened(store_folder, run=None, size=(120, 30)) as ui:
         await ui.press("G", "space")
-        assert "#1 marked" in ui.lines[0] and "*#1" in ui.text
+        assert "#1 marked" in ui.head and "*#1" in ui.text
         await ui.press("k", "space")
-        assert "#1 and #2 marked: C compares them" in ui.lines[0]
+        assert "#1 and #2 marked: C compares them" in ui.head
         await ui.press("C")
         await ui.shows("Run 2 against run 1", "rougeL")
 

@@ -19,10 +19,9 @@ from textual.events import Event, Key, Paste
 from textual.screen import Screen
 
 from tui.app.settings import AppSettings
-from tui.app.themes import THEMES
 from tui.keys import EVERYWHERE, bindings
 from tui.screens import NAMES, load
-from tui.screens.base import AssayScreen, InHand
+from tui.screens.base import AssayScreen, Cards, InHand
 from tui.screens.control import Control
 from tui.screens.runs import RunsScreen
 from tui.screens.watch import NoStore, StoreFailed, StoreWatch
@@ -62,15 +61,16 @@ class AssayApp(App[int], inherit_bindings=False):
         self.now = now
         self.run_id: int | None = None
         self.ascii = self.settings.ascii  # a terminal, or a font, that has nothing but ASCII
+        self.cards: dict[int, Cards] = {}
         self._in_hand: dict[int, InHand] = {}  # by run, the latest last
         self._first = (screen or "live", run) if run is not None or screen not in (None, "runs") else None
         self._stale = False
         self._typed: deque[Event] = deque()  # waits until the key in front of it has acted
         self._typing = NEVER
         self._read = self._minute = time.monotonic()
-        for theme in THEMES.values():
+        for theme in self.settings.themes.values():
             self.register_theme(theme)
-        self.theme = THEMES[self.settings.theme or "dark"].name
+        self.theme = self.settings.themes[self.settings.theme or "dark"].name
         self._mouse = self.settings.mouse
         self.kept: dict[str, object] = {}  # what screens keep of their state until the app is left
         self.animation_level = "none"
@@ -265,10 +265,11 @@ class AssayApp(App[int], inherit_bindings=False):
 
     def action_theme(self) -> None:
         """The next theme, until the app is left."""
-        names = list(THEMES)
-        now = next(name for name, theme in THEMES.items() if theme.name == self.theme)
+        themes = self.settings.themes
+        names = list(themes)
+        now = next(name for name, theme in themes.items() if theme.name == self.theme)
         chosen = names[(names.index(now) + 1) % len(names)]
-        self.theme = THEMES[chosen].name
+        self.theme = themes[chosen].name
         if self.front is not None:
             self.front.say(f'theme {chosen}; `theme = "{chosen}"` in the settings file keeps it')
 

@@ -2,7 +2,7 @@
 
 The file is `$ASSAY_CONFIG`, else `~/.config/assay/config.toml`:
 
-    theme = "light"      # dark, light, or terminal: the terminal's own colours
+    theme = "light"      # dark, light, terminal: the terminal's own colours, or one of themes/NAME.toml
     ascii = true         # nothing but ASCII on the screen
     mouse = true         # start with mouse reporting on; M toggles it
 
@@ -13,15 +13,16 @@ The file is `$ASSAY_CONFIG`, else `~/.config/assay/config.toml`:
 import os
 import string
 import sys
-from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from textual.keys import Keys, _character_to_key, format_key
+from textual.theme import Theme
 
 from engine.errors import BadInput
+from tui.app.themes import THEMES, nearest, read_theme
 from tui.keys import REGISTRY, Action
 
 # What most terminals send for another key: backspace, tab, enter, line feed.
@@ -43,7 +44,7 @@ def read_keys(table: Any, file: str) -> dict[str, str]:
     chosen: dict[str, str] = {}
     for action, value in table.items():
         if action not in REGISTRY:
-            problems.append(f'there is no action "{action}"{_nearest(action, REGISTRY)}')
+            problems.append(f'there is no action "{action}"{nearest(action, REGISTRY)}')
             continue
         keys = [value] if isinstance(value, str) else value
         if not isinstance(keys, list) or not keys or not all(isinstance(key, str) and key for key in keys):
@@ -89,7 +90,7 @@ def _named(key: str) -> str | None:
 def _key_problems(keys: list[str], named: list[str | None]) -> Iterator[str]:
     for key, name in zip(keys, named, strict=True):
         if name is None:
-            yield f'there is no key "{key}"{_nearest(key, _NAMED)}'
+            yield f'there is no key "{key}"{nearest(key, _NAMED)}'
         elif name in AMBIGUOUS:
             yield f'"{key}" cannot be told from {AMBIGUOUS[name]} in most terminals'
 
@@ -111,11 +112,6 @@ def _meet(action: str, other: str) -> bool:
     return one == two or one in _SHARED or two in _SHARED
 
 
-def _nearest(name: str, known: Mapping[str, Any] | frozenset[str]) -> str:
-    found = get_close_matches(name, known, 1, 0.5)
-    return f'; did you mean "{found[0]}"?' if found else ""
-
-
 def template() -> str:
     """A settings file with every action and its key, all commented out."""
     lines = ["# assay's settings. Take the # off a line to change it.", "", '# theme = "dark"', "", "[keys]"]
@@ -127,13 +123,15 @@ def template() -> str:
 
 
 KNOWN = ("theme", "ascii", "mouse", "keys")
-THEMES = ("dark", "light", "terminal")
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class AppSettings(NamedTuple):
     """`theme` None: the one that fits the terminal."""
 
     theme: str | None = None
+    themes: Mapping[str, Theme] = THEMES
     ascii: bool = False
     mouse: bool = False
     read_only: bool = False
@@ -152,52 +150,97 @@ def settings_file(environment: Mapping[str, str] = os.environ) -> Path:
 def read_settings(environment: Mapping[str, str] = os.environ, **given: Any) -> AppSettings:
     """The settings that hold; `given` are those of the command line, None where it says nothing.
 
-    Raises BadInput that names the file and the key.
+    Raises BadInput that names each file, key and option that is wrong, with what is near.
     """
-    found = _read_file(settings_file(environment))
-    if theme := environment.get("ASSAY_THEME"):
-        found = found._replace(theme=_theme(theme, "$ASSAY_THEME"))
+    file, problems = settings_file(environment), _Problems()
+    themes = {**THEMES, **_own_themes(file.parent / "themes", problems)}
+    found = _read_file(file, themes, problems)._replace(themes=themes)
+    given_theme = given.pop("theme", None)
+    for where, name in {"$ASSAY_THEME": environment.get("ASSAY_THEME"), "--theme": given_theme}.items():
+        if name:
+            found = found._replace(theme=problems.tried(None, _theme, name, where, themes))
+    problems.told()
     if environment.get("ASSAY_ASCII") or (sys.stdout.encoding or "").replace("-", "").lower() != "utf8":
         found = found._replace(ascii=True)
     if annotator := environment.get("ASSAY_ANNOTATOR", "").strip():
         found = found._replace(annotator=annotator)
-    if (theme := given.pop("theme", None)) is not None:
-        found = found._replace(theme=_theme(theme, "--theme"))
     return found._replace(**{name: value for name, value in given.items() if value})
 
 
-def _read_file(file: Path) -> AppSettings:
+class _Problems:
+    """What is wrong with the settings, gathered so that a person hears all of it at once."""
+
+    def __init__(self) -> None:
+        self._errors: list[BadInput] = []
+
+    def tried(self, otherwise: T, read: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
+        try:
+            return read(*args, **named)
+        except BadInput as error:
+            self._errors.append(error)
+            return otherwise
+
+    def told(self) -> None:
+        """Raises BadInput when there was any."""
+        if self._errors:
+            raise BadInput("\n".join(map(str, self._errors)))
+
+
+def _read_file(file: Path, themes: Mapping[str, Theme], problems: _Problems) -> AppSettings:
+    nothing: dict[str, Any] = {}
+    table = problems.tried(nothing, _table, file)
+    for name in table:
+        problems.tried(None, _known, name, file)
+    theme = table.get("theme")
+    return AppSettings(
+        theme=None if theme is None else problems.tried(None, _theme, theme, f"{file}: theme", themes),
+        ascii=problems.tried(False, _flag, table, "ascii", file),
+        mouse=problems.tried(False, _flag, table, "mouse", file),
+        keys=problems.tried({}, read_keys, table.get("keys", {}), str(file)),
+    )
+
+
+def _own_themes(folder: Path, problems: _Problems) -> dict[str, Theme]:
+    """The themes of a person's own, by the names of their files."""
+    try:
+        files = sorted(file for file in folder.iterdir() if file.suffix == ".toml")
+    except OSError:
+        return {}
+    return {file.stem: problems.tried(THEMES["dark"], _own_theme, file) for file in files}
+
+
+def _own_theme(file: Path) -> Theme:
+    return read_theme(_table(file), file)
+
+
+def _table(file: Path) -> dict[str, Any]:
+    """A TOML file's table; an empty one where there is no file."""
     # Most people have none: nothing is imported for it then.
     try:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError:
-        return AppSettings()
+        return {}
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"{file}: cannot be read: {error}", "fix or delete it") from error
     import tomllib
 
     try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise BadInput(f"{file}: is not TOML: {error}") from error
-    for name in table:
-        if name not in KNOWN:
-            raise BadInput(f'{file}: there is no setting "{name}"', f"the settings are {', '.join(KNOWN)}")
-    pass
-
-    theme = table.get("theme")
-    return AppSettings(
-        theme=None if theme is None else _theme(theme, f"{file}: theme"),
-        ascii=_flag(table, "ascii", file),
-        mouse=_flag(table, "mouse", file),
-        keys=read_keys(table.get("keys", {}), str(file)),
-    )
+        return tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise BadInput(f"{file}: is not TOML: {error}", "fix or delete it") from error
 
 
-def _theme(name: Any, where: str) -> str:
-    if name not in THEMES:
-        raise BadInput(f"{where}: there is no theme {name!r}", f"the themes are {', '.join(THEMES)}")
-    return str(name)
+def _known(name: str, file: Path) -> None:
+    if name not in KNOWN:
+        known = f"the settings are {', '.join(KNOWN)}"
+        raise BadInput(f'{file}: there is no setting "{name}"{nearest(name, KNOWN)}', known)
+
+
+def _theme(name: Any, where: str, themes: Mapping[str, Theme]) -> str | None:
+    if not isinstance(name, str) or name not in themes:
+        near = nearest(str(name), themes)
+        raise BadInput(f"{where}: there is no theme {name!r}{near}", f"the themes are {', '.join(themes)}")
+    return name
 
 
 def _flag(table: Mapping[str, Any], name: str, file: Path) -> bool:

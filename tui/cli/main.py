@@ -99,7 +99,7 @@ def build() -> "typer.Typer":
     """The commands with their options."""
     import typer
 
-    from tui.cli import annotations, data, history, keys, plan, run, score, show, store, transfer
+    from tui.cli import annotations, data, history, plan, run, score, show, store, transfer
     from tui.cli.common import Store, app_options
 
     app = typer.Typer(
@@ -117,7 +117,8 @@ def build() -> "typer.Typer":
         context: typer.Context,
         store: Store = None,
         theme: Annotated[
-            str | None, typer.Option(help="The app's colours: dark, light, or the terminal's own.")
+            str | None,
+            typer.Option(metavar="NAME", help="Colours: dark, light, terminal, or your own theme."),
         ] = None,
         ascii: Annotated[bool, typer.Option("--ascii", help="Use only ASCII in the app.")] = False,
         read_only: Annotated[
@@ -135,7 +136,7 @@ def build() -> "typer.Typer":
         *(data.leakage, data.coverage, data.versions),
         *(run.review, show.report),
         *(history.tag, history.note, history.delete, history.restore, history.undo, history.accept),
-        *(run.folds, run.rerun, plan.noise, store.doctor, annotations.agreement, keys.keys),
+        *(run.folds, run.rerun, plan.noise, store.doctor, annotations.agreement, store.keys),
     ):
         app.command()(function)
     app.add_typer(annotations.annotations, name="annotations")

@@ -96,9 +96,13 @@ def run(
     yes: Yes = False,
     quiet: Quiet = False,
     summary: SummaryFile = None,
+    json: Json = False,
     store: Store = None,
 ) -> None:
-    """Run a plan. Ctrl-C pauses it; closing the terminal does not stop it."""
+    """Run a plan. Ctrl-C pauses it; closing the terminal does not stop it.
+
+    With --json the result is printed as `assay show --json` prints it; with --detach the run's id alone.
+    """
     from engine.run import launch
 
     folder = store_folder(context, store)
@@ -106,10 +110,10 @@ def run(
     _confirm_cost(plan, limit, number, yes=yes, quiet=quiet)
     phase = only.value if only else None
     if fold == "all":
-        if detach or only or against:
+        if detach or only or against or json:
             raise BadInput(
                 "--fold all runs one fold after another, and waits for each to finish",
-                "leave out --detach, --only and --against, or start each fold by --fold N",
+                "leave out --detach, --only, --against and --json, or start each fold by --fold N",
             )
         raise typer.Exit(
             run_folds(plan, folder, limit=limit, cache=not no_cache, quiet=quiet, allow_empty=allow_empty)
@@ -124,7 +128,9 @@ def run(
         against=against,
         allow_empty=allow_empty,
     )
-    raise typer.Exit(carry_out(folder, run_id, detach=detach, quiet=quiet, only=phase, summary=summary))
+    raise typer.Exit(
+        carry_out(folder, run_id, detach=detach, quiet=quiet, only=phase, summary=summary, json=json)
+    )
 
 
 def resume(
@@ -182,16 +188,21 @@ def carry_out(
     only: str | None = None,
     brief: bool = False,
     summary: Path | None = None,
+    json: bool = False,
 ) -> int:
     """Starts a queued run and watches it to its end; returns its exit code.
 
-    `brief` leaves its numbers out; `summary` is the file that its report in Markdown is added to.
+    `brief` leaves its numbers out; `summary` is the file that its report in Markdown is added to; `json`
+    prints its values for programs, or its id where it is not watched.
     """
     from engine.run import launch
 
     with opened(folder) as connection:
         past = max((event.id for event in live.events(connection, run_id, limit=1)), default=0)
         worker = launch.start(folder, run_id)
+        if detach and json:
+            print_json({"id": run_id})
+            return 0
         if detach:
             out(f"run {run_id} started; `assay watch {run_id}` shows it, `assay show {run_id}` its result")
             return 0
@@ -206,7 +217,7 @@ def carry_out(
 
         follower.say(f"run {run_id} started; Ctrl-C pauses it, closing the terminal does not stop it")
         ended = follower.follow(worker, pause)
-        code = _tell_end(connection, ended, only, brief=brief, quiet=quiet)
+        code = _tell_end(connection, ended, only, brief=brief, quiet=quiet, json=json)
         if ended.status != "paused":
             append_summary(connection, run_id, summary)
         return code
@@ -219,9 +230,11 @@ def _tell_end(
     *,
     brief: bool = False,
     quiet: bool = False,
+    json: bool = False,
 ) -> int:
     """Says how a run ended and returns the exit code for it."""
     from tui.cli.terminal import print_run
+    from tui.report.json import run_values
     from tui.sections.gather import gather
 
     if run.status == "paused":
@@ -230,7 +243,9 @@ def _tell_end(
         err(f"paused; `assay resume {run.id}` continues")
         return 0 if only else INTERRUPTED
     if run.status == "finished":
-        if quiet and not brief:
+        if json:
+            print_json(run_values(gather(connection, run.id)))
+        elif quiet and not brief:
             print_brief(gather(connection, run.id))
         elif not brief:
             print_run(gather(connection, run.id))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from engine.compare.forgetting import Conclusion
 from engine.data.leak import TIER_WORDS
-from engine.decision.decision import AnsweredQuestion, Decision, headline
+from engine.decision.decision import AnsweredQuestion, Decision, TradeOff, headline
 from engine.decision.families import common_word, family_of, rank, summarize
 from engine.decision.judges import Said
 from engine.gates.figures import relative
@@ -15,6 +15,7 @@ from store.read.answers import AnswerCount
 from store.read.query import by_key
 from store.read.rows import ComparisonRow, ModelScoreRow, WinRateRow
 from store.read.slices import OF_THE_SET, CorpusRow, DisparityRow, SliceRow, SliceScoreRow
+from store.read.trends import Bisection
 from tui.sections.alerts import AlertsSection
 from tui.sections.data import CoverageTable, DataSection
 from tui.sections.eta import in_gpu_hours
@@ -32,13 +33,25 @@ from tui.sections.measures import (
     changes_of,
     coverage,
 )
-from tui.sections.overview import Checkpoint, CostsSection, OverviewSection, SweepSection
+from tui.sections.overview import (
+    TRADE_OFF,
+    Checkpoint,
+    CostsSection,
+    OverviewSection,
+    SweepSection,
+    trade_off_said,
+    trade_off_table,
+)
 from tui.sections.remarks import ANSWERS, answer_table
-from tui.text.gate import MISSING, duration, percent, printable
+from tui.text.diff import first_change, text_of
+from tui.text.gate import MISSING, cut, duration, percent, printable
 from tui.text.output import Column, heading, interval, moment, number, out, paragraph, print_table, strong
 
 if TYPE_CHECKING:
     from engine.compare.comparison import Comparison
+
+
+EXCERPT = 80  # cells of an answer in a table
 
 
 def print_run(found: RunSections, *, full: bool = False, slices: bool = False, find: str = "") -> None:
@@ -51,6 +64,7 @@ def print_run(found: RunSections, *, full: bool = False, slices: bool = False, f
     print_decision(found.decision)
     _print_data(found.data, [candidate.name for candidate in found.overview.candidates])
     _print_sweep(found.overview.sweep)
+    _print_trade_off(found.trade_off)
     _print_candidates(found.overview)
     _print_forgetting(found.forgetting)
     _print_judging(found.judging, full=full)
@@ -116,6 +130,7 @@ def print_decision(verdicts: Sequence[Decision], *, full: bool = False) -> None:
     for verdict in verdicts:
         word = verdict.word.upper() if verdict.word == "don't ship" else verdict.word
         out(strong(printable(f"{WORD_SIGNS[verdict.word]} {verdict.candidate}: {word}")))
+        paragraph(" · ".join(verdict.card), "    ", "    ")
         for reason in verdict.reasons:
             paragraph(reason, "      ", "    - ")
         if full:
@@ -171,6 +186,38 @@ def _checkpoint(found: Checkpoint, is_held: bool) -> list[str]:
         str(found.n),
         found.result,
     ]
+
+
+def _print_trade_off(found: TradeOff | None) -> None:
+    if found is None:
+        return
+    heading(TRADE_OFF)
+    for said in trade_off_said(found):
+        paragraph(said)
+    titles, rows = trade_off_table(found)
+    print_table([Column(*title) for title in titles], rows)
+
+
+def print_bisection(found: Bisection) -> None:
+    """An example over checkpoints or runs: the word on it, then each answer from where it changed."""
+    out(strong(printable(f"{found.example} · {found.said}")))
+    paragraph(f"query: {found.query}", " " * 7, "")
+    if found.measure:
+        paragraph(f"right or wrong by {found.measure}, as in the queue of flips")
+    rows: list[list[str]] = []
+    before = None
+    for each in (*([found.baseline] if found.baseline else []), *found.attempts):
+        word = {True: "right", False: "WRONG", None: "not known"}[each.right]
+        answer = each.reason or "" if each.text is None else each.text
+        if each.text is not None and before is not None:
+            is_same = each.text == before
+            answer = "the same answer" if is_same else text_of(first_change(before, each.text))
+        model = [] if found.is_sweep else [each.model]
+        rows.append([found.where(each), *model, word, number(each.value), cut(answer, EXCERPT)])
+        before = each.text
+    titles = [Column("where"), *([] if found.is_sweep else [Column("model")])]
+    titles += [Column("answer is"), Column("value", True)]
+    print_table([*titles, Column("answer, from the words that differ")], rows)
 
 
 def print_alerts(found: AlertsSection) -> None:

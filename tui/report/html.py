@@ -10,6 +10,7 @@ from typing import Any
 from markupsafe import Markup
 
 from engine.compare.ruling import rule_on_rate
+from engine.decision.decision import Coordinate, TradeOff
 from engine.decision.families import family_of, rank
 from store.read.query import by_key
 from store.read.slices import SliceRow
@@ -20,7 +21,7 @@ from tui.sections.alerts import WITH_EXAMPLES
 from tui.sections.data import CoverageGap, DataSection
 from tui.sections.eta import in_gpu_hours
 from tui.sections.gather import RunSections
-from tui.sections.judging import JudgingSection
+from tui.sections.judging import GRADES, JudgingSection
 from tui.sections.measures import (
     DIRECTION,
     NOT_FOUND,
@@ -28,11 +29,13 @@ from tui.sections.measures import (
     MeasuresSection,
     SlicesSection,
     between_samples,
+    slice_map,
 )
-from tui.sections.overview import CostsSection, MeasureTrend
+from tui.sections.overview import TRADE_OFF, CostsSection, MeasureTrend, trade_off_said, trade_off_table
 from tui.sections.protocol import plan_tables
 from tui.sections.remarks import ANSWERS, answer_table
 from tui.text.output import number
+from tui.widgets.pictures import HEAT_KEY, HeatMap, LabelAnswers, Scale, shade
 
 WORST = 10  # slices in a table
 MOST_GROUPS = 20  # of questions
@@ -65,6 +68,9 @@ def html(found: RunSections) -> str:
         WORST=WORST,
         MOST_GROUPS=MOST_GROUPS,
         NOT_FOUND=NOT_FOUND,
+        TRADE_OFF=TRADE_OFF,
+        trade_off_said=trade_off_said,
+        trade_off_table=trade_off_table,
         ANSWERS=ANSWERS,
         answers=answer_table(found.answers),
         **_plots(found),
@@ -74,7 +80,14 @@ def html(found: RunSections) -> str:
 def _plots(found: RunSections) -> dict[str, Any]:
     plan = plan_tables(found.run)
     return {
+        "traded": _trade_off(found.trade_off) if found.trade_off else None,
         "measured": _families(found.measures),
+        "spread": _spreads(found),
+        "heat": list(_heat_maps(found.slices)),
+        "heat_key": HEAT_KEY,
+        "shade": shade,
+        "shares": lambda row: [LabelAnswers(row.name, row.answers).share(count) for count in row.answers],
+        "curves": _curves(found),
         "trends": list(_trends(found.trends)),
         "benchmarked": _benchmarks(found.measures),
         "rated": _win_rates(found.judging, (plan.get("gates") or {}).get("min_win_rate")),
@@ -82,6 +95,29 @@ def _plots(found: RunSections) -> dict[str, Any]:
         "leaked": _leaks(found.data, bool((plan.get("data") or {}).get("embedding_model"))),
         "latency": _latency(found.measures),
     }
+
+
+def _trade_off(found: TradeOff) -> Markup | None:
+    """The candidates of which both is known; None for fewer than two."""
+    points = [
+        plots.PlotPoint(
+            point.candidate,
+            _coordinate(found.forgotten, point.forgotten),
+            _coordinate(found.gain, point.gain),
+            point.is_front,
+        )
+        for point in found.drawn
+    ]
+    caption = (
+        f"up: {found.gain}, more is better; to the right: how much worse {found.forgotten} is; a full circle "
+        "is on the front, a dashed line is a limit of the plan, a thin cross the 95% intervals"
+    )
+    limits = found.most_forgotten, found.least_gain
+    return plots.scatter(points, caption, limits=limits, even=(0.0, found.even)) if len(points) > 1 else None
+
+
+def _coordinate(name: str, found: Coordinate) -> plots.Reading:
+    return plots.Reading(name, found.value, found.low, found.high, said=name)
 
 
 def _spent(costs: CostsSection) -> Iterator[tuple[str, str]]:
@@ -129,21 +165,27 @@ class PlottedFamily:
 def _families(found: MeasuresSection) -> list[PlottedFamily]:
     """The forest plots of all measures that were compared, benchmarks aside."""
     grouped = by_key((change.family, change) for change in found.changes if change.row.kind != "benchmark")
+    limits = found.limits_of
     metrics = {metric.measure: metric for metric in found.metrics}
     return [
-        _family(name, changes, metrics) for name, changes in sorted(grouped.items(), key=lambda g: rank(g[0]))
+        _family(name, [(change, _difference(change, limits(change.row))) for change in changes], metrics)
+        for name, changes in sorted(grouped.items(), key=lambda g: rank(g[0]))
     ]
 
 
-def _family(name: str, changes: Sequence[Change], metrics: Mapping[str, StoredMetric]) -> PlottedFamily:
-    by_measure = by_key((change.row.measure, change) for change in changes)
+def _family(
+    name: str, drawn: Sequence[tuple[Change, plots.Reading]], metrics: Mapping[str, StoredMetric]
+) -> PlottedFamily:
+    changes = [change for change, _ in drawn]
+    by_measure = by_key((change.row.measure, reading) for change, reading in drawn)
     shared = plots.difference_scale(
-        [_difference(change) for change in changes if _is_share(metrics.get(change.row.measure))]
+        [item for measure, own in by_measure.items() if _is_share(metrics.get(measure)) for item in own]
     )
-    drawn = [
+    figures = [
         plots.forest(
-            [_difference(change) for change in own],
-            _caption(measure, metrics.get(measure)),
+            own,
+            _caption(measure, metrics.get(measure))
+            + ("; the dashed line is the gate's limit" if any(item.limits for item in own) else ""),
             shared if _is_share(metrics.get(measure)) else None,
         )
         for measure, own in by_measure.items()
@@ -157,7 +199,7 @@ def _family(name: str, changes: Sequence[Change], metrics: Mapping[str, StoredMe
         )
     ]
     said = ", ".join(f"{count} {word}" for count, word in counts if count)
-    return PlottedFamily(name, said, words.count("worse"), drawn)
+    return PlottedFamily(name, said, words.count("worse"), figures)
 
 
 def _is_share(metric: StoredMetric | None) -> bool:
@@ -171,10 +213,54 @@ def _caption(measure: str, metric: StoredMetric | None) -> str:
     return f"{measure}{unit}: {metric.meaning}; {DIRECTION[metric.direction]}"
 
 
-def _difference(change: Change) -> plots.Reading:
+def _difference(change: Change, limits: Sequence[float]) -> plots.Reading:
     row, word = change.row, change.word
     name = f"{row.candidate} against {row.baseline}"
-    return plots.Reading(name, row.delta, row.low, row.high, _SIDES.get(word, "even"), word, row.reason)
+    side = _SIDES.get(word, "even")
+    return plots.Reading(name, row.delta, row.low, row.high, side, word, row.reason, limits)
+
+
+def _spreads(found: RunSections) -> list[Markup]:
+    metrics = {metric.measure: metric for metric in found.measures.metrics}
+    return [
+        plots.histogram(item.histogram, _caption(item.measure, metrics[item.measure]))
+        for item in found.spreads
+    ]
+
+
+def _curves(found: RunSections) -> list[Markup]:
+    """Judges' confidence and scores against what people said."""
+    drawn = []
+    for curve in found.curves:
+        pair = f", {curve.candidate} against {curve.baseline}" if curve.candidate else ""
+        if not curve.bins:
+            reading = plots.Reading(f"{curve.judge}{pair}", None, reason=curve.reason)
+            drawn.append(plots.rates([reading], f"judge {curve.judge}: {curve.kind} and people"))
+        elif curve.kind == "confidence":
+            readings = [
+                plots.Reading(
+                    f"{bin.low:.0%} to {bin.high:.0%} sure", bin.people, bin.people_low, bin.people_high,
+                    said=f"n {bin.n:,}",
+                )
+                for bin in curve.bins
+            ]  # fmt: skip
+            caption = f"judge {curve.judge}{pair}: how often people give its verdict, by its confidence"
+            drawn.append(plots.rates(readings, caption))
+        else:
+            steps = [
+                plots.Reading(f"score {bin.low:g}", bin.people, said=f"mean rating, n {bin.n:,}")
+                for bin in curve.bins
+            ]
+            caption = f"judge {curve.judge}: people's mean rating of the answers, by its score"
+            drawn.append(plots.rates(steps, caption, of=Scale(*GRADES)))
+    return drawn
+
+
+def _heat_maps(found: SlicesSection) -> Iterator[tuple[str, HeatMap]]:
+    """Each pair's slices by measure."""
+    pairs = by_key(((row.candidate, row.baseline), row) for row in found.rows)
+    for (candidate, baseline), rows in pairs.items():
+        yield f"{candidate} against {baseline}", slice_map(rows)
 
 
 def _benchmarks(found: MeasuresSection) -> list[Markup]:

@@ -15,7 +15,7 @@ from engine.gates.figures import relative
 from store.records.alert import kind_of
 from tui.sections.gather import RunSections
 from tui.sections.measures import Change, MeasuresSection
-from tui.sections.overview import cut_reason
+from tui.sections.overview import TRADE_OFF, cut_reason, trade_off_said, trade_off_table
 from tui.sections.remarks import ANSWERS, answer_table
 from tui.text.gate import printable
 from tui.text.output import interval, iso, number
@@ -89,6 +89,9 @@ def markdown(found: RunSections) -> str:
             "sign": lambda change: _SIGNS.get(change.word, "○"),
             "plan_text": Markup(escape(shown(found.run.plan)).replace("@", "@&#8203;")),
             "cut_reason": cut_reason,
+            "TRADE_OFF": TRADE_OFF,
+            "trade_off_said": trade_off_said,
+            "trade_off_table": trade_off_table,
             "MOST_ALERTS": MOST_ALERTS,
             "MOST_SLICES": MOST_SLICES,
         }

@@ -11,17 +11,17 @@ is missing is drawn as missing, with its reason, and never as 0.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from math import ceil, floor, log10
 from typing import Literal
 
 from markupsafe import Markup, escape
 
 from tui.text.gate import printable
 from tui.text.output import interval, number
+from tui.widgets.pictures import Histogram, Scale, scale
 
+WHOLE = Scale(0.0, 1.0)
 HEIGHT = 22  # pixels of one row
 MIDDLE = HEIGHT // 2
-_EDGE = 2.0  # per cent left free on both sides, so that no mark is cut off
 _ROOM = 18.0  # per cent that a number on the axis takes
 _MARKS = {
     "better": "M-6 5 L0 -6 L6 5z",
@@ -31,29 +31,6 @@ _MARKS = {
     "open": "M-4 0a4 4 0 1 0 8 0a4 4 0 1 0 -8 0z",
     "tick": "M-1 -6 L1 -6 L1 6 L-1 6z",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Scale:
-    """The values at the left and right end of a picture."""
-
-    low: float
-    high: float
-
-    def at(self, value: float) -> float:
-        """The position of a value in per cent of the width; what is outside the scale is at the edge."""
-        share = (value - self.low) / (self.high - self.low)
-        return _EDGE + min(1.0, max(0.0, share)) * (100 - 2 * _EDGE)
-
-
-def scale(values: Iterable[float | None], *shown: float) -> Scale:
-    """A scale that holds all known values and those that must be `shown`, its ends rounded outwards."""
-    known = [*(value for value in values if value is not None), *shown]
-    low, high = min(known, default=0.0), max(known, default=1.0)
-    if low == high:
-        low, high = low - (abs(low) or 1.0) / 2, high + (abs(high) or 1.0) / 2
-    step = 10.0 ** floor(log10(high - low)) / 2
-    return Scale(floor(low / step + 1e-9) * step, ceil(high / step - 1e-9) * step)
 
 
 def picture(shapes: Iterable[str], title: str, described: str = "", height: int = HEIGHT) -> Markup:
@@ -132,6 +109,7 @@ class Reading:
     side: Side = "even"
     said: str = ""
     reason: str | None = None
+    limits: Sequence[float] = ()  # beyond which a gate trips
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,13 +146,72 @@ class PlotPlace:
     joined: bool = True  # of a trend: whether it compares with the place before it
 
 
+@dataclass(frozen=True, slots=True)
+class PlotPoint:
+    """Two figures of one thing, each with its interval; `sure`: on the line of those that none beats."""
+
+    name: str
+    x: Reading
+    y: Reading
+    sure: bool
+
+
+def scatter(
+    points: Sequence[PlotPoint],
+    caption: str,
+    *,
+    limits: tuple[float | None, float | None] = (None, None),
+    even: tuple[float, float] = (0.0, 0.0),
+) -> Markup:
+    """One figure against another with their intervals: full circles on the front, open ones behind it.
+
+    `limits` and `even` are lines across and up: of the plan's gates, and where nothing has changed.
+    """
+    height, edge = 300, 10
+    across, up = (
+        scale([end for each in found for end in (each.low, each.value, each.high)], *shown)
+        for found, shown in (
+            ([point.x for point in points], [at for at in (limits[0], even[0]) if at is not None]),
+            ([point.y for point in points], [at for at in (limits[1], even[1]) if at is not None]),
+        )
+    )
+
+    def level(value: float) -> float:
+        share = (value - up.low) / (up.high - up.low)
+        return height - edge - share * (height - 2 * edge)
+
+    shapes = []
+    for style, x, y in (("zero", *even), ("wanted", *limits)):
+        shapes += [] if x is None else [line(across.at(x), across.at(x), style, 0, height)]
+        shapes += [] if y is None else [line(0, 100, style, level(y))]
+    known = [(point, point.x.value, point.y.value) for point in points]
+    spots = [(point, across.at(x), level(y)) for point, x, y in known if x is not None and y is not None]
+    front = sorted((x, y) for point, x, y in spots if point.sure)
+    shapes += [line(x1, x2, "range better", y1, y2) for (x1, y1), (x2, y2) in pairwise(front)]
+    for point, x, y in spots:
+        if point.x.low is not None and point.x.high is not None:
+            shapes.append(line(across.at(point.x.low), across.at(point.x.high), "rule", y))
+        if point.y.low is not None and point.y.high is not None:
+            shapes.append(line(x, x, "rule", level(point.y.low), level(point.y.high)))
+    labels = [f"{point.name}: {_difference(point.y)}; {_difference(point.x)}" for point in points]
+    for (point, x, y), label in zip(spots, (labels[points.index(spot[0])] for spot in spots), strict=True):
+        shape, style = ("even", "better") if point.sure else ("open", "gap")
+        shapes.append(mark(x, shape, style, y, label))
+    for value, y in ((up.high, 12), (up.low, height - 4)):
+        shapes.append(f'<text x="0.5%" y="{y}">{escape(_tick(value))}</text>')
+    drawn = picture(shapes, caption, "; ".join(labels), height)
+    return Markup("<figure><figcaption>{}</figcaption>{}{}</figure>").format(
+        printable(caption), drawn, axis(across)
+    )
+
+
 def forest(readings: Sequence[Reading], caption: str, within: Scale | None = None) -> Markup:
     """Differences with their intervals around the line of no difference."""
     of = within or difference_scale(readings)
     rows = [
         _row(
             item.name,
-            missing() if item.value is None else [upright(of.at(0), "zero"), *_point(item, of)],
+            missing() if item.value is None else [*_lines(item, of), *_point(item, of)],
             item.side,
             _difference(item),
         )
@@ -185,7 +222,12 @@ def forest(readings: Sequence[Reading], caption: str, within: Scale | None = Non
 
 def difference_scale(readings: Iterable[Reading]) -> Scale:
     """A scale that holds 0 and all differences with their intervals."""
-    return scale([end for item in readings for end in (item.low, item.value, item.high)], 0.0)
+    return scale([end for item in readings for end in (item.low, item.value, item.high, *item.limits)], 0.0)
+
+
+def _lines(item: Reading, of: Scale) -> list[str]:
+    """No difference, and the limits of the gate."""
+    return [upright(of.at(0), "zero"), *(upright(of.at(limit), "wanted") for limit in item.limits)]
 
 
 def dumbbells(steps: Sequence[BeforeAfter], caption: str) -> Markup:
@@ -195,18 +237,23 @@ def dumbbells(steps: Sequence[BeforeAfter], caption: str) -> Markup:
     return _figure(caption, rows, axis(of))
 
 
-def rates(readings: Sequence[Reading], caption: str, wanted: float | None = None) -> Markup:
-    """Win rates from 0 to 1 as bars with intervals; the line at a half, and the one that the plan wants."""
-    of = Scale(0.0, 1.0)
-    lines = [upright(of.at(0.5), "zero")]
+def rates(
+    readings: Sequence[Reading], caption: str, wanted: float | None = None, of: Scale = WHOLE
+) -> Markup:
+    """Win rates from 0 to 1, or values on another scale, as bars with intervals.
+
+    With a line in the middle, and the one that the plan wants.
+    """
+    middle = (of.low + of.high) / 2
+    lines = [upright(of.at(middle), "zero")]
     lines += [] if wanted is None else [upright(of.at(wanted), "wanted")]
     rows = []
     for item in readings:
         shapes = missing()
         if item.value is not None:
-            shapes = [block(of.at(0), of.at(item.value), f"pale {item.side}"), *lines, *_point(item, of)]
+            shapes = [block(of.at(of.low), of.at(item.value), f"pale {item.side}"), *lines, *_point(item, of)]
         rows.append(_row(item.name, shapes, item.side, _rate(item)))
-    return _figure(caption, rows, axis(of, 0.5))
+    return _figure(caption, rows, axis(of, middle))
 
 
 def percentiles(rows: Sequence[tuple[str, Sequence[tuple[str, float | None]], str]], caption: str) -> Markup:
@@ -225,6 +272,26 @@ def percentiles(rows: Sequence[tuple[str, Sequence[tuple[str, float | None]], st
         said = " · ".join(f"{label} {number(value)}" for label, value in points)
         drawn.append(_row(name, shapes, "even", f"{said}{': ' + reason if reason else ''}", sign=False))
     return _figure(caption, drawn, axis(of))
+
+
+def histogram(found: Histogram, caption: str) -> Markup:
+    """How the values of each name spread, in the same bins, with a line at the median."""
+    of, height = found.scale, 48
+    largest = found.largest() or 1.0
+    rows = []
+    for name, counts in found.counts.items():
+        total, median = sum(counts), found.medians.get(name)
+        shapes = [line(0, 100, "zero", height)]
+        for (low, high), count in zip(pairwise(found.edges), counts, strict=True):
+            size = count / total / largest * (height - 4) if total else 0.0
+            label = f"{number(low)} to {number(high)}: {count:,} of {total:,}"
+            if count:
+                shapes.append(block(of.at(low), of.at(high), "even pale", height - size, size, label))
+        if median is not None:
+            shapes.append(line(of.at(median), of.at(median), "wanted", 0, height))
+        said = f"median {number(median)}, n {total:,}"
+        rows.append(_line(name, picture(shapes, name, said, height), _words(said)))
+    return _figure(caption, rows, axis(of))
 
 
 def sparkline(places: Sequence[PlotPlace], name: str, said: str) -> Markup:

@@ -10,6 +10,7 @@ RUN_SCREENS = {
     "decision": "tui.screens.decision:DecisionScreen",
     "live": "tui.screens.live.screen:LiveScreen",
     "compare": "tui.screens.compare.screen:CompareScreen",
+    "map": "tui.screens.map:MapScreen",
     "review": "tui.screens.review.screen:ReviewScreen",
     "splits": "tui.screens.splits.screen:SplitsScreen",
     "judges": "tui.screens.judges:JudgesScreen",

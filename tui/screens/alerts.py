@@ -2,9 +2,11 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from textual import work
 from textual.app import ComposeResult
 from textual.content import Content
 
@@ -12,8 +14,9 @@ from store.people import user_name
 from store.read.query import matches
 from store.records.alert import figure_of, kind_of
 from tui.keys import bindings, written
-from tui.screens.base import RunScreen
+from tui.screens.base import RunScreen, beside
 from tui.screens.choosing import FilteredScreen
+from tui.screens.watch import StoreFailed
 from tui.text.gate import cut, join, number, one_line, plain, signed, wrap
 from tui.widgets.lines import Pane
 from tui.widgets.rows import Columns, FlexColumn, Rows
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from store.read.history import Connection
     from store.read.rows import AlertRow
     from store.records.alert import Evidence
+    from tui.sections.alerts import AlertExample
 
 SEVERITY = {
     "critical": Content.styled("!! critical", "bold $bad"),
@@ -57,13 +61,12 @@ class AlertsScreen(FilteredScreen, RunScreen):
         super().__init__(run_id)
         self._all_runs = False
         self._alerts: list[AlertRow] = []
+        self._examples: dict[int, list[AlertExample]] = {}  # behind the alerts that were seen
         self._about = ""  # the candidate in hand when its alerts were last gone to
 
     def compose(self) -> ComposeResult:
-        yield from self.framed(
-            Rows(self._row, empty="no alerts", columns=COLUMNS, id="alerts"),
-            Pane(focusable=True, id="evidence"),
-        )
+        rows = Rows(self._row, empty="no alerts", columns=COLUMNS, id="alerts")
+        yield from self.framed(beside(rows, Pane(focusable=True, id="evidence")))
 
     @property
     def rows(self) -> "Rows[AlertRow]":
@@ -76,6 +79,7 @@ class AlertsScreen(FilteredScreen, RunScreen):
 
     def show_run(self, data: "list[AlertRow]") -> None:
         self._alerts = data
+        self._examples.clear()
         self.filtered()
 
     def filtered(self) -> None:
@@ -107,8 +111,22 @@ class AlertsScreen(FilteredScreen, RunScreen):
 
     def redraw(self) -> None:
         alert = self.rows.item
-        lines = evidence(alert, self.size.width - 2) if alert is not None else []
+        lines = evidence(alert, self.beside_cells) if alert is not None else []
+        if alert is not None and self.is_wide:
+            for example in self._examples.get(alert.id, ()):
+                lines += example_lines(example, self.beside_cells)
+            if alert.id not in self._examples:
+                self._read_examples(alert)
         self.query_one("#evidence", Pane).show(lines, keep_place=False)
+
+    @work(group="examples", exclusive=True)
+    async def _read_examples(self, alert: "AlertRow") -> None:
+        from tui.sections.alerts import behind
+
+        with suppress(StoreFailed):  # what failed is said when the screen itself is read
+            self._examples[alert.id] = await self.assay.store.ask(behind, alert)
+            if self.rows.item is alert and self._examples[alert.id]:
+                self.redraw()
 
     def action_all_runs(self) -> None:
         self._all_runs = not self._all_runs
@@ -204,6 +222,20 @@ def evidence(alert: "AlertRow", width: int) -> list[Content]:
         lines += wrap(plain(who, "$muted"), width)
     else:
         lines.append(Content.styled(f"not acknowledged yet: press {written('alerts.acknowledge')}", "$muted"))
+    return lines
+
+
+def example_lines(example: "AlertExample", width: int) -> list[Content]:
+    """One example behind an alert: the question, what was expected, and what the models answered."""
+    about = join([one_line(example.name, "bold"), one_line(f"  {example.remark}", "$muted")])
+    texts = [("question", example.question), ("expected", example.expected), *example.answers]
+    lines = [Content(""), *wrap(about, width)]
+    for name, text in texts:
+        if text:
+            lines += [
+                one_line(name, "$heading"),
+                *(Content("  ") + line for line in wrap(plain(text), width - 2)),
+            ]
     return lines
 
 

@@ -25,11 +25,15 @@ class Control:
     def __init__(self, app: App[Any], workbench: Workbench) -> None:
         self._app = app
         self._workbench = workbench
+        self._under_way: set[tuple[str, str]] = set()  # commands that have not ended yet
 
     def start(self, plan: str) -> None:
-        """Starts a run of the plan in this file."""
+        """Starts a run of the plan in this file, and shows it live unless the person went elsewhere."""
         if plan.strip():
             self._call("run", plan.strip())
+
+    def is_starting(self, plan: str) -> bool:
+        return ("run", plan) in self._under_way
 
     def resume(self, run_id: int) -> None:
         self._call("resume", str(run_id))
@@ -87,20 +91,31 @@ class Control:
     def _call(self, command: str, what: str) -> None:
         if self._is_read_only():
             return
-        self._say("checking the plan …" if command == "run" else "resuming …")
-        self._app.run_worker(self._run_command(command, what))
+        self._say("starting the run …" if command == "run" else "resuming …")
+        if (command, what) not in self._under_way:
+            self._under_way.add((command, what))
+            self._app.run_worker(self._run_command(command, what))
 
     async def _run_command(self, command: str, what: str) -> None:
-        ended = await run_command(command, what, "--detach", store=self._workbench.store.folder)
+        asker = self._workbench.front
+        words = (command, what, "--detach", *(["--json"] if command == "run" else []))
+        try:
+            ended = await run_command(*words, store=self._workbench.store.folder)
+        finally:
+            self._under_way.discard((command, what))
         front = self._workbench.front
         if front is None:
             return
-        if ended.code == 0:
-            front.say("started" if command == "run" else "resumed")
-            self._workbench.store.touched()
+        if ended.code:
+            text = (ended.errors or ended.out).strip()
+            self._app.push_screen(MessageScreen(f"`assay {command}` did not work", text))
             return
-        text = (ended.errors or ended.out).strip()
-        self._app.push_screen(MessageScreen(f"`assay {command}` did not work", text))
+        self._workbench.store.touched()
+        run_id = int(ended.table["id"]) if ended.table is not None else int(what)
+        if command == "run" and front is asker:
+            self._workbench.go("live", run_id)
+        else:
+            front.say(f"run {run_id} is {'started' if command == 'run' else 'resumed'}")
 
 
 NO_RUN = "there is no run under the cursor"

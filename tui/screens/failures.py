@@ -1,26 +1,27 @@
 """The failure log: which failures people tagged, run after run, and the answers that carry each tag."""
 
-import re
 from collections.abc import Sequence
-from pathlib import Path
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
+from textual import work
 from textual.app import ComposeResult
+from textual.containers import Vertical
 from textual.content import Content
 
 from store.read.query import matches
 from tui.keys import bindings, written
-from tui.screens.base import RunScreen
-from tui.screens.choosing import FilteredScreen, run_command
+from tui.screens.base import beside
+from tui.screens.choosing import ExportingScreen, FilteredScreen
 from tui.screens.watch import StoreFailed
-from tui.text.gate import join, one_line
-from tui.widgets.lines import Line
+from tui.text.gate import join, one_line, plain, wrap
+from tui.widgets.lines import Line, Pane
 from tui.widgets.rows import Columns, FlexColumn, Rows
 
 if TYPE_CHECKING:
     from store.read.answers import AlikeRow
-    from store.read.failures import RunTags, TaggedRow, TagRow
     from store.read.history import Connection
+    from store.read.labels import RunTags, TaggedRow, TagRow
 
 SETTLE_SECONDS = 0.2  # the cursor rests so long before the lower half follows it
 RUNS = 12  # the newest, whose bars are drawn
@@ -56,7 +57,7 @@ class FailureLog(NamedTuple):
     answers: "list[TaggedRow]"
 
 
-class FailureLogScreen(FilteredScreen, RunScreen):
+class FailureLogScreen(FilteredScreen, ExportingScreen):
     """Tags above, the answers of the one under the cursor below."""
 
     NAME = "Failure log"
@@ -65,7 +66,10 @@ class FailureLogScreen(FilteredScreen, RunScreen):
     BINDINGS = bindings("failures.alike", "failures.export", "find.filter")
     DEFAULT_CSS = """
     FailureLogScreen #below { border-top: solid $rule; height: 2; padding: 0 1; }
+    FailureLogScreen.-wide #below { border-top: none; height: 1; }
     FailureLogScreen #answers { height: 1fr; }
+    FailureLogScreen #text { display: none; border-top: solid $rule; padding: 0 1; }
+    FailureLogScreen.-wide #text { display: block; }
     """
 
     def __init__(self, run_id: int) -> None:
@@ -75,11 +79,9 @@ class FailureLogScreen(FilteredScreen, RunScreen):
 
     def compose(self) -> ComposeResult:
         empty = f"no failure tags yet: {written('review.flag')} in Review tags an answer"
-        yield from self.framed(
-            Rows(self._draw_tag, empty=empty, columns=TAGS, id="tags"),
-            Line(id="below"),
-            Rows(_draw_answer, empty="", id="answers"),
-        )
+        tags = Rows(self._draw_tag, empty=empty, columns=TAGS, id="tags")
+        rows, text = Rows(_draw_answer, empty="", id="answers"), Pane(focusable=True, id="text")
+        yield from self.framed(beside(tags, Vertical(Line(id="below"), rows, text)))
 
     @property
     def tags(self) -> "Rows[TagRow]":
@@ -92,12 +94,12 @@ class FailureLogScreen(FilteredScreen, RunScreen):
     # Reading and showing
 
     def read_run(self, connection: "Connection") -> FailureLog:
-        from store.read import failures
+        from store.read import labels
 
         return FailureLog(
-            failures.tags(connection),
-            failures.by_run(connection, limit=RUNS),
-            failures.failures(connection, limit=ANSWERS),
+            labels.tags(connection),
+            labels.by_run(connection, limit=RUNS),
+            labels.failures(connection, limit=ANSWERS),
         )
 
     def show_run(self, data: FailureLog) -> None:
@@ -105,7 +107,8 @@ class FailureLogScreen(FilteredScreen, RunScreen):
         self.redraw()
 
     def redraw(self) -> None:
-        self.tags.styles.height = max(1, min(len(self._log.tags), self.size.height // 2 - 3)) + 1
+        above = max(1, min(len(self._log.tags), self.size.height // 2 - 3)) + 1
+        self.tags.styles.height = "1fr" if self.is_wide else above
         found = [tag for tag in self._log.tags if matches(self._search, {"tag": tag.name})]
         self.tags.show(found, key=lambda row: row.name)
         self._draw_answers()
@@ -130,12 +133,37 @@ class FailureLogScreen(FilteredScreen, RunScreen):
             below.set(_titled("Answers with “", tag.name, "”"))
             found = [row for row in self._log.answers if row.tag == tag.name]
             self.answers.show(found, empty="no tags left", key=lambda row: row)
+        self._draw_text()
+
+    def _draw_text(self) -> None:
+        """On a wide terminal the answer under the lower cursor, in full."""
+        row = self.answers.item
+        if self.is_wide and row is not None:
+            self._read_text(row)
+        else:
+            self.query_one("#text", Pane).show([])
+
+    @work(group="text", exclusive=True)
+    async def _read_text(self, row: "TaggedRow | AlikeRow") -> None:
+        from store.read.answers import answer_cases
+
+        run_id, model = getattr(row, "run_id", self.run_id), getattr(row, "model", self.pair[0])
+        with suppress(StoreFailed):  # what failed is said when the screen itself is read
+            found = await self.assay.store.ask(answer_cases, run_id, model, None, "", [row.example])
+            lines = [Content.styled("query", "$heading"), *wrap(plain(row.query), self.beside_cells)]
+            for case in found:
+                said = plain(case.candidate_answer or f"missing: {case.candidate_reason or 'not recorded'}")
+                lines += [one_line(model, "$heading"), *wrap(said, self.beside_cells)]
+            if self.answers.item is row:
+                self.query_one("#text", Pane).show(lines, keep_place=False)
 
     def on_rows_moved(self, event: Rows.Moved) -> None:
         """The lower half follows once the cursor rests: holding a key writes two lines a step."""
         if event.rows is self.tags:
             tag = self.tags.item
             self.set_timer(SETTLE_SECONDS, lambda: self._follow() if self.tags.item is tag else None)
+        else:
+            self._draw_text()
 
     def _follow(self) -> None:
         self._alike = None
@@ -197,51 +225,11 @@ class FailureLogScreen(FilteredScreen, RunScreen):
         if tag is None or not tag.answers:
             self.say("there is no tagged answer to write")
             return
-        if self.assay.store.read_only:
-            self.say("opened with --read-only: nothing is written", error=True)
-            return
         tagged = {row.run_id for row in self._log.answers if row.tag == tag.name}
         run_id = self.run_id if self.run_id in tagged else tag.last_run or self.run_id
-        name = re.sub(r"[^\w-]+", "-", tag.name).strip("-")[:40] or "tag"
-        file = self._exports / f"{name}-run-{run_id}.jsonl"
-        self.ask(
-            f"eval set of run {run_id}'s examples with this tag",
-            lambda text: self._export(tag.name, run_id, text),
-            value=str(file),
-        )
-
-    @property
-    def _exports(self) -> Path:
-        return self.assay.store.folder.absolute() / "exports"
-
-    def _export(self, tag: str, run_id: int, text: str) -> None:
-        if not text.strip():
-            return
-        if "\0" in tag + text:  # no command can be given it
-            self.say("a tag or a path with a NUL character cannot be written", error=True)
-            return
-        file = Path(text.strip()).expanduser().absolute()
-        if file.exists():
-            self.confirm(f"{file.name} exists. Write over it?", lambda: self._write_set(tag, run_id, file))
-        else:
-            self._write_set(tag, run_id, file)
-
-    def _write_set(self, tag: str, run_id: int, file: Path) -> None:
-        self.run_worker(self._written(tag, run_id, file))
-
-    async def _written(self, tag: str, run_id: int, file: Path) -> None:
-        if file.parent == self._exports:
-            try:
-                file.parent.mkdir(exist_ok=True)
-            except OSError as error:
-                self.say(f"{file.parent} cannot be made: {error.strerror}", error=True)
-                return
-        words = ("annotations", "export", str(run_id), str(file), "--format", "examples", f"--tag={tag}")
-        ended = await run_command(*words, store=self.assay.store.folder)
-        if ended.code:
-            self.say(ended.errors.strip().split("\n")[0], error=True)
-        else:
-            self.say(" ".join(ended.out.split()))
+        label = f"eval set of run {run_id}'s examples with this tag"
+        words = ("export", str(run_id)), ("--format", "examples", f"--tag={tag.name}")
+        self.ask_file(label, f"{tag.name[:40]}-run-{run_id}", *words)
 
 
 def bars(counts: Sequence[int], most: int) -> str:
@@ -270,7 +258,7 @@ def _titled(before: str, tag: str, after: str) -> Content:
 
 
 def _draw_answer(row: "TaggedRow | AlikeRow", width: int) -> Content:
-    from store.read.failures import TaggedRow
+    from store.read.labels import TaggedRow
 
     if isinstance(row, TaggedRow):
         cells = [str(row.run_id), row.example, row.category or "", row.model, row.query, row.annotator]

@@ -8,7 +8,8 @@ from textual import work
 from textual.app import ComposeResult
 from textual.binding import ActiveBinding
 from textual.content import Content
-from textual.events import Resize
+from textual.events import Click, Resize
+from textual.message import Message
 
 from tui.keys import EVERYWHERE, REGISTRY, bindings, written
 from tui.screens import NAMES, RUN_SCREENS
@@ -53,6 +54,13 @@ class Query(Prompt):
 
 class Offers(Lines):
     """Offers in columns, each read downwards, and a cursor that passes over headings."""
+
+    class Clicked(Message):
+        """An offer was clicked, so many times."""
+
+        def __init__(self, times: int) -> None:
+            super().__init__()
+            self.times = times
 
     def __init__(self) -> None:
         super().__init__(id="offers")
@@ -104,6 +112,18 @@ class Offers(Lines):
         if 0 <= place < len(self._offers):
             self.move(columns * self._height)
 
+    def scroll_lines(self, count: int) -> None:
+        self.move(count)
+
+    def on_click(self, event: Click) -> None:
+        at = event.get_content_offset(self)
+        if at is None or self._top + at.y >= self._height:
+            return
+        place = self._top + at.y + at.x // (self.size.width // self._columns) * self._height
+        if place < len(self._offers) and self._offers[place].act:
+            self.move(place - self._cursor)
+            self.post_message(self.Clicked(event.chain))
+
     def page(self, way: int) -> None:
         self.move(way * max(1, self.size.height // 2))
 
@@ -129,6 +149,7 @@ class Offers(Lines):
 
 class HelpScreen(AssayScreen):
     NAME = "Help"
+    HAS_TABS = False
     DEFAULT_CSS = "HelpScreen #offers, HelpScreen #chosen { padding: 0 1; }"
 
     def __init__(self, alive: Iterable[ActiveBinding]) -> None:
@@ -239,6 +260,11 @@ class HelpScreen(AssayScreen):
         self._offers.page(way)
         self._hint()
 
+    def on_offers_clicked(self, event: Offers.Clicked) -> None:
+        self._hint()
+        if event.times == 2:
+            self._answered("")
+
     def _hint(self) -> None:
         """The chosen one in full, and its place among those that do not all fit."""
         offer, place = self._offers.offer, self._offers.place
@@ -259,6 +285,7 @@ class JumpScreen(AssayScreen):
     """All screens with their keys, from anywhere."""
 
     NAME = "Go to"
+    HAS_TABS = False
 
     def __init__(self, origin: type[AssayScreen]) -> None:
         super().__init__()

@@ -1,5 +1,6 @@
 """Runs: the history, how each run ended, where its measures are heading, and what people say of runs."""
 
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,19 +11,35 @@ from textual.content import Content
 from textual.events import ScreenResume
 
 from tui.keys import SHARING, bindings, written
-from tui.screens.base import AssayScreen, MessageScreen, is_ended, outcome, status
+from tui.screens.base import WORDS, AssayScreen, MessageScreen, beside, is_ended, outcome, status
 from tui.screens.choosing import FilteredScreen, run_command
 from tui.screens.control import NO_RUN, RunSharing
 from tui.screens.watch import StoreFailed
-from tui.text.gate import cut, fit, join, number, one_line, percent, short_age, spark, told_apart
+from tui.text.gate import (
+    counted,
+    cut,
+    duration,
+    fit,
+    join,
+    number,
+    one_line,
+    percent,
+    plain,
+    short_age,
+    spark,
+    told_apart,
+    wrap,
+)
 from tui.widgets.lines import Pane
 from tui.widgets.rows import CellContent, Columns, FlexColumn, Rows
 
 if TYPE_CHECKING:
+    from engine.decision.decision import Decision
     from store.read.history import Connection
-    from store.read.rows import RunRow
+    from store.read.rows import AlertRow, RunRow
     from store.read.trends import Point
-    from tui.widgets.rows import Rows
+    from store.records import Run, RunMark
+    from tui.sections.eta import Recent
 
 WELCOME = """\
 Assay asks your fine-tuned models and the ones before them the same questions,
@@ -133,25 +150,26 @@ def _take_back(connection: "Connection", run_id: int) -> Any:
 
 PAGE = 100
 TREND_LINES = 4
+WIDE_TREND_LINES = 12
 TREND_RUNS = 30
+MOST_ALERTS = 12  # of the run at the cursor that are shown
 SETTLE_SECONDS = 0.25  # a key held down reads no trend for the runs that it passes
 
 
 class History(NamedTuple):
     rows: "list[RunRow]"
     total: int
+    under_way: dict[int, str]  # how far the runs under way are, by their number
 
 
 class RunOutcome(NamedTuple):
-    """What came of a run's candidates: in words, and for a narrow column in signs."""
+    """What came of a run's candidates."""
 
-    words: str
     signs: str
     names: tuple[str, ...]  # of the candidates, the best first; none where no gain is known
 
 
 LEAST_NAME = 5  # cells of the best candidate's name
-WIDE = 150  # cells of a terminal in which the words have room
 
 
 class RunTrend(NamedTuple):
@@ -159,6 +177,15 @@ class RunTrend(NamedTuple):
 
     measures: tuple[str, ...]
     points: "tuple[tuple[str, tuple[Point, ...]], ...]"
+
+
+class RunGlance(NamedTuple):
+    """What stands beside the list of one run."""
+
+    run: "Run"
+    notes: "list[RunMark]"
+    decided: "list[Decision]"  # once it is finished
+    alerts: "list[AlertRow]"  # that nobody has acknowledged
 
 
 ACTIONS = (
@@ -186,19 +213,16 @@ class RunsScreen(RunSharing, FilteredScreen, MarkingScreen):
 
     def __init__(self) -> None:
         super().__init__()
-        self._history = History([], 0)
+        self._history = History([], 0, {})
+        self._recent: dict[int, Recent] = {}  # of the runs under way
         self._wanted = PAGE
-        self._trend = RunTrend((), ())
         self._first_measure = 0
         self._decided: dict[RunRow, RunOutcome] = {}  # of runs with several candidates
         self._marked: list[int] = []  # the last two runs that were marked
 
     def compose(self) -> ComposeResult:
-        yield from self.framed(
-            Rows(self._row, empty="", columns=COLUMNS, id="runs"),
-            Pane(id="trend"),
-            Welcome(id="welcome"),
-        )
+        rows = Rows(self._row, empty="", columns=COLUMNS, id="runs")
+        yield from self.framed(beside(rows, Pane(id="trend")), Welcome(id="welcome"))
 
     @property
     def rows(self) -> "Rows[RunRow]":
@@ -217,9 +241,7 @@ class RunsScreen(RunSharing, FilteredScreen, MarkingScreen):
         found = join([' with "', one_line(self._search, "bold"), '"']) if self._search else Content("")
         marked = f"{' and '.join(f'#{run_id}' for run_id in self._marked)} marked" if self._marked else ""
         compared = f"{marked}: {written('go.compare')} compares them" if len(self._marked) > 1 else marked
-        return join(
-            [self.NAME, Content.styled(total, "$muted") + found, Content.styled(compared, "$brand")], "  "
-        )
+        return join([Content.styled(total, "$muted") + found, Content.styled(compared, "$brand")], "  ")
 
     def _row(self, row: "RunRow", width: int) -> Content:
         ended = outcome(row.passed, ended=True) if is_ended(row) else None
@@ -229,7 +251,7 @@ class RunsScreen(RunSharing, FilteredScreen, MarkingScreen):
         cells: list[CellContent] = [
             f"{'*' if row.id in self._marked else ''}#{row.id}",
             join([one_line(row.name), one_line(f" [{row.tags}]", "$muted")]) if row.tags else row.name,
-            ended or status(row.status),
+            ended or self._under_way(row),
             partial(self._candidates, row),
             percent(row.win_rate),
             join(alerts, " "),
@@ -237,12 +259,17 @@ class RunsScreen(RunSharing, FilteredScreen, MarkingScreen):
         ]
         return COLUMNS.row(cells, width)
 
+    def _under_way(self, row: "RunRow") -> Content:
+        """A run's status; how far it is and the time left in the place of the word."""
+        said = self._history.under_way.get(row.id)
+        return Content.styled(f"▶ {said}", "$good") if said else status(row.status)
+
     def _candidates(self, row: "RunRow", cells: int) -> str:
         """Their names; of several that were decided on, what came of them, and the best."""
         decided = self._decided.get(row)
         if decided is None:
             return row.candidates or ""
-        said = decided.words if self.size.width >= WIDE else f"{decided.signs} "
+        said = f"{decided.signs} "
         room = max(LEAST_NAME, cells - cell_len(said))
         return said + (told_apart(decided.names, room)[decided.names[0]] if decided.names else "")
 
@@ -252,10 +279,22 @@ class RunsScreen(RunSharing, FilteredScreen, MarkingScreen):
         from store.read import runs
 
         found = runs.page(connection, limit=self._wanted, words=runs.read_words(self._search))
-        return History(found, runs.count(connection))
+        under_way = {row.id: self._how_far(connection, row.id) for row in found if row.status == "running"}
+        return History(found, runs.count(connection), under_way)
+
+    def _how_far(self, connection: "Connection", run_id: int) -> str:
+        from store.read import live
+        from tui.sections.eta import Recent, in_brief, whole_time_left
+
+        progress, recent = live.progress(connection, run_id), self._recent.setdefault(run_id, Recent())
+        recent.look(progress)
+        return in_brief(whole_time_left(progress, live.earlier_paces(connection, run_id), recent))
 
     def show(self, data: History) -> None:
-        self._history = data
+        before, self._history = self._history, data
+        if data.rows and before[:2] == data[:2]:  # what is under way went on, and nothing else happened
+            self.rows.redraw()
+            return
         self._welcome(not data.total)
         self.rows.show(data.rows, key=lambda row: row.id, empty="no run matches: esc clears the filter")
         self._follow()
@@ -268,8 +307,7 @@ class RunsScreen(RunSharing, FilteredScreen, MarkingScreen):
 
     def _welcome(self, new: bool) -> None:
         """Says what to do where there is no run yet, in the place of the runs."""
-        for name in ("runs", "trend"):
-            self.query_one(f"#{name}").display = not new
+        self.query_one(".sides").display = not new
         welcome = self.query_one("#welcome")
         if welcome.display == new:
             return
@@ -342,7 +380,7 @@ class RunsScreen(RunSharing, FilteredScreen, MarkingScreen):
             return
         if self._history.rows and self._history.rows[-1].id == last:
             self._wanted += page
-            self._history = self._shown = History([*self._history.rows, *older], self._history.total)
+            self._history = self._shown = self._history._replace(rows=[*self._history.rows, *older])
             self.rows.show(self._history.rows)
 
     # The trend
@@ -354,16 +392,22 @@ class RunsScreen(RunSharing, FilteredScreen, MarkingScreen):
 
     @work(group="trend", exclusive=True)
     async def _show_trend(self, run_id: int) -> None:
+        ask, shown = self.assay.store.ask, WIDE_TREND_LINES if self.is_wide else TREND_LINES
         try:
-            trend = await self.assay.store.ask(_trend, run_id, self._first_measure)
+            glance = await ask(_glance, run_id) if self.is_wide else None
+            trend = await ask(_trend, run_id, self._first_measure, shown)
         except StoreFailed as error:
             self.assay.store_failed(str(error))
             return
+        above = _glance_lines(glance, self.beside_cells, self.size.height) if glance is not None else []
         for pane in self.query("#trend").results(Pane):  # none while the app is being left
-            pane.show(_trend_lines(trend))
+            pane.show([*above, *_trend_lines(trend, shown)])
+
+    def redraw(self) -> None:
+        self._read_trend()
 
     def action_trend(self) -> None:
-        self._first_measure += TREND_LINES
+        self._first_measure += WIDE_TREND_LINES if self.is_wide else TREND_LINES
         self._read_trend()
 
     # What keys do
@@ -417,18 +461,74 @@ class RunsScreen(RunSharing, FilteredScreen, MarkingScreen):
 
 
 def _outcome(connection: "Connection", run_id: int) -> RunOutcome:
-    from engine.decision.decision import decide, headline
-    from tui.screens.decision import WORDS
+    from engine.decision.decision import decide
 
     found = decide(connection, run_id)
     words = [each.word for each in found]
-    signs = (f"{sign[0]}{words.count(word)}" for word, (sign, _) in WORDS.items() if word in words)
+    signs = (f"{sign}{words.count(word)}" for word, (sign, _) in WORDS.items() if word in words)
     names = tuple(each.candidate for each in found)
     known = bool(found) and found[0].gain is not None
-    return RunOutcome(headline(found, ""), " ".join(signs), names if known else ())
+    return RunOutcome(" ".join(signs), names if known else ())
 
 
-def _trend(connection: "Connection", run_id: int, first: int) -> RunTrend:
+def _glance(connection: "Connection", run_id: int) -> RunGlance:
+    from engine.decision.decision import decide
+    from store.people import notes
+    from store.read.history import alerts, run
+
+    found = run(connection, run_id)
+    return RunGlance(
+        found,
+        notes(connection, run_id),
+        decide(connection, run_id) if found.status == "finished" else [],
+        [alert for alert in alerts(connection, run_id) if alert.acknowledged is None],
+    )
+
+
+def _glance_lines(glance: RunGlance, width: int, height: int) -> list[Content]:
+    from tui.screens.live.lines import decided, state
+
+    run, count = glance.run, (glance.run.data_summary or {}).get("selected")
+    eval_set = [run.eval_set_file or "", run.eval_set or "", counted(count, "example") if count else ""]
+    facts = {
+        "started": _moment(run.started),
+        "took": duration(run.finished - run.started) if run.finished and run.started else "",
+        "plan": f"{run.plan_file}  {run.plan_hash}",
+        "eval set": "  ".join(part for part in eval_set if part),
+    }
+    sections = [
+        [
+            join([plain(cut(run.name, width // 2), "bold"), f" #{run.id}  ", status(run.status)]),
+            *(fit(join([Content.styled(f"{name:<10}", "$muted"), one_line(said)]), width)
+              for name, said in facts.items() if said),
+        ],
+        state(run, width),
+        [line for note in glance.notes for line in wrap(plain(f"{note.user}: {note.value}"), width)],
+        decided(glance.decided, width, most=height // 2),
+        _alert_lines(glance.alerts, width),
+    ]  # fmt: skip
+    return [line for section in sections if section for line in (*section, Content(""))]
+
+
+def _alert_lines(alerts: "list[AlertRow]", width: int) -> list[Content]:
+    from tui.screens.alerts import SEVERITY
+
+    if not alerts:
+        return []
+    all_of_them = Content.styled(f"  {written('go.alerts')}: all {len(alerts)}", "$muted")
+    lines = [join([Content.styled("Open alerts", "$heading"), all_of_them])]
+    names = told_apart(tuple(dict.fromkeys(alert.candidate for alert in alerts)), width // 4)
+    for alert in alerts[:MOST_ALERTS]:
+        said = join([SEVERITY[alert.severity], "  ", Content.styled(names[alert.candidate], "bold"), "  "])
+        lines += wrap(join([said, one_line(alert.message)]), width)
+    return lines
+
+
+def _moment(when: float | None) -> str:
+    return "" if when is None else time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(when))
+
+
+def _trend(connection: "Connection", run_id: int, first: int, shown: int = TREND_LINES) -> RunTrend:
     """Some of a run's measures over the newest runs; other eval sets' values do not compare with its own."""
     from store.read.history import metrics, run
     from store.read.query import Word
@@ -440,15 +540,15 @@ def _trend(connection: "Connection", run_id: int, first: int) -> RunTrend:
     words = (Word("eval", eval_set),) if eval_set else ()
     points = [
         (name, tuple(trend(connection, name, words, limit=TREND_RUNS)))
-        for name in measures[first : first + TREND_LINES]
+        for name in measures[first : first + shown]
     ]
     return RunTrend(measures, tuple(points))
 
 
-def _trend_lines(trend: RunTrend) -> list[Content]:
+def _trend_lines(trend: RunTrend, shown: int) -> list[Content]:
     if not trend.points:
         return [Content.styled("Trend: this run has no measures yet", "$muted")]
-    several = len(trend.measures) > TREND_LINES
+    several = len(trend.measures) > shown
     # Without their number, which differs from run to run: the line would be written anew at every step.
     more = f" · {written('runs.trend')}: the next ones" if several else ""
     head = f"Trend on this eval set, first candidate, oldest to newest{more}"
@@ -461,7 +561,11 @@ def _trend_lines(trend: RunTrend) -> list[Content]:
             if len(known) > 1
             else number(known[0] if known else None)
         )
-        line = [fit(name, 18), Content.styled(spark(values), "$good"), Content(span)]
+        line = [
+            fit(name, 18 if shown == TREND_LINES else 36),
+            Content.styled(spark(values), "$good"),
+            Content(span),
+        ]
         lines.append(join(line, "  "))
     return lines
 

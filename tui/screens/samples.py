@@ -7,7 +7,7 @@ from textual.content import Content
 
 from store.read.query import matches
 from tui.keys import bindings
-from tui.screens.base import RunScreen
+from tui.screens.base import RunScreen, beside
 from tui.screens.choosing import FilteredScreen
 from tui.text.gate import join, number, one_line, plain, wrap
 from tui.widgets.lines import Pane
@@ -31,7 +31,7 @@ class SamplesScreen(FilteredScreen, RunScreen):
     FOOTER = ("move.down", "move.up", "find.filter")
     BINDINGS = bindings("move.pane", "find.filter")
     DEFAULT_CSS = """
-    SamplesScreen #sample { height: 40%; padding: 0 1; border-top: solid $rule; }
+    SamplesScreen #sample { height: 40vh; padding: 0 1; border-top: solid $rule; }
     """
 
     def __init__(self, run_id: int, candidate: str, baseline: str, task: str) -> None:
@@ -42,13 +42,12 @@ class SamplesScreen(FilteredScreen, RunScreen):
 
     def compose(self) -> ComposeResult:
         empty = "the answers to this task were not kept, or the two models got different prompts"
-        yield from self.framed(
-            Rows(_row, empty=empty, columns=COLUMNS, id="samples"), Pane(focusable=True, id="sample")
-        )
+        rows = Rows(_row, empty=empty, columns=COLUMNS, id="samples")
+        yield from self.framed(beside(rows, Pane(focusable=True, id="sample")))
 
     def title_line(self) -> Content:
         about = one_line(f"{self._benchmark}: {self._compared[0]} against {self._compared[1]}", "bold")
-        return join([self.NAME, about, f"run {self.run_id}"], "  ")
+        return join([about, f"run {self.run_id}"], "  ")
 
     def read_run(self, connection: "Connection") -> "list[BenchmarkSampleRow]":
         from store.read import answers
@@ -79,7 +78,7 @@ class SamplesScreen(FilteredScreen, RunScreen):
                 (f"{baseline} · {number(row.baseline_value)}", row.baseline_answer),
             ):
                 lines.append(one_line(name, "$heading"))
-                lines += wrap(plain(text), self.size.width - 2)
+                lines += wrap(plain(text), self.beside_cells)
         self.query_one("#sample", Pane).show(lines, keep_place=False)
 
 

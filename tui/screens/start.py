@@ -12,9 +12,9 @@ from textual.app import ComposeResult
 from textual.content import Content
 from textual.events import ScreenResume
 
-from engine.propose.proposal import MODELS, Proposal, ProposalItem, from_json
+from engine.propose.proposal import MODELS, Proposal, ProposalItem, from_json, plan_text
 from tui.keys import bindings, written
-from tui.screens.base import AssayScreen
+from tui.screens.base import AssayScreen, beside
 from tui.screens.choosing import run_command
 from tui.text.gate import join, plain, short_age, wrap
 from tui.widgets.lines import Line, Pane
@@ -122,16 +122,18 @@ class StartScreen(AssayScreen):
     NAME = "Start"
     FOOTER = ("move.open", "start.make", "start.path")
     BINDINGS = bindings("start.make", "start.path")
+    DEFAULT_CSS = "StartScreen #text { padding: 0 1; }"
 
     def __init__(self) -> None:
         super().__init__()
         self._folder = Path.cwd()
 
     def compose(self) -> ComposeResult:
-        yield from self.framed(Rows(self._row, empty="looking for plans …", columns=PLANS, id="choices"))
+        rows = Rows(self._row, empty="looking for plans …", columns=PLANS, id="choices")
+        yield from self.framed(beside(rows, Pane(focusable=True, id="text"), wide_only=True))
 
     def title_line(self) -> Content:
-        return join([self.NAME, plain(str(self._folder), "$muted")], "  ")
+        return plain(str(self._folder), "$muted")
 
     def on_screen_resume(self, event: ScreenResume) -> None:
         super().on_screen_resume(event)
@@ -146,6 +148,18 @@ class StartScreen(AssayScreen):
         choices += [*samples, MAKE] if empty else [MAKE, *samples]
         for rows in self.query("#choices").results(Rows):  # none while the screen is being left
             rows.show([*choices, PATH])
+            self.redraw()
+
+    def on_rows_moved(self, event: "Rows.Moved") -> None:
+        self.redraw()
+
+    def redraw(self) -> None:
+        """The plan under the cursor, as it stands in its file."""
+        if not self.is_wide or not self.query("#text"):
+            return
+        choice: StartOption | None = self.query_one("#choices", Rows).item
+        text = _text_of(choice.plan.path) if choice is not None and choice.plan is not None else ""
+        self.query_one("#text", Pane).show(wrap(plain(text), self.beside_cells), keep_place=False)
 
     def _row(self, choice: StartOption, width: int) -> Content:
         plan = choice.plan
@@ -178,6 +192,13 @@ class StartScreen(AssayScreen):
 
     def _check(self, plan: Path) -> None:
         self.app.push_screen(CheckScreen(plan))
+
+
+def _text_of(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8", errors="replace")[:MOST_BYTES]
+    except OSError as error:
+        return f"{file} cannot be read: {error.strerror}"
 
 
 def _looked(folder: Path) -> tuple[list[PlanFile], bool]:
@@ -214,10 +235,8 @@ class WizardScreen(AssayScreen):
         self._complaint = ""
 
     def compose(self) -> ComposeResult:
-        yield from self.framed(
-            Rows(_part_row, empty="looking at the files here …", columns=PARTS, id="parts"),
-            Pane(focusable=True, id="notes"),
-        )
+        rows = Rows(_part_row, empty="looking at the files here …", columns=PARTS, id="parts")
+        yield from self.framed(beside(rows, Pane(focusable=True, id="notes")))
 
     @property
     def rows(self) -> "Rows[ProposalItem]":
@@ -228,7 +247,7 @@ class WizardScreen(AssayScreen):
         return self.rows.item if self._proposal is not None else None
 
     def title_line(self) -> Content:
-        return join([self.NAME, plain(f"from {self._folder}", "$muted")], "  ")
+        return plain(f"from {self._folder}", "$muted")
 
     def on_mount(self) -> None:
         super().on_mount()
@@ -264,12 +283,14 @@ class WizardScreen(AssayScreen):
                 notes.insert(
                     0, (written("plan.write"), "$key", "writes the plan; parts left out become comments")
                 )
-        width = self.size.width - 2
+        width = self.beside_cells if self.rows.display else self.size.width - 2
         lines = [
             join([Content.styled(f"{word if place == 0 else '':>7}", style), line], "  ")
             for word, style, text in notes
             for place, line in enumerate(wrap(plain(text.replace("\n", " ")), width - 9))
         ]
+        if self.is_wide and found is not None and not found.lacking:
+            lines += [Content(""), *wrap(plain(plan_text(found)), width)]
         self.query_one("#notes", Pane).show(lines)
 
     def action_turn(self) -> None:
@@ -326,7 +347,6 @@ class WizardScreen(AssayScreen):
     async def _put(self, file: Path) -> None:
         from engine.data.textfile import write_text
         from engine.errors import AssayError
-        from engine.propose.proposal import plan_text
 
         if self._proposal is None:
             return
@@ -365,7 +385,7 @@ class CheckScreen(AssayScreen):
     BINDINGS = bindings("check.start", "check.again", "check.prompts")
     DEFAULT_CSS = """
     CheckScreen #verdict { padding: 0 1; margin: 1 0; }
-    CheckScreen #findings { padding: 0 1; }
+    CheckScreen .sides Pane { padding: 0 1; }
     """
 
     def __init__(self, plan: Path) -> None:
@@ -379,10 +399,11 @@ class CheckScreen(AssayScreen):
         self._wanted = False
 
     def compose(self) -> ComposeResult:
-        yield from self.framed(Line(id="verdict"), Pane(focusable=True, id="findings"))
+        panes = beside(Pane(focusable=True, id="findings"), Pane(focusable=True, id="prompts"))
+        yield from self.framed(Line(id="verdict"), panes)
 
     def title_line(self) -> Content:
-        return join([self.NAME, plain(str(self._plan), "bold")], "  ")
+        return plain(str(self._plan), "bold")
 
     def on_mount(self) -> None:
         super().on_mount()
@@ -400,17 +421,22 @@ class CheckScreen(AssayScreen):
             self.say("the check made no prompt")
             return
         self._shows_prompts = not self._shows_prompts
+        if self.is_wide and self._prompts:
+            self.set_focus(self.query_one("#prompts"))
         self.redraw()
 
+    def on_screen_resume(self, event: ScreenResume) -> None:
+        super().on_screen_resume(event)
+        self.redraw()  # a start may have failed meanwhile
+
     def action_start(self) -> None:
-        if self._can_run:
-            self.assay.go("runs")
-            self.assay.control.start(str(self._plan))
-        elif self._can_run is None:
-            self._wanted = True
-            self.redraw()
-        else:
+        if self._can_run is False:
             self.say(f"fix the plan first; {written('check.again')} checks it again", error=True)
+            return
+        if self._can_run:
+            self.assay.control.start(str(self._plan))
+        self._wanted = self._can_run is None
+        self.redraw()
 
     @work(group="check", exclusive=True)
     async def _check(self) -> None:
@@ -423,7 +449,6 @@ class CheckScreen(AssayScreen):
         self._can_run = answer.code == 0
         if self._can_run and self._wanted and self.is_current:
             self.action_start()
-            return
         self._wanted = False
         self.redraw()
 
@@ -431,10 +456,14 @@ class CheckScreen(AssayScreen):
         if not self.query("#findings"):  # a key typed ahead comes before the screen's parts do
             return
         self.query_one("#verdict", Line).set(self._verdict())
-        width = self.size.width - 2
-        lines = [line for part in self._complaint.splitlines() for line in wrap(plain(part), width)]
-        if self._shows_prompts:
-            lines = [line for shown in self._prompts for line in _prompt_lines(shown, width)]
+        pane = self.query_one("#prompts", Pane)
+        pane.display = self.is_wide and bool(self._prompts)
+        width = self.list_cells if pane.display else self.size.width - 2
+        lines = wrap(plain(self._complaint), width) if self._complaint else []
+        prompts = [line for shown in self._prompts for line in _prompt_lines(shown, self.beside_cells)]
+        pane.show(prompts)
+        if self._shows_prompts and not pane.display:
+            lines = prompts
         else:
             for finding in sorted(self._findings, key=lambda finding: list(MARKS).index(finding["level"])):
                 lines += _finding_lines(finding, width)
@@ -444,6 +473,8 @@ class CheckScreen(AssayScreen):
         if self._can_run is None:
             then = ", then starting it" if self._wanted else ""
             return Content.styled(f"checking the plan{then} …", "$muted")
+        if self.assay.control.is_starting(str(self._plan)):
+            return Content.styled("starting the run …", "$muted")
         if not self._can_run:
             return Content.styled("✗ this plan cannot run yet", "$bad")
         warnings = sum(finding["level"] == "warning" for finding in self._findings)
@@ -455,8 +486,8 @@ class CheckScreen(AssayScreen):
 def _prompt_lines(shown: dict[str, Any], width: int) -> list[Content]:
     tokens = f", {shown['tokens']:,} tokens" if shown["tokens"] else ""
     text = (shown["text"] or "none") + (f"\n({shown['reason']})" if shown["reason"] else "")
-    lines = [line for part in text.split("\n") for line in wrap(plain(part), width) or [Content("")]]
-    return [plain(f"First prompt of {shown['model']}{tokens}", "$heading"), *lines, Content("")]
+    title = plain(f"First prompt of {shown['model']}{tokens}", "$heading")
+    return [title, *wrap(plain(text), width), Content("")]
 
 
 def _finding_lines(finding: dict[str, Any], width: int) -> list[Content]:

@@ -88,7 +88,7 @@ class TrendsScreen(FilteredScreen, RunScreen):
 
     def title_line(self) -> Content:
         said = "one measure over the runs, oldest to newest"
-        return join([self.NAME, Content.styled(said, "$muted")], "  ")
+        return Content.styled(said, "$muted")
 
     def read_run(self, connection: "Connection") -> TrendData:
         from store.read import runs, trends

@@ -91,10 +91,20 @@ def _pace(rows: "Sequence[Progress]", begun: float) -> float | None:
 
 
 class WholeTime(NamedTuple):
-    """Seconds until a run is done, as far as known, and the phases of which that is not known."""
+    """Seconds until a run is done, as far as known, and the phases of which that is not known.
+
+    `spent` is the working time of what is done; None where a part of it was done at an unknown pace.
+    """
 
     seconds: float
     unknown: tuple[str, ...]
+    spent: float | None = None
+
+    @property
+    def share(self) -> float | None:
+        """How much of the working time has passed, 0 to 1, at most; None while nothing is known of it."""
+        whole = self.seconds + (self.spent or 0.0)
+        return None if self.spent is None or not whole else self.spent / whole
 
 
 def whole_time_left(
@@ -104,7 +114,7 @@ def whole_time_left(
 
     `earlier` has units a second by phase.
     """
-    seconds, unknown = 0.0, []
+    seconds, unknown, spent = 0.0, [], []
     for phase, found in groupby(rows, key=lambda row: row.phase):
         pieces = list(found)
         left = sum(row.total - row.done for row in pieces)
@@ -115,7 +125,44 @@ def whole_time_left(
             seconds += took
         elif left > 0 or any(row.started is None for row in pieces):
             unknown.append(phase)
-    return WholeTime(seconds, tuple(unknown))
+        spent += [_spent(row, rate(pieces) or earlier.get(phase)) for row in pieces if row.done]
+    known = [took for took in spent if took is not None]
+    return WholeTime(seconds, tuple(unknown), sum(known) if len(known) == len(spent) else None)
+
+
+def _spent(row: "Progress", pace: float | None) -> float | None:
+    """The seconds that all that is done of a piece takes; what an earlier worker did, at this one's pace."""
+    if not row.resumed_from:
+        return row.seconds
+    pace = rate([row]) or pace
+    return None if pace is None else row.done / pace
+
+
+def coarse(seconds: float) -> float:
+    """As exact as an estimate is, so that it does not change with every look."""
+    step = 5 if seconds < 60 else 10 if seconds < 600 else 60 if seconds < 3_600 else 300
+    return max(step, round(seconds / step) * step)
+
+
+def in_brief(whole: WholeTime) -> str:
+    """How far a run is and the time left, in at most eleven cells: "43% 12m". "" while nothing is known.
+
+    Phases of unknown length make the share an upper bound and the time a lower one: "<43% >12m".
+    """
+    share = whole.share
+    if share is None or (whole.unknown and not whole.seconds):
+        return ""
+    below, above = ("<", ">") if whole.unknown else ("", "")
+    left = f" {above}{_shortly(coarse(whole.seconds))}" if whole.seconds else ""
+    return f"{below}{min(99, int(100 * share))}%{left}"
+
+
+def _shortly(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    if seconds < 60 or minutes < 60:
+        return f"{seconds:.0f}s" if seconds < 60 else f"{minutes}m"
+    hours = minutes // 60
+    return f"{hours}h{minutes % 60:02}m" if hours < 10 else f"{hours}h" if hours < 100 else f"{hours // 24}d"
 
 
 def read_speed(rows: "Sequence[Progress]") -> float | None:

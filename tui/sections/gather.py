@@ -1,8 +1,10 @@
 """One run gathered for reading: the sections that the terminal and every report render."""
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from engine.decision.decision import Decision, decide, headline
+from engine.decision.decision import Decision, TradeOff, headline, trade_off, verdicts
+from engine.decision.facts import cases, read, read_before
 from store.read import history, live, slices
 from store.read.answers import AnswerCount, answer_counts, long_texts
 from store.read.datasets import test_uses
@@ -16,15 +18,20 @@ from tui.sections.judging import JudgingSection, judging
 from tui.sections.measures import (
     BenchmarksSection,
     ForgettingSection,
+    MeasureSpread,
     MeasuresSection,
     SlicesSection,
     benchmarks,
     forgotten,
     measures,
+    spreads,
 )
-from tui.sections.overview import CostsSection, MeasureTrend, OverviewSection, costs, overview, trends
+from tui.sections.overview import FEWEST, CostsSection, MeasureTrend, OverviewSection, costs, overview, trends
 from tui.sections.protocol import ProtocolTable, Repetition, protocol, repetition
 from tui.sections.remarks import remarks
+
+if TYPE_CHECKING:
+    from engine.gates.judges import JudgeCurve
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +40,7 @@ class RunSections:
 
     overview: OverviewSection
     decision: tuple[Decision, ...]
+    trade_off: TradeOff | None  # of a run with several candidates
     data: DataSection
     measures: MeasuresSection
     judging: JudgingSection
@@ -46,6 +54,8 @@ class RunSections:
     repetition: Repetition | None  # of the run that it repeats
     protocol: tuple[ProtocolTable, ...]
     trends: tuple[MeasureTrend, ...] = ()
+    spreads: tuple[MeasureSpread, ...] = ()
+    curves: "tuple[JudgeCurve, ...]" = ()
 
     @property
     def run(self) -> Run:
@@ -58,6 +68,8 @@ class RunSections:
 
 def gather(connection: Connection, run_id: int) -> RunSections:
     """Reads one run. Raises StoreError when there is no such run."""
+    from engine.gates.checks import limits  # with pydantic and NumPy: `assay show --help` does without
+
     run = history.run(connection, run_id)
     every_model = history.models(connection, run_id)
     models = [model for model in every_model if not model.is_cut]
@@ -72,11 +84,14 @@ def gather(connection: Connection, run_id: int) -> RunSections:
     uses = _test_uses(connection, run)
     split_uses = history.split_uses(connection, run.eval_set) if run.eval_set else []
     leaks = history.leaks(connection, run_id)
+    candidates = cases(read(connection, run_id))
+    decided = verdicts(candidates, read_before(connection, run_id))
     return RunSections(
         overview=overview(run, every_model, alerts),
-        decision=tuple(decide(connection, run_id)),
+        decision=tuple(decided),
+        trade_off=trade_off(candidates, decided) if len(candidates) >= FEWEST else None,
         data=data(run, models, metrics, scores, slice_scores, leaks, uses),
-        measures=measures(models, metrics, scores, comparisons, alerts),
+        measures=measures(models, metrics, scores, comparisons, alerts, limits(run, comparisons, metrics)),
         judging=judging(judges),
         benchmarks=benchmarks(models, benchmark_rows, slices.corpora(connection, run_id)),
         forgetting=forgotten(comparisons, models),
@@ -103,12 +118,18 @@ def gather(connection: Connection, run_id: int) -> RunSections:
 
 
 def gather_report(connection: Connection, run_id: int) -> RunSections:
-    """As `gather`, with examples behind the alerts and the past of the main measures."""
+    """As `gather`, with examples behind the alerts, the past and the spread of the main measures, and
+    judges' values against what people said.
+    """
+    from engine.gates.judges import curves_of
+
     found = gather(connection, run_id)
     return replace(
         found,
         alerts=with_examples(connection, found.alerts),
         trends=trends(connection, found.run, found.measures, found.judging.win_rates),
+        spreads=spreads(connection, found.overview.models, found.measures),
+        curves=tuple(curves_of(connection, run_id)),
     )
 
 

@@ -1,12 +1,14 @@
-"""A run at a glance: its outcome, its candidates, its sweep, and the trends of its name."""
+"""A run at a glance: its outcome, its candidates, its sweep, gain against forgetting, trends."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from engine.decision.decision import TradeOff
 from engine.decision.facts import model_costs
 from engine.decision.families import NO_GATE, NOT_EVALUATED, chosen, no_verdict
-from engine.gates.figures import counted
+from engine.gates.figures import MISSING, counted, interval, number
+from engine.plan.training_config import written
 from store.read.history import Connection
 from store.read.query import Word
 from store.read.rows import AlertRow, ModelRow, WinRateRow
@@ -226,6 +228,49 @@ def _sweep(models: Sequence[ModelRow]) -> SweepSection | None:
     checkpoints.sort(key=lambda checkpoint: (checkpoint.rank is None, checkpoint.rank or 0))
     said = next(filter(None, (chosen(model) for model, _ in ranked)), "")
     return SweepSection(asked["measure"], asked.get("held_to"), asked["sample"], said, tuple(checkpoints))
+
+
+FEWEST = 3  # candidates, for a report to set them against each other
+TRADE_OFF = "Gain against forgetting"
+
+
+def trade_off_said(found: TradeOff) -> tuple[str, ...]:
+    """What the two figures are, and where the plan's gates lie."""
+    limits = [
+        f"{name} {number(at)}"
+        for name, at in (("gain at least", found.least_gain), ("forgetting at most", found.most_forgotten))
+        if at is not None
+    ]
+    axes = f"Gain: {found.gain}. Forgetting: how much worse {found.forgotten} is. Both against the base."
+    return (
+        f"{axes} On the front: no other candidate is as good on both and better on one, chance aside.",
+        *([f"Gates: {', '.join(limits)}."] if limits else []),
+    )
+
+
+def trade_off_table(found: TradeOff) -> tuple[list[tuple[str, bool]], list[list[str]]]:
+    """Titles, each with whether it is of numbers, and a line for each candidate."""
+    settings = [
+        name
+        for name in ("step", "rank", "lr")
+        if any(getattr(each, name) is not None for each in found.points)
+    ]
+    titles = [("candidate", False), *((name, True) for name in settings), ("gain", True), ("95% CI", False)]
+    titles += [("forgetting", True), ("95% CI", False), ("decision", False), ("front", False)]
+    rows = [
+        [
+            point.candidate,
+            *(MISSING if (value := getattr(point, name)) is None else written(value) for name in settings),
+            number(point.gain.value, sign=found.even == 0),
+            interval(point.gain.low, point.gain.high, sign=found.even == 0),
+            number(point.forgotten.value, sign=True),
+            interval(point.forgotten.low, point.forgotten.high, sign=True),
+            point.word,
+            point.reason or ("on the front" if point.is_front else ""),
+        ]
+        for point in found.points
+    ]
+    return titles, rows
 
 
 def cut_reason(model: ModelRow) -> str:

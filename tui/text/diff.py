@@ -81,6 +81,23 @@ def diff(left: str, right: str) -> Diff:
     return Diff(tuple(_flow(pairs)), "lines" if budget.coarse else "words")
 
 
+_LEAD, _SEEN = 24, 600  # characters of an excerpt before and after the first that differs
+
+
+def first_change(before: str, after: str) -> tuple[Segment, ...]:
+    """An excerpt of a text from a few words before the first that differ on; the start of an equal one.
+
+    What was cut away is an ellipsis. Only the excerpts are compared, so no length of text costs more.
+    """
+    place, _ = _ends(before, after)
+    if place == len(before) == len(after):
+        place = 0
+    start = after.rfind(" ", 0, max(0, place - _LEAD)) + 1
+    found = diff(before[start : place + _SEEN], after[start : place + _SEEN])
+    cut = [Segment("…", False)] if start else []
+    return (*cut, *(segment for pair in found.pairs for segment in pair.right))
+
+
 def sentences(text: str) -> list[str]:
     """The text cut after each sentence and each line; joined, they are the text."""
     cuts = [0, *(match.end() for match in _SENTENCE_END.finditer(text)), len(text)]

@@ -11,8 +11,7 @@ from itertools import pairwise, zip_longest
 from typing import Any, NamedTuple, TypeAlias
 
 from tui.text.diff import Segment, common, diff, text_of
-from tui.text.overlay import blocks
-from tui.text.side_by_side import SideRow, wrapped
+from tui.text.side_by_side import SideRow, blocks, wrapped
 
 DEEPEST = 64  # levels of nesting that are shown
 

@@ -67,6 +67,15 @@ class Lines(Widget):
                 start, end = (0, self.size.width) if in_doubt else _changed(old, new)
                 self.refresh(Region(start, y, end - start, 1))
 
+    def scroll_lines(self, count: int) -> None:
+        """Moves what is seen by so many lines; negative is up."""
+
+    def on_mouse_scroll_down(self) -> None:
+        self.scroll_lines(WHEEL)
+
+    def on_mouse_scroll_up(self) -> None:
+        self.scroll_lines(-WHEEL)
+
     def on_resize(self, event: Resize) -> None:
         self._drawn.clear()
         self.refresh()
@@ -151,12 +160,6 @@ class Pane(Lines):
             self.top = top
             self.redraw()
             self.post_message(self.Scrolled())
-
-    def on_mouse_scroll_down(self) -> None:
-        self.scroll_lines(WHEEL)
-
-    def on_mouse_scroll_up(self) -> None:
-        self.scroll_lines(-WHEEL)
 
     def action_down(self) -> None:
         self.scroll_lines(1)

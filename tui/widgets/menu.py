@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 from textual.content import Content
-from textual.events import Key
+from textual.events import Click, Key
 from textual.timer import Timer
 from textual.widgets import Input
 
@@ -14,6 +14,7 @@ from tui.widgets.lines import Line
 from tui.widgets.rows import Rows
 
 SAY_SECONDS = 6.0
+GAP = "  "  # between two keys
 
 
 class Footer(Line):
@@ -25,6 +26,7 @@ class Footer(Line):
         self._question: Content | None = None
         self._said: tuple[str, str] | None = None  # what, and in which style
         self._end: Timer | None = None
+        self._entries: dict[str, Content] = {}  # the keys that stand here now, by action
 
     def keys(self, names: Sequence[str]) -> None:
         """These actions' keys stand here, most wanted first."""
@@ -61,22 +63,37 @@ class Footer(Line):
 
     def _draw(self) -> None:
         width = self.screen.size.width - 2
+        self._entries = {} if self._said or self._question else _entries(self._names, width)
         if self._said is not None:
             self.set(plain(cut(self._said[0], width), self._said[1]))
         else:
-            self.set(self._question or _footed(self._names, width))
+            self.set(self._question or join(self._entries.values(), GAP))
+
+    async def on_click(self, event: Click) -> None:
+        """Does what the key under the mouse does."""
+        place, start = event.get_content_offset(self), 0
+        for name, entry in self._entries.items():
+            if place is not None and start <= place.x < start + entry.cell_length:
+                await self._do(name)
+            start += entry.cell_length + len(GAP)
+
+    async def _do(self, name: str) -> None:
+        found = (active for active in self.screen.active_bindings.values() if active.binding.id == name)
+        if (active := next(found, None)) is not None:
+            await self.app.run_action(active.binding.action, active.node)
 
 
-def _footed(names: Sequence[str], room: int) -> Content:
+def _entries(names: Sequence[str], room: int) -> dict[str, Content]:
     """The keys as far as there is room, then help and quit, for which there always is."""
-    always = [_key("app.help"), _key("app.quit")]
-    room -= sum(part.cell_length + 2 for part in always)
-    parts: list[Content] = []
-    for part in map(_key, names):
-        room -= part.cell_length + 2
-        if room >= -2:
-            parts.append(part)
-    return join([*parts, *always], "  ")
+    always = {name: _key(name) for name in ("app.help", "app.quit")}
+    room -= sum(part.cell_length + len(GAP) for part in always.values())
+    parts: dict[str, Content] = {}
+    for name in names:
+        part = _key(name)
+        room -= part.cell_length + len(GAP)
+        if room >= -len(GAP):
+            parts[name] = part
+    return parts | always
 
 
 def _key(name: str) -> Content:
@@ -128,6 +145,9 @@ class YesNo(Line):
         event.stop()
         event.prevent_default()
         self._done(event.key == "y")
+
+    def action_back(self) -> None:
+        self._done(False)
 
 
 T = TypeVar("T")

@@ -1,14 +1,15 @@
-"""A plot in terminal cells: a line of braille dots, a shaded interval, gaps where values do not compare."""
+"""Plots in terminal cells: one figure as a line of braille dots, and two figures against each other."""
 
 import locale
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 
 from textual.content import Content
 
-from tui.text.gate import join, number
+from tui.text.gate import counted, cut, join, number, plain
 
 HALF = "│"
 GATE = "◆"
@@ -60,6 +61,7 @@ def _cell(share: float, cells: int) -> int:
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # of a braille cell, by row and column
 _BRAILLE = 0x2800
 _ROOM_FOR_BAND = 5  # rows from which an interval is more than noise
+_FEWEST = 2  # values of a chart
 _ROOM_FOR_POINTS = 3  # cells from one value to the next
 
 
@@ -82,10 +84,12 @@ class Glyphs(NamedTuple):
     side: str
     corner: str
     missing: str
+    other: str
+    level: str
 
 
-_UNICODE = Glyphs("●", "◆", "░", "┊", "─", "│", "└", "×")
-_ASCII = Glyphs("o", "@", ":", "!", "-", "|", "+", "x")
+_UNICODE = Glyphs("●", "◆", "░", "┊", "─", "│", "└", "×", "○", "┄")
+_ASCII = Glyphs("o", "@", ":", "!", "-", "|", "+", "x", "*", "=")
 
 _Cell = tuple[int, int]  # column, row from the top
 
@@ -101,47 +105,61 @@ def plot(
     """Lines of at most `width` cells: `height` - 2 rows of plot, the axis, and the ends' names."""
     glyphs = _ASCII if ascii else _UNICODE
     rows = max(1, height - 2)
-    scale = _Scale(spots, rows, with_band=rows >= _ROOM_FOR_BAND)
-    if scale.empty:
-        return [Content.styled("no value to draw", "$muted")]
+    with_band = rows >= _ROOM_FOR_BAND
+    known = [spot.value for spot in spots if spot.value is not None]
+    if len(known) < _FEWEST:
+        of = (
+            f"; {counted(len(spots), 'run')} here, {len(known) or 'none'} with one"
+            if len(known) < len(spots)
+            else ""
+        )
+        return [plain(cut(f"a chart needs {_FEWEST} runs with a value{of}", width), "$muted")]
+    if with_band:
+        known += [end for spot in spots for end in (spot.low, spot.high) if end is not None]
+    scale = _Scale(known, rows)
     labels = scale.labels()
     margin = max(len(label) for label in labels.values())
     columns = max(2, width - margin - 2)
     places = _places(len(spots), columns)
     drawn: dict[_Cell, tuple[str, str]] = {}
-    if scale.with_band:
+    if with_band:
         drawn |= dict.fromkeys(_band(spots, places, scale), (glyphs.band, "$muted"))
     drawn |= dict.fromkeys(_gaps(spots, places, rows), (glyphs.gap, "$warn"))
     drawn |= {cell: (glyph, "$good") for cell, glyph in _line(spots, places, scale, ascii).items()}
     drawn |= _points(spots, places, scale, glyphs, chosen, columns)
-    lines = []
-    for row in range(rows):
-        cells = [drawn.get((column, row), (" ", "")) for column in range(columns)]
-        side = Content.styled(f"{labels.get(row, ''):>{margin}} {glyphs.side}", "$muted")
-        lines.append(join([side, *(Content.styled(glyph, style) for glyph, style in _runs(cells))]))
+    lines = _drawn(drawn, labels, margin, columns, rows, glyphs)
     absent = {place for place, spot in zip(places, spots, strict=True) if spot.value is None}
     axis = "".join(glyphs.missing if column in absent else glyphs.axis for column in range(columns))
     lines.append(Content.styled(f"{'':{margin}} {glyphs.corner}{axis}", "$muted"))
-    ends = [spots[0].name] if len(spots) == 1 else [spots[0].name, spots[-1].name]
+    ends = [spots[0].name, spots[-1].name]
     room = places[-1] + 1 - sum(map(len, ends))
     lines.append(Content.styled(" " * (margin + 2) + (" " * max(1, room)).join(ends), "$muted"))
+    return lines
+
+
+def _drawn(
+    cells: Mapping[_Cell, tuple[str, str]],
+    labels: Mapping[int, str],
+    margin: int,
+    columns: int,
+    rows: int,
+    glyphs: Glyphs,
+) -> list[Content]:
+    """The rows of a plot, behind their labels."""
+    lines = []
+    for row in range(rows):
+        found = _runs([cells.get((column, row), (" ", "")) for column in range(columns)])
+        side = Content.styled(f"{labels.get(row, ''):>{margin}} {glyphs.side}", "$muted")
+        lines.append(join([side, *(Content.styled(glyph, style) for glyph, style in found)]))
     return lines
 
 
 class _Scale:
     """From values to rows: 0 is the top of the plot, `rows` its bottom."""
 
-    def __init__(self, spots: Sequence[Spot], rows: int, *, with_band: bool) -> None:
-        known = [spot.value for spot in spots if spot.value is not None]
-        self.with_band = with_band
-        if with_band:
-            known += [end for spot in spots for end in (spot.low, spot.high) if end is not None]
-        self.empty = not known
+    def __init__(self, known: Sequence[float], rows: int) -> None:
         self.rows = rows
-        self.low, self.high = (min(known), max(known)) if known else (0.0, 1.0)
-        if self.low == self.high:
-            half = abs(self.low) * 0.05 or 0.5
-            self.low, self.high = self.low - half, self.high + half
+        self.low, self.high = _ends(known)
 
     def height(self, value: float) -> float:
         """Rows below the top, from 0 to `rows`."""
@@ -161,8 +179,6 @@ class _Scale:
 
 
 def _places(count: int, columns: int) -> list[int]:
-    if count == 1:
-        return [columns // 2]
     # Few values stand no further apart than is needed to see them one by one.
     used = min(columns - 1, (count - 1) * 8)
     return [round(place * used / (count - 1)) for place in range(count)]
@@ -201,18 +217,27 @@ def _gaps(spots: Sequence[Spot], places: Sequence[int], rows: int) -> set[_Cell]
 
 
 def _line(spots: Sequence[Spot], places: Sequence[int], scale: _Scale, ascii: bool) -> dict[_Cell, str]:
+    strokes: list[_Stroke] = [
+        ((places[index - 1], scale.height(before.value)), (places[index], scale.height(after.value)))
+        for index, (before, after) in enumerate(pairwise(spots), 1)
+        if after.joined and before.value is not None and after.value is not None
+    ]
+    return _strokes(strokes, scale.rows, ascii)
+
+
+_Stroke = tuple[tuple[float, float], tuple[float, float]]  # from column and row to column and row
+
+
+def _strokes(strokes: Sequence[_Stroke], rows: int, ascii: bool) -> dict[_Cell, str]:
+    """Straight lines in braille dots."""
     wide, high = (1, 1) if ascii else (2, 4)  # dots in a cell
     dots: dict[_Cell, int] = {}
-    for index in range(1, len(spots)):
-        before, after = spots[index - 1], spots[index]
-        if not after.joined or before.value is None or after.value is None:
-            continue
-        start, end = places[index - 1] * wide, places[index] * wide
-        top, bottom = (scale.height(value) * high for value in (before.value, after.value))
-        steps = max(1, end - start, round(abs(bottom - top)))
+    for (left, top), (right, bottom) in strokes:
+        start, end = int(left * wide), int(right * wide)
+        steps = max(1, abs(end - start), round(abs(bottom - top) * high))
         for step in range(steps + 1):
             x = start + (end - start) * step // steps
-            y = min(scale.rows * high - 1, int(_between(top, bottom, step / steps)))
+            y = min(rows * high - 1, int(_between(top * high, bottom * high, step / steps)))
             cell = (x // wide, y // high)
             dots[cell] = dots.get(cell, 0) | _DOTS[y % high][x % wide]
     return {cell: "." if ascii else chr(_BRAILLE + bits) for cell, bits in dots.items()}
@@ -247,3 +272,98 @@ def _runs(cells: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
         else:
             found.append((glyph, style))
     return found
+
+
+class Dot(NamedTuple):
+    """Two figures of one thing; `on_front`: joined by the line of those that none beats."""
+
+    x: float
+    y: float
+    on_front: bool
+
+
+class Axis(NamedTuple):
+    """One axis of a scatter: its ends, the value where nothing has changed, and the gate's limit."""
+
+    low: float
+    high: float
+    even: float | None = None
+    limit: float | None = None
+
+
+def axis(values: Sequence[float], even: float | None = None, limit: float | None = None) -> Axis:
+    """Holds all values and the limit."""
+    return Axis(*_ends([*values, *([] if limit is None else [limit])]), even, limit)
+
+
+def _ends(known: Sequence[float]) -> tuple[float, float]:
+    """The least and the largest; where they are one, some room on both sides."""
+    low, high = min(known), max(known)
+    half = (abs(low) * 0.05 or 0.5) if low == high else 0.0
+    return low - half, high + half
+
+
+def scatter(
+    dots: Sequence[Dot],
+    x: Axis,
+    y: Axis,
+    width: int,
+    height: int,
+    *,
+    chosen: int | None = None,
+    joined: bool = True,
+    ascii: bool = False,
+) -> list[Content]:
+    """Lines of at most `width` cells: `height` - 2 rows of plot, the axis, and the ends of `x`.
+
+    `joined`: a line joins those on the front.
+    Of what falls on one cell the chosen dot is seen before those on the front, and these before the others,
+    the line of the front and the limits.
+    """
+    glyphs = _ASCII if ascii else _UNICODE
+    rows = max(1, height - 2)
+    scale = _Scale((y.low, y.high), rows)
+    labels = scale.labels()
+    margin = max(map(len, labels.values()))
+    columns = max(2, width - margin - 2)
+
+    def column(value: float) -> float:
+        return (value - x.low) / (x.high - x.low) * (columns - 1)
+
+    def cell(dot: Dot) -> _Cell:
+        return round(column(dot.x)), scale.row(dot.y)
+
+    drawn: dict[_Cell, tuple[str, str]] = {}
+    for at, glyph, style in ((y.even, glyphs.axis, "$rule"), (y.limit, glyphs.level, "$warn")):
+        if at is not None and y.low <= at <= y.high:
+            drawn |= dict.fromkeys(((place, scale.row(at)) for place in range(columns)), (glyph, style))
+    for at, glyph, style in ((x.even, glyphs.side, "$rule"), (x.limit, glyphs.gap, "$warn")):
+        if at is not None and x.low <= at <= x.high:
+            drawn |= dict.fromkeys(((round(column(at)), row) for row in range(rows)), (glyph, style))
+    front = sorted((column(dot.x), scale.height(dot.y)) for dot in dots if dot.on_front)
+    strokes = list(pairwise(front)) if joined else []
+    drawn |= {at: (glyph, "$good") for at, glyph in _strokes(strokes, rows, ascii).items()}
+    for dot in sorted(dots, key=lambda dot: dot.on_front):
+        drawn[cell(dot)] = (glyphs.point, "bold $good") if dot.on_front else (glyphs.other, "")
+    if chosen is not None:
+        drawn[cell(dots[chosen])] = (glyphs.chosen, "bold $warn")
+    lines = _drawn(drawn, labels, margin, columns, rows, glyphs)
+    lines.append(Content.styled(f"{'':{margin}} {glyphs.corner}{glyphs.axis * columns}", "$muted"))
+    ends = [f"{end:,.0f}" if abs(end) >= 10 and end == int(end) else number(end) for end in (x.low, x.high)]
+    room = max(1, columns - sum(map(len, ends)))
+    return [*lines, Content.styled(" " * (margin + 2) + (" " * room).join(ends), "$muted")]
+
+
+def nearest(dots: Sequence[Dot], at: int, x: Axis, y: Axis, step: tuple[int, int]) -> int:
+    """The dot next to one in a direction, (1, 0) to the right, (0, 1) up; the same where there is none.
+
+    Across counts twice, so that the way leads on rather than aside.
+    """
+    here, found = dots[at], (float("inf"), at)
+    for place, dot in enumerate(dots):
+        right, up = (dot.x - here.x) / (x.high - x.low), (dot.y - here.y) / (y.high - y.low)
+        along = right * step[0] + up * step[1]
+        across = abs(right * step[1]) + abs(up * step[0])
+        if along > 0:
+            found = min(found, (along + 2 * across, place))
+    return found[1]

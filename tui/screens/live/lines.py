@@ -1,5 +1,6 @@
-"""The lines of the Live screen: phases, machine, verdicts, events."""
+"""The lines of the Live screen: how it stands or ended, phases, answers, machine, verdicts, events."""
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -18,6 +19,7 @@ from tui.sections.eta import (
     Cost,
     Recent,
     WholeTime,
+    coarse,
     rate,
     read_speed,
     time_left,
@@ -25,13 +27,26 @@ from tui.sections.eta import (
     write_speed,
 )
 from tui.sections.eta import written as cost_written
-from tui.text.gate import MISSING, bar, cut, duration, fit, join, one_line, plain, size, told_apart, wrap
+from tui.text.gate import (
+    MISSING,
+    bar,
+    cut,
+    duration,
+    fit,
+    join,
+    one_line,
+    plain,
+    size,
+    told_apart,
+    wrap,
+)
 from tui.widgets.plot import band, key
 
 if TYPE_CHECKING:
-    from store.read.live import MissingRow, OtherRun
+    from engine.decision.decision import Decision
+    from store.read.live import LatestAnswer, MissingRow, OtherRun
     from store.read.rows import LatestVerdict
-    from store.records import Event, Run, Vitals
+    from store.records import Event, Run, RunMark, Vitals
 
 
 DEVICE_CELLS = 24
@@ -39,6 +54,9 @@ OTHERS = 3  # other runs that have a line
 REASONS = 3  # of missing answers that are named
 UNKNOWN = 3  # phases of unknown length that are named
 ALLOWED = ("running", "queued", "paused")
+DECIDED = 3  # candidates that have a line each; of more the headline says what came of them
+FOLDED = 2  # finished pieces of a phase that have a line each; more are one
+ANSWER_LINES = 8  # of each of the latest answers
 REQUESTS = {
     "pause": "‖ The worker stops after its current piece of work.",
     "finish_phase": "‖ The worker stops when this phase is done.",
@@ -57,14 +75,20 @@ def heading(text: str) -> Content:
     return Content.styled(text, "$heading")
 
 
-def state(run: "Run", width: int) -> list[Content]:
-    """What a person has to know before any number: that the run stands still, and what goes on with it."""
+def state(run: "Run", width: int, *, asked: "RunMark | None" = None, starts: bool = False) -> list[Content]:
+    """What a person has to know before any number: that the run stands still, and what goes on with it.
+
+    `asked` is who asked last to pause or cancel it; `starts`: its worker may still be on its way.
+    """
     resume = f"{written('runs.resume')} resumes it; what is finished is kept."
+    by = "" if asked is None or run.error else f" by {one_line(asked.user).plain}{_on(asked.created)}"
+    none = f"○ No worker has taken this run yet. {written('runs.resume')} starts one."
     said = {
         "interrupted": f"! The worker of this run has died or was killed. {resume}",
-        "paused": f"‖ This run is paused. {resume}",
+        "paused": f"‖ This run was paused{by}. {resume}",
         "failed": f"✗ This run could not go on. {resume}",
-        "queued": f"○ No worker has taken this run yet. {written('runs.resume')} starts one.",
+        "cancelled": f"– This run was cancelled{by}. What is finished is kept.",
+        "queued": "○ The worker of this run is starting." if starts else none,
     }.get(run.status, "")
     if silent := silence(run):
         said = (
@@ -72,6 +96,7 @@ def state(run: "Run", width: int) -> list[Content]:
         )
     elif run.status == "running" and run.request:
         said = REQUESTS.get(run.request, f"‖ The worker was asked for: {one_line(run.request).plain}.")
+        said += f" Asked for by {one_line(asked.user).plain}." if asked is not None else ""
     elif run.status == "running" and run.waiting:
         said = f"‖ Waiting: {one_line(run.waiting).plain}. {written('live.retry')} tries again now."
     lines = [*wrap(Content.styled(said, "$bad"), width)] if said else []
@@ -79,8 +104,46 @@ def state(run: "Run", width: int) -> list[Content]:
         limit = f"At most {run.concurrency:,} parallel requests per server"
         lines.append(Content.styled(f"{limit}; {written('live.concurrency')} changes it.", "$warn"))
     if run.error and run.status in ("failed", "interrupted", "paused"):
-        lines += [line for part in run.error.split("\n") for line in wrap(plain(part), width)]
+        lines += wrap(plain(run.error), width)
     return lines
+
+
+def _on(moment: float) -> str:
+    return time.strftime(" on %Y-%m-%d %H:%M UTC", time.gmtime(moment))
+
+
+def decided(found: "Sequence[Decision]", width: int, *, most: int = DECIDED) -> list[Content]:
+    """What came of a finished run: `most` candidates have a line each, of more the headline tells."""
+    from engine.decision.decision import headline
+    from tui.screens.decision import head, names_of
+
+    if not found:
+        return []
+    title = join([heading("Decision"), Content.styled(f"  {written('go.decision')}: why", "$muted")])
+    if len(found) > most:
+        return [title, *wrap(join(["  ", one_line(headline(found), "bold")]), width)]
+    names = names_of(list(found), width)
+    cells = max(map(cell_len, names.values()))
+    return [
+        title,
+        *(join(["  ", head(each, fit(names[each.candidate], cells), width - 2)]) for each in found),
+    ]
+
+
+def answers(found: "Sequence[LatestAnswer]", width: int) -> list[Content]:
+    """The newest answer of each model, to some lines."""
+    lines = []
+    for row in found:
+        name = join([plain(cut(row.model, width // 2), "bold"), one_line(f"  {row.example}  ", "$muted")])
+        text = wrap(plain(row.text), width - 2)
+        if len(text) > ANSWER_LINES or len(row.text) < row.characters:
+            text = text[: ANSWER_LINES - 1]
+            text.append(Content.styled(f"… {row.characters:,} characters in all", "$muted"))
+        lines += [fit(join([name, one_line(row.query, "$muted")]), width), *(Content("  ") + x for x in text)]
+    title = join(
+        [heading("Latest answers"), Content.styled(f"  {written('live.answers')} hides them", "$muted")]
+    )
+    return [title, *lines] if lines else []
 
 
 class _Piece(NamedTuple):
@@ -108,6 +171,7 @@ def phases(
 ) -> list[Content]:
     """A phase that is done or has not begun takes one line, one under way a line for each piece of work.
 
+    Its finished pieces fold to one line where they are many.
     While the run is running, a model that answers has another with its speeds and what is under way.
     """
     items = told_apart(tuple(dict.fromkeys(row.item for row in progress)), max(34, width // 4))
@@ -119,7 +183,11 @@ def phases(
             all_of_it = _Piece(f"{phase} · {items[all_of_it.rows[0].item]}", all_of_it.rows)
         pieces.append(all_of_it)
         if under_way and len(all_of_it.rows) > 1:
-            begun = (row for row in all_of_it.rows if row.started is not None)
+            begun = [row for row in all_of_it.rows if row.started is not None]
+            done = [row for row in begun if row.done >= row.total]
+            if len(done) > FOLDED:
+                pieces.append(_Piece(f"  {len(done):,} finished", done))
+                begun = [row for row in begun if row.done < row.total]
             pieces += [_Piece(f"  {items[row.item]}", [row]) for row in begun]
     if not pieces:
         return []
@@ -145,9 +213,7 @@ def _whole(whole: WholeTime | None) -> Content:
 
 
 def _about(seconds: float) -> str:
-    """As exact as an estimate is, so that it does not change with every look."""
-    step = 5 if seconds < 60 else 10 if seconds < 600 else 60 if seconds < 3_600 else 300
-    return duration(max(step, round(seconds / step) * step))
+    return duration(coarse(seconds))
 
 
 def others(runs: "list[OtherRun]", width: int) -> list[Content]:
@@ -297,7 +363,6 @@ def events(counts: dict[str, int], newest: "list[Event]", width: int) -> list[Co
 AGAINST = " against "
 FAILURES = 3  # kinds of failures that are named
 LEAST_BAND = 20  # cells of a band that stands beside its match's numbers
-NUMBERS = 56  # cells of those, without the names
 BAND = 60  # cells of a band at most
 
 
@@ -334,8 +399,11 @@ def judging(
         lines.append(join([_heading(what), name, _heading(note)]))
         if judge.is_language_model and not judge.parts:
             lines += [fit(line, width) for line in _calls(judge, found.failures, progress, recent)]
+        numbers = [_win_rate(row, fit(names(row), cells)) for row in rates]
+        known = [line.cell_length for line, row in zip(numbers, rates, strict=True) if row.low is not None]
+        taken = max(known, default=0) + 2
         for place, row in enumerate(rates):
-            lines += _match(row, fit(names(row), cells), width, gate, explained=place == 0)
+            lines += _match(row, numbers[place], taken, width, gate, explained=place == 0)
     return lines
 
 
@@ -367,19 +435,20 @@ def _is_under_way(row: Progress, judge: str) -> bool:
 
 
 def _match(
-    row: WinRateRow, pair: Content, width: int, gate: float | None, *, explained: bool
+    row: WinRateRow, numbers: Content, taken: int, width: int, gate: float | None, *, explained: bool
 ) -> list[Content]:
-    """One match's numbers and its band: on one line where there is room for both."""
-    numbers = _win_rate(row, pair)
+    """One match's numbers and its band: on one line where there is room for both.
+
+    `taken` are the cells of the numbers of all matches.
+    """
     if row.win_rate is None:
         return [numbers]
     meaning = join(["  ", key(gate)]) if explained else Content("")
-    taken = NUMBERS + pair.cell_length
     if width >= taken + 2 + key(gate).cell_length + LEAST_BAND:
         cells = min(BAND, width - taken - 2 - key(gate).cell_length)
         return [join([fit(numbers, taken), band(row.win_rate, row.low, row.high, cells, gate), meaning])]
     cells = min(BAND, width - 6 - key(gate).cell_length)
-    return [numbers, join(["    ", band(row.win_rate, row.low, row.high, cells, gate), meaning])]
+    return [fit(numbers, width), join(["    ", band(row.win_rate, row.low, row.high, cells, gate), meaning])]
 
 
 def _win_rate(row: WinRateRow, pair: Content) -> Content:

@@ -9,22 +9,23 @@ from textual.timer import Timer
 
 from store.read.query import matches
 from tui.keys import bindings
-from tui.screens.base import RunScreen
+from tui.screens.base import MessageScreen, RunScreen, beside
 from tui.screens.choosing import FilteredScreen
 from tui.screens.control import RunControls
-from tui.screens.live import lines as lines
+from tui.screens.live import lines
 from tui.screens.live.lines import JudgingSoFar, judging
 from tui.sections.eta import Cost, Recent, cost, whole_time_left
-from tui.text.gate import one_line
+from tui.text.gate import one_line, plain, wrap
 from tui.widgets.lines import Pane
 from tui.widgets.plot import gate_of
 from tui.widgets.rows import Columns, FlexColumn, Rows
 
 if TYPE_CHECKING:
+    from engine.decision.decision import Decision
     from store.read.history import Connection
-    from store.read.live import FailedRow, MissingRow, OtherRun
+    from store.read.live import FailedRow, LatestAnswer, MissingRow, OtherRun
     from store.read.rows import LatestVerdict
-    from store.records import Event, Progress, Vitals
+    from store.records import Event, Progress, RunMark, Vitals
 
 
 FAILED = Columns(
@@ -42,13 +43,15 @@ class FailedScreen(FilteredScreen, RunScreen):
     NAME = "Failures"
     FOOTER = ("move.open", "find.filter")
     BINDINGS = bindings("find.filter")
+    DEFAULT_CSS = "FailedScreen #whole { padding: 0 1; }"
 
     def __init__(self, run_id: int) -> None:
         super().__init__(run_id)
         self._failed: list[FailedRow] = []
 
     def compose(self) -> ComposeResult:
-        yield from self.framed(Rows(_failed_row, empty="nothing failed", columns=FAILED, id="failed"))
+        rows = Rows(_failed_row, empty="nothing failed", columns=FAILED, id="failed")
+        yield from self.framed(beside(rows, Pane(focusable=True, id="whole"), wide_only=True))
 
     def read_run(self, connection: "Connection") -> "list[FailedRow]":
         from store.read import live
@@ -62,16 +65,26 @@ class FailedScreen(FilteredScreen, RunScreen):
     def filtered(self) -> None:
         found = [row for row in self._failed if matches(self._search, _logs_searched(row))]
         self.query_one("#failed", Rows).show(found, key=lambda row: row)
+        self.redraw()
+
+    def on_rows_moved(self, event: "Rows.Moved") -> None:
+        self.redraw()
+
+    def redraw(self) -> None:
+        row: FailedRow | None = self.query_one("#failed", Rows).item
+        lines = wrap(plain(_in_full(row)), self.beside_cells) if row is not None else []
+        self.query_one("#whole", Pane).show(lines, keep_place=False)
 
     def on_rows_opened(self, event: "Rows.Opened") -> None:
-        from tui.screens.base import MessageScreen
-
         row: FailedRow | None = event.rows.item
         if row is not None:
-            about = f" on {row.about}" if row.about else ""
-            came = row.raw or "nothing came back, or it was not kept"
-            text = f"{row.who}{about}\n\n{row.reason}\n\nWhat came back:\n{came}\n\nThe query:\n{row.query}"
-            self.app.push_screen(MessageScreen(f"Failed {row.kind} of {row.example}", text))
+            self.app.push_screen(MessageScreen(f"Failed {row.kind} of {row.example}", _in_full(row)))
+
+
+def _in_full(row: "FailedRow") -> str:
+    about = f" on {row.about}" if row.about else ""
+    came = row.raw or "nothing came back, or it was not kept"
+    return f"{row.who}{about}\n\n{row.reason}\n\nWhat came back:\n{came}\n\nThe query:\n{row.query}"
 
 
 def _failed_row(row: "FailedRow", width: int) -> Content:
@@ -106,6 +119,7 @@ class EventsScreen(FilteredScreen, RunScreen):
     NAME = "Events"
     FOOTER = ("move.open", "events.errors", "find.filter")
     BINDINGS = bindings("events.errors", "find.filter")
+    DEFAULT_CSS = "EventsScreen #whole { padding: 0 1; }"
 
     def __init__(self, run_id: int) -> None:
         super().__init__(run_id)
@@ -113,7 +127,8 @@ class EventsScreen(FilteredScreen, RunScreen):
         self._events: list[Event] = []
 
     def compose(self) -> ComposeResult:
-        yield from self.framed(Rows(_event_row, empty="nothing happened", columns=EVENTS, id="events"))
+        rows = Rows(_event_row, empty="nothing happened", columns=EVENTS, id="events")
+        yield from self.framed(beside(rows, Pane(focusable=True, id="whole"), wide_only=True))
 
     def read_run(self, connection: "Connection") -> "list[Event]":
         from store.read import live
@@ -133,14 +148,21 @@ class EventsScreen(FilteredScreen, RunScreen):
             )
         ]
         self.query_one("#events", Rows).show(found, key=lambda row: row.id)
+        self.redraw()
+
+    def on_rows_moved(self, event: "Rows.Moved") -> None:
+        self.redraw()
+
+    def redraw(self) -> None:
+        row: Event | None = self.query_one("#events", Rows).item
+        lines = wrap(plain(row.message), self.beside_cells) if row is not None else []
+        self.query_one("#whole", Pane).show(lines, keep_place=False)
 
     def action_errors(self) -> None:
         self._level = "" if self._level else "error"
         self.reload()
 
     def on_rows_opened(self, event: "Rows.Opened") -> None:
-        from tui.screens.base import MessageScreen
-
         row = event.rows.item
         if row is not None:
             self.app.push_screen(MessageScreen(f"{row.level} in {row.phase}", row.message))
@@ -152,7 +174,10 @@ def _event_row(row: "Event", width: int) -> Content:
 
 
 VERDICTS = 5
-SLOW_SECONDS = 5.0  # vitals, judging and verdicts change whole lines: over a slow link they take turns
+MOST_VERDICTS = 30  # on a wide terminal
+STARTING = 60.0  # seconds in which a worker that was started may not have taken its run yet
+# Vitals, answers, judging and verdicts change whole lines: over a slow link they take turns.
+SLOW_SECONDS = 5.0
 
 
 class LiveData(NamedTuple):
@@ -168,19 +193,23 @@ class LiveData(NamedTuple):
     missing: "list[MissingRow]"
     others: "list[OtherRun]"
     earlier: dict[str, float]  # units a second by phase, of an earlier run
+    answers: "list[LatestAnswer]"
+    decided: "list[Decision]"  # once it is finished
+    asked: "RunMark | None"
+    starts: bool  # it was queued a moment ago
 
 
 class LiveScreen(RunControls, FilteredScreen, RunScreen):
     NAME = "Live"
     FOOTER = (
         "live.events", "live.failures", "runs.pause", "runs.resume", "runs.cancel", "live.concurrency",
-        "live.after_phase", "live.next", "live.retry",
+        "live.answers", "live.after_phase", "live.next", "live.retry",
     )  # fmt: skip
     BINDINGS = bindings(
-        "live.events", "live.failures", "live.retry", "runs.resume", "runs.pause", "live.after_phase",
-        "runs.cancel", "live.concurrency", "live.next", "live.previous", "find.filter",
+        "live.answers", "live.events", "live.failures", "live.retry", "runs.resume", "runs.pause",
+        "live.after_phase", "runs.cancel", "live.concurrency", "live.next", "live.previous", "find.filter",
     )  # fmt: skip
-    DEFAULT_CSS = "LiveScreen #work { padding: 1 1 0 1; }"
+    DEFAULT_CSS = "LiveScreen Pane { padding: 1 1 0 1; }"
 
     def __init__(self, run_id: int) -> None:
         super().__init__(run_id)
@@ -189,14 +218,22 @@ class LiveScreen(RunControls, FilteredScreen, RunScreen):
         self._slow: LiveData | None = None  # of which vitals, judging and verdicts are shown
         self._slow_until = 0.0
         self._later: Timer | None = None
+        self._wants_answers: bool | None = None  # None: while it generates, and where there is room
 
     def compose(self) -> ComposeResult:
-        yield from self.framed(Pane(focusable=True, id="work"))
+        yield from self.framed(
+            beside(Pane(focusable=True, id="work"), Pane(focusable=True, id="aside"), wide_only=True)
+        )
 
     def read_run(self, connection: "Connection") -> LiveData:
+        from engine.decision.decision import decide
+        from store.people import asked
         from store.read import history, live
         from store.read import judging as judged
 
+        run = history.run(connection, self.run_id)
+        answering = run.status == "running" and run.phase == "generate"
+        wanted = answering or self.is_wide if self._wants_answers is None else self._wants_answers
         progress = live.progress(connection, self.run_id)
         return LiveData(
             progress,
@@ -207,12 +244,16 @@ class LiveScreen(RunControls, FilteredScreen, RunScreen):
                 history.win_rates(connection, self.run_id),
                 judged.failures(connection, self.run_id),
             ),
-            live.latest_verdicts(connection, self.run_id, limit=VERDICTS),
+            live.latest_verdicts(connection, self.run_id, limit=MOST_VERDICTS),
             live.count_events(connection, self.run_id),
             live.events(connection, self.run_id, level="error", limit=1),
             live.missing_answers(connection, self.run_id),
             live.others(connection, self.run_id),
             live.earlier_paces(connection, self.run_id),
+            live.latest_answers(connection, self.run_id) if wanted else [],
+            decide(connection, self.run_id) if run.status == "finished" else [],
+            asked(connection, self.run_id),
+            run.status == "queued" and self.assay.now() - run.created < STARTING,
         )
 
     def show_run(self, data: LiveData) -> None:
@@ -223,23 +264,34 @@ class LiveScreen(RunControls, FilteredScreen, RunScreen):
     def redraw(self) -> None:
         if self._work is None or self.run is None:
             return
-        width, running = self.size.width - 2, self.run.status == "running"
+        running = self.run.status == "running"
+        width, side = self.list_cells, self.beside_cells
         work, slow = self._work, self._taken_slowly(self._work)
         whole = whole_time_left(work.progress, work.earlier, self._recent)
         gate = gate_of(self.run.plan)
         verdicts = [row for row in slow.verdicts if matches(self._search, _searched(row))]
-        sections = [
-            lines.state(self.run, width),
+        verdicts = verdicts if self.is_wide else verdicts[:VERDICTS]
+        judged = judging(slow.judging, slow.progress, side, gate=gate, recent=self._recent)
+        answers = lines.answers(slow.answers, side)
+        latest = lines.verdicts(verdicts, side)
+        above = [
+            lines.state(self.run, width, asked=work.asked, starts=work.starts),
+            lines.decided(work.decided, width),
             lines.phases(work.progress, width, running=running, recent=self._recent, whole=whole),
-            lines.others(slow.others, width),
-            lines.machine(slow.vitals, slow.cost) if running else [],
-            judging(slow.judging, slow.progress, width, gate=gate, recent=self._recent),
-            lines.missing(slow.missing, width),
-            lines.verdicts(verdicts, width),
-            lines.events(work.events, work.newest, width),
         ]
+        others = lines.others(slow.others, width)
+        machine = lines.machine(slow.vitals, slow.cost) if running else []
+        missing, events = lines.missing(slow.missing, width), lines.events(work.events, work.newest, width)
+        if self.is_wide:
+            self._show("work", [*above, others, machine, missing, events])
+            first = running and self.run.phase == "generate"
+            self._show("aside", [answers, judged, latest] if first else [judged, answers, latest])
+        else:
+            self._show("work", [*above, others, machine, answers, judged, missing, latest, events])
+
+    def _show(self, pane: str, sections: "list[list[Content]]") -> None:
         shown = [line for section in sections if section for line in (*section, Content(""))]
-        self.query_one("#work", Pane).show(shown)
+        self.query_one(f"#{pane}", Pane).show(shown)
 
     def _taken_slowly(self, work: LiveData) -> LiveData:
         """What to take vitals, judging and verdicts from: the newest, or that of some seconds ago."""
@@ -258,14 +310,22 @@ class LiveScreen(RunControls, FilteredScreen, RunScreen):
     def controlled(self) -> int:
         return self.run_id
 
-    def action_events(self) -> None:
-        pass
+    @property
+    def alive(self) -> bool:
+        return super().alive or (self.run is not None and self.run.status == "queued")
 
+    def action_answers(self) -> None:
+        shown = bool(self._work and self._work.answers)
+        self._wants_answers = not shown
+        self._slow_until = 0.0
+        self.reload()
+        if not shown:
+            self.say("the newest answer of each model, as far as the run has written any lately")
+
+    def action_events(self) -> None:
         self.app.push_screen(EventsScreen(self.run_id))
 
     def action_failures(self) -> None:
-        pass
-
         self.app.push_screen(FailedScreen(self.run_id))
 
     def action_other(self, step: int) -> None:
