@@ -207,7 +207,7 @@ def test_json_has_the_documented_shape(assay: Assay, history_store: Path) -> Non
     ][0].keys()
     assert {"what", "reason"} == shown["incomparable"][0].keys()
     text = assay("compare", "1", "2", "--store", history_store).out
-    assert "good (run 2) against good (run 1)" in text and "Not compared" in text
+    assert text.count("\ngood (run 2) against good (run 1)\n") == 1 and "Not compared" in text
 
 
 def test_runs_with_nothing_in_common_are_bad_input(assay: Assay, own_store: Path) -> None:
@@ -259,3 +259,15 @@ def test_what_is_not_known_of_recorded_answers_sets_no_runs_apart(connection: sq
     assert [said.partition("settings: ")[2] for said in compare_runs(connection, 1, 2).settings] == [
         "reasoning strip and keep"
     ]
+
+
+def test_what_sets_compared_answers_apart_is_a_remark_and_not_among_the_incomparable(
+    assay: Assay, own_store: Path
+) -> None:
+    connection = database.connect(own_store)
+    for run in (1, 2):
+        details = json.dumps({"generation": {"max_new_tokens": 10 * run}})
+        connection.execute("UPDATE model SET details = ? WHERE run_id = ?", (details, run))
+    connection.close()
+    text = assay("compare", "1", "2", "--store", own_store).out
+    assert "max_new_tokens 10 and 20" in text.partition("\nRemarks\n")[2]

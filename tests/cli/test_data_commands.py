@@ -109,7 +109,7 @@ def test_leakage_names_the_training_line(assay: Assay, tmp_path: Path) -> None:
     )
     evaluation = lines(
         tmp_path / "eval.jsonl",
-        [{"id": "a", "query": "two  and two?", "answer": "four"}, {"query": "new?", "answer": "no"}],
+        [{"id": "a", "query": "two  and two?", "answer": "five"}, {"query": "new?", "answer": "no"}],
     )
     found = assay("leakage", train, evaluation, "--json").json
     (leak,) = found["leaks"]

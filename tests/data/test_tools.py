@@ -273,7 +273,7 @@ def test_the_preview_says_which_rows_name_calls_and_which_call_their_completion_
 @pytest.mark.parametrize("calls", [({"name": "weather", "arguments": ARGUMENTS},), RIGHT, (), None])
 def test_an_eval_set_of_annotated_examples_keeps_tools_and_calls(tmp_path: Path, calls: Any) -> None:
     extra = {"tools": [TOOL]} | ({} if calls is None else {"calls": list(calls)})
-    kept = AnnotatedExample("e", ASKED["content"], [ASKED], [], None, extra, {})
+    kept = AnnotatedExample("e", ASKED["content"], [ASKED], [], None, None, extra, {})
     flag = AnnotatedRow(
         1, 1, 7, "flag", "later", None, "ann", 0.0, 0, None, False, False, None, 1, None, "m", None, 1, "m"
     )

@@ -525,7 +525,7 @@ def leakage(
         print_json(report | {"skipped": account.skipped if account else []})
         return
     _print_pairs(leaks, examples, everything=everything)
-    _print_totals(report["totals"])
+    _print_totals(report["totals"], everything)
     if search is not None:
         out(search.rule)
     if groups:
@@ -555,7 +555,7 @@ def _print_pairs(leaks: "Sequence[Leak]", examples: "Sequence[Example]", *, ever
         out()
 
 
-def _print_totals(totals: dict[str, Any]) -> None:
+def _print_totals(totals: dict[str, Any], everything: bool) -> None:
     tiers = [f"{count} {tier}" for tier, count in totals["tiers"].items() if count]
     kinds = f": {', '.join(tiers)}" if tiers else ""
     out(f"{totals['leaked']} of {totals['examples']} examples appear in the training data{kinds}")
@@ -564,7 +564,7 @@ def _print_totals(totals: dict[str, Any]) -> None:
     if totals["similar"]:
         paragraph(
             f"{totals['similar']} more are similar to a training question with a different answer, "
-            "as from a template; not counted, --all shows them"
+            f"as from a template; not counted{'' if everything else ', --all shows them'}"
         )
 
 

@@ -209,9 +209,9 @@ def _print_tables(model: str, scores: "OutputScores", rows: Iterator[Row], per_e
         paragraph(
             f"an example's value is its mean over up to {scores.samples} answers; n counts examples", "  "
         )
-    for total in totals:
-        if total.missing:
-            paragraph(f"{total.measure.name}: {total.missing} missing, most often: {total.reason}", "  ")
+    gaps = by_key(((total.missing, total.reason), total.measure.name) for total in totals if total.missing)
+    for (count, reason), names in gaps.items():
+        paragraph(f"{', '.join(names)}: {count} missing, most often: {reason}", "  ")
     said = by_key((total.notes, total.measure.name) for total in totals if total.notes)
     for notes, names in said.items():
         paragraph(f"{', '.join(names)}: {'; '.join(f'{count} × {note}' for note, count in notes)}", "  ")

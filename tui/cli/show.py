@@ -4,7 +4,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from enum import StrEnum
-from itertools import groupby
 from json import dumps, loads
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -358,10 +357,9 @@ def compare(
         print_json({**values, "training": training, "remarks": remarks})
     else:
         _print_run_comparison(found, trained)
-        if sets.said:
-            out()
-            paragraph(sets.said)
-        for remark in remarks:
+        if sets.said or remarks:
+            heading("Remarks")
+        for remark in filter(None, (sets.said, *remarks)):
             paragraph(remark, "  ", "")
     if found.is_empty and not allow_empty:
         said = f"runs {found.older} and {found.newer} have nothing in common that can be compared"
@@ -412,9 +410,10 @@ def _print_run_comparison(found: "RunComparison", trained: "Sequence[Retrained]"
     out(f"run {found.newer} against run {found.older}{shared}")
     _print_training(trained)
     everything = [item for item in (*found.comparisons, *found.benchmarks) if item.delta is not None]
-    for (candidate, baseline), rows in groupby(everything, key=lambda item: (item.candidate, item.baseline)):
+    pairs = by_key(((item.candidate, item.baseline), item) for item in everything)
+    for (candidate, baseline), rows in pairs.items():
         heading(f"{candidate} against {baseline}")
-        print_comparisons(list(rows))
+        print_comparisons(rows)
     if found.is_empty:
         out("the runs have nothing in common that can be compared")
     heading("Drops beyond the gates")

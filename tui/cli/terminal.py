@@ -607,11 +607,12 @@ def _print_changes_from(baseline: str, changes: Sequence[Change], find: str) -> 
     heading(f"Change against {baseline}")
     print_table([Column("measure"), *(Column(name) for name in names)], _rows(folded, cells, head))
     _print_folded(folded)
-    reasons: dict[str, list[str]] = {}
-    for change in changes:
-        row = change.row
-        if row.reason and any(row.measure in family.shown for family in folded):
-            reasons.setdefault(row.reason, []).append(row.measure)
+    shown = {measure for family in folded for measure in family.shown}
+    reasons = by_key(
+        (change.row.reason, change.row.measure)
+        for change in changes
+        if change.row.reason and change.row.measure in shown
+    )
     for reason, measures in reasons.items():
         paragraph(f"{', '.join(dict.fromkeys(measures))}: {reason}", "  ", "")
     return True
@@ -680,9 +681,9 @@ def _print_changes(changes: Sequence[Change]) -> None:
         if found:
             seen = " (min. detectable)" if word == "inconclusive" else ""
             paragraph(f"= {word}{seen}: {', '.join(found)}", "  ", "")
-    for change in changes:
-        if change.row.reason:
-            paragraph(f"{change.row.measure}: {change.row.reason}", "  ", "")
+    reasons = by_key((change.row.reason, change.row.measure) for change in changes if change.row.reason)
+    for reason, measures in reasons.items():
+        paragraph(f"{', '.join(measures)}: {reason}", "  ", "")
 
 
 def _unclear(row: ComparisonRow) -> str:
