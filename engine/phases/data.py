@@ -19,8 +19,8 @@ from engine.data.split import Thinned, splits, summarise
 from engine.data.unused import unused_columns
 from engine.data.versions import file_hash, refuse_used_test, training_edited
 from engine.errors import BadInput
-from engine.phases.work import Meter, Work
-from engine.plan.selection import asked, part_name, whole_set, without_excluded
+from engine.phases.work import FOLLOW, Meter, Work
+from engine.plan.selection import asked, in_part, part_name, whole_set, without_excluded
 from engine.stats.family import smallest_change
 from store import records
 from store.people import excluded, user_name
@@ -437,23 +437,28 @@ def _load(work: Work) -> None:
     rows = {row.id: row for row in work.recorder.rows(records.StoredExample, eval_set=version)}
     for member in chosen:
         row = rows[member.example_id]
-        extra = row.extra or {}
-        work.examples.append(
-            Example(
-                id=row.example,
-                query=row.query,
-                messages=tuple(row.messages or ()),
-                references=tuple(row.references or ()),
-                label=row.label,
-                category=row.category,
-                schema=extra["schema"],
-                tests=tuple(extra["tests"]),
-                turns=tuple(extra["turns"]),
-                group=extra["group"],
-                line=extra["line"],
-                extra=extra["extra"],
-                tools=tuple(extra.get("tools", ())),
-                calls=tuple(extra["calls"]) if "calls" in extra else None,
-            )
-        )
+        work.examples.append(_example(row))
         work.example_ids[row.example] = row.id
+    if FOLLOW in work.options:
+        everything = [_example(row) for row in sorted(rows.values(), key=lambda row: row.position)]
+        work.validation = in_part(everything, work.plan.data)
+
+
+def _example(row: records.StoredExample) -> Example:
+    extra = row.extra or {}
+    return Example(
+        id=row.example,
+        query=row.query,
+        messages=tuple(row.messages or ()),
+        references=tuple(row.references or ()),
+        label=row.label,
+        category=row.category,
+        schema=extra["schema"],
+        tests=tuple(extra["tests"]),
+        turns=tuple(extra["turns"]),
+        group=extra["group"],
+        line=extra["line"],
+        extra=extra["extra"],
+        tools=tuple(extra.get("tools", ())),
+        calls=tuple(extra["calls"]) if "calls" in extra else None,
+    )

@@ -13,14 +13,16 @@ from engine.phases.compare import compare, measured_use
 from engine.phases.generate import Each, Loader, Step, generate, grouped
 from engine.phases.judge import asked_judges, judge_all, judge_pieces
 from engine.phases.judging.shared import open_purse
-from engine.phases.perplexity import corpora, corpora_pieces, perplexity
+from engine.phases.perplexity import corpora, corpora_pieces, perplexity, validation_loss, validation_piece
 from engine.phases.score import declare, measures, score, text_metrics
 from engine.phases.sweep import drop_cut, funnel, is_open
 from engine.phases.sweep import pieces as sweep_pieces
-from engine.phases.work import Piece, Stopped, Work
-from engine.plan.plan import Model, parse_plan
+from engine.phases.work import CHECKPOINT, FOLLOW, Piece, Stopped, Work, plan_of
+from engine.plan.plan import Model
+from engine.plan.sweep import step_of
 from engine.plan.training_config import read_training_config
 from engine.run.environment import hold_to_hardware
+from engine.run.follow import follow
 from store import records
 from store.write import Recorder
 
@@ -65,16 +67,23 @@ def execute(
     in either case.
     """
     row = recorder.run()
-    options = dict(row.options or {})
-    swept = options.get("swept")
-    folder = Path(row.plan_folder)
-    plan = parse_plan(row.plan, folder, row.plan_file, swept, options.get("fold"))
-    work = Work(plan, recorder, store, options, request)
-    recorder.set_run(started=row.started or time.time(), environment=hold_to_hardware(work))
+    recorder.set_run(started=row.started or time.time())
+    if FOLLOW in (row.options or {}):
+        follow(recorder, store, request, _evaluate, ends_with_phase)
+    else:
+        work = Work(plan_of(row), recorder, store, dict(row.options or {}), request)
+        _evaluate(work, ends_with_phase)
+
+
+def _evaluate(work: Work, ends_with_phase: Callable[[], bool] = lambda: False) -> None:
+    """All phases of the work's plan; one that waits for its first candidate is not compared."""
+    recorder = work.recorder
+    if FOLLOW not in work.options or any(model.kind == "local" for model in work.plan.models):
+        recorder.set_run(environment=hold_to_hardware(work))
     open_purse(work)
     _declare_models(work)
     only = work.options.get("only")
-    for phases, step in _STEPS:
+    for phases, step in _STEPS if work.plan.candidates else _STEPS[:2]:
         if only is None or only in phases or "data" in phases:
             recorder.set_run(phase=phases[0])
             step(work)
@@ -90,7 +99,7 @@ def execute(
 def _declare_models(work: Work) -> None:
     known = {row.name: row.id for row in work.recorder.rows(records.StoredModel, run_id=work.recorder.run_id)}
     with work.recorder.transaction() as transaction:
-        for place, model in enumerate(work.plan.models):
+        for model in work.plan.models:
             if model.name not in known:
                 known[model.name] = transaction.insert(
                     records.StoredModel(
@@ -98,18 +107,24 @@ def _declare_models(work: Work) -> None:
                         name=model.name,
                         role=model.role,
                         kind=model.kind,
-                        position=place,
-                        details=_training(model),
+                        position=len(known),
+                        details=_facts(model),
                     )
                 )
     work.model_ids = known
 
 
-def _training(model: Model) -> dict[str, Any] | None:
-    """A model's training config, read before anything runs, so that later edits do not count."""
-    if model.training_config is None:
-        return None
-    return {"training": read_training_config(model.training_config).as_details()}
+def _facts(model: Model) -> dict[str, Any] | None:
+    """A model's training config, read before anything runs, so that later edits do not count; and the
+    training step of a checkpoint.
+    """
+    found: dict[str, Any] = {}
+    if model.training_config is not None:
+        found["training"] = read_training_config(model.training_config).as_details()
+    folder = Path(str(model.adapter or model.path))
+    if model.sweep is not None and (step := step_of(folder)) is not None:
+        found[CHECKPOINT] = {"step": step, "folder": folder.name}
+    return found or None
 
 
 def _prepare(work: Work) -> None:
@@ -133,6 +148,8 @@ def _pieces(work: Work) -> Iterator[Piece]:
     if "perplexity" in plan.metrics.use:
         for model in grouped(plan.models):
             yield Piece("perplexity", model.name, "texts", count)
+    if work.validation:
+        yield from (validation_piece(work, model) for model in grouped(plan.models) if model.kind == "local")
     yield from corpora_pieces(grouped(plan.models), plan.metrics.corpora)
     yield from benchmark_pieces(work, grouped(plan.models))
     for name in text_metrics(plan):
@@ -160,6 +177,9 @@ def _weights_of(work: Work, model: Model, loader: Loader) -> None:
     if only in (None, "perplexity") and "perplexity" in work.plan.metrics.use:
         work.recorder.set_run(phase="perplexity")
         perplexity(work, model, loader)
+    if work.validation:
+        work.recorder.set_run(phase="perplexity")
+        validation_loss(work, model, loader)
     if only in (None, "perplexity") and work.plan.metrics.corpora:
         work.recorder.set_run(phase="perplexity")
         corpora(work, model, loader)

@@ -1,4 +1,4 @@
-"""One measure over many runs: its values, and between which of them no line may be drawn.
+"""One measure over many runs, or over the checkpoints of one: its values, and where no line may be drawn.
 
 A measure is a metric ("rougeL"), a benchmark ("arc_easy · acc", a filter behind it in brackets), or a win
 rate ("win rate over base (gpt)"). Values are joined only where they were taken in the same way; what differs
@@ -23,7 +23,8 @@ _Z95 = 1.959964  # half the width of a 95 % interval in standard errors
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One run's value of a measure: its first candidate's, or that of the candidate asked for.
+    """One run's value of a measure: its first candidate's, or that of the candidate asked for; or the value
+    of one of a run's checkpoints, after so many steps of training.
 
     `conditions` says how it was taken; two values compare where all conditions are the same.
     """
@@ -32,6 +33,7 @@ class Point:
     run_name: str
     created: float
     candidate: str
+    step: int | None
     value: float | None
     low: float | None
     high: float | None
@@ -87,6 +89,19 @@ def trend(
 
     A run stands there once: with its candidate of that name, else with its first.
     """
+    asked = {"only": candidate, "limit": -1 if limit is None else limit}
+    return _points(connection, measure, words, _CANDIDATE, "NULL", asked)
+
+
+def curve(connection: Connection, measure: str, run_id: int) -> list[Point]:
+    """The measure's value of each checkpoint of one run that has it, by the steps of the training."""
+    found = _points(connection, measure, (), _CHECKPOINT, _STEP, {"only": run_id, "limit": -1})
+    return sorted(found, key=lambda point: point.step or 0)
+
+
+def _points(
+    connection: Connection, measure: str, words: Words, candidate: str, step: str, asked: dict[str, Any]
+) -> list[Point]:
     how: tuple[str, ...]
     if (rate := _WIN_RATE.fullmatch(measure)) is not None:
         source, how, key = _WIN_RATES, _HOW_JUDGED, {"over": rate[1], "judge": rate[2]}
@@ -96,8 +111,8 @@ def trend(
     else:
         source, how, key = _METRICS, _HOW_MEASURED, {"measure": measure}
     condition, values = where(words)
-    values |= key | {"only": candidate, "limit": -1 if limit is None else limit}
-    sql = source.format(candidate=_CANDIDATE, run=_RUN, condition=condition)
+    values |= key | asked
+    sql = source.format(candidate=candidate, run=f"{_RUN}, {step}", condition=condition)
     cursor = connection.cursor()
     cursor.row_factory = None
     asks = not _LIKELIHOOD.match(measure) and how is not _HOW_ASKED
@@ -113,7 +128,9 @@ _KEPT = (
     "OR coalesce(json_extract(c.details, '$.sweep.kept'), 1))"
 )
 _RUN = "r.id, r.name, r.created, m.name"
-_SELECTION = "json_extract(r.options, '$.limit')"
+# Of a run that follows a training, the quick part of its plan.
+_LIMIT = "json_extract(r.options, '$.limit')"
+_SELECTION = f"CASE WHEN instr(r.options, '\"follow\"') THEN 'the quick part' ELSE {_LIMIT} END"
 # What a server refused of the generation settings; only servers' models have it.
 _REFUSED = (
     "CASE WHEN instr(m.details, '\"rejected\"') THEN nullif(json_extract(m.details, '$.rejected'), '[]') END"
@@ -123,6 +140,8 @@ _CANDIDATE = (
     f"AND (:only IS NULL OR c.name = :only) {_KEPT} "
     "ORDER BY c.position LIMIT 1)"
 )
+_STEP = "json_extract(m.details, '$.checkpoint.step')"
+_CHECKPOINT = f"r.id = :only AND m.run_id = r.id AND m.role = 'candidate' AND {_STEP} IS NOT NULL"
 _LIMITED = "how many examples were asked for"
 _CHOSEN = "the choice of examples"
 _GENERATED = "the generation settings"
@@ -144,6 +163,7 @@ _HOW_MEASURED = (
 _METRICS = f"""
     SELECT {{run}}, s.value, s.low, s.high, s.n, s.reason, d.version, d.settings, r.eval_set,
       CASE WHEN :measure IN ('perplexity', 'eval_loss') OR :measure LIKE 'perplexity:%'
+          OR :measure LIKE 'eval_loss:%'
         THEN coalesce(json_extract(m.details, '$.tokenizer'), json_extract(m.details, '$.tokenization')) END,
       {_SELECTION}, {_REFUSED}, r.plan
     FROM run r CROSS JOIN model m ON {{candidate}}
@@ -184,13 +204,13 @@ _BENCHMARKS = f"""
 
 def _point(row: tuple[Any, ...], how: tuple[str, ...], asks: bool) -> Point:
     """A row that ends with the run's plan, but for benchmarks, which the plan's data have no part in."""
-    run_id, name, created, candidate, value, low, high, n, reason, *taken = row
+    run_id, name, created, candidate, step, value, low, high, n, reason, *taken = row
     if how is not _HOW_ASKED:
         chosen, generated = _planned(taken.pop())
         refused = taken.pop() or ""
         taken += [chosen, f"{generated}{refused}" if asks else ""]
     conditions = _conditions(how, tuple(taken))
-    return Point(run_id, name, created, candidate, value, low, high, n, reason, conditions)
+    return Point(run_id, name, created, candidate, step, value, low, high, n, reason, conditions)
 
 
 @lru_cache(maxsize=1024)

@@ -93,7 +93,7 @@ def build() -> "typer.Typer":
     """The commands with their options."""
     import typer
 
-    from tui.cli import annotations, data, history, keys, plan, run, score, show, store, transfer
+    from tui.cli import annotations, data, history, plan, run, score, show, store, transfer
     from tui.cli.common import Store, app_options
 
     app = typer.Typer(
@@ -123,13 +123,13 @@ def build() -> "typer.Typer":
 
     for function in (
         *(plan.init, plan.plan, plan.check),
-        *(run.run, run.watch, run.resume, run.pause, run.concurrency, run.cancel),
+        *(run.run, run.follow, run.watch, run.resume, run.pause, run.concurrency, run.cancel),
         *(history.runs, show.show, show.compare, history.trend),
         *(score.score, score.metrics, data.preview, data.split),
         *(data.leakage, data.coverage, data.versions),
         *(run.review, show.report),
         *(history.tag, history.note, history.delete, history.restore, history.undo, history.accept),
-        *(run.folds, run.rerun, plan.noise, store.doctor, annotations.agreement, keys.keys),
+        *(run.folds, run.rerun, plan.noise, store.doctor, annotations.agreement, store.keys),
     ):
         app.command()(function)
     app.add_typer(annotations.annotations, name="annotations")
