@@ -237,7 +237,6 @@ _KEPT = (
     "swept",
     "fold",
     "against",
-    FOLLOW,
 )  # options that say what is run, not how far one run came
 
 
@@ -266,6 +265,8 @@ def again(
         )
     options: dict[str, Any] = {name: (run.options or {}).get(name) for name in _KEPT}
     options["cache"] = cache and options["cache"] is not False
+    if FOLLOW in (run.options or {}):
+        options[FOLLOW] = {**(run.options or {})[FOLLOW], "once": True}
     return create_again(
         plan, store, run.name, Path(run.plan_file).name, {**options, "only": None, RERUN_OF: run_id}
     )

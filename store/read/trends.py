@@ -87,7 +87,8 @@ def trend(
 ) -> list[Point]:
     """The measure's value in each run that has it, oldest first; of the newest `limit` runs where given.
 
-    A run stands there once: with its candidate of that name, else with its first.
+    A run stands there once: with its candidate of that name, else with its first; a run that follows a
+    training with its newest checkpoint.
     """
     asked = {"only": candidate, "limit": -1 if limit is None else limit}
     return _points(connection, measure, words, _CANDIDATE, "NULL", asked)
@@ -97,6 +98,20 @@ def curve(connection: Connection, measure: str, run_id: int) -> list[Point]:
     """The measure's value of each checkpoint of one run that has it, by the steps of the training."""
     found = _points(connection, measure, (), _CHECKPOINT, _STEP, {"only": run_id, "limit": -1})
     return sorted(found, key=lambda point: point.step or 0)
+
+
+def curve_measures(connection: Connection, run_id: int) -> list[Named]:
+    """What a run's checkpoints are measured by, the loss first; none where it has none with a known step."""
+    return select(
+        connection,
+        Named,
+        f"""
+        SELECT measure AS name, direction, 1 AS runs FROM metric
+        WHERE run_id = ?1 AND EXISTS (SELECT 1 FROM model m WHERE m.run_id = ?1 AND {_STEP} IS NOT NULL)
+        ORDER BY measure NOT LIKE 'eval_loss:%', measure NOT LIKE 'perplexity:%', position
+        """,
+        run_id,
+    )
 
 
 def _points(
@@ -135,10 +150,13 @@ _SELECTION = f"CASE WHEN instr(r.options, '\"follow\"') THEN 'the quick part' EL
 _REFUSED = (
     "CASE WHEN instr(m.details, '\"rejected\"') THEN nullif(json_extract(m.details, '$.rejected'), '[]') END"
 )
+# Of a training that is followed, the last checkpoint that is evaluated stands for the run.
+_EVALUATED = "coalesce(instr(c.details, '\"evaluated\"'), 0) > 0"
+_ORDER = f"CASE WHEN {_EVALUATED} THEN -1 - c.position ELSE c.position END"
 _CANDIDATE = (
     "m.id = (SELECT c.id FROM model c WHERE c.run_id = r.id AND c.role = 'candidate' "
     f"AND (:only IS NULL OR c.name = :only) {_KEPT} "
-    "ORDER BY c.position LIMIT 1)"
+    f"ORDER BY {_ORDER} LIMIT 1)"
 )
 _STEP = "json_extract(m.details, '$.checkpoint.step')"
 _CHECKPOINT = f"r.id = :only AND m.run_id = r.id AND m.role = 'candidate' AND {_STEP} IS NOT NULL"

@@ -16,7 +16,7 @@ from engine.errors import BadInput
 from engine.models.folder import unfinished
 from engine.phases.work import Stopped
 from engine.run import follow, launch
-from store import database
+from store import database, people
 from store.read import history, trends
 from store.read.rows import ModelRow
 from tests.engine.checkpoints import SAMPLES, make_checkpoints
@@ -183,6 +183,26 @@ def test_the_curve_has_the_values_by_step(followed: tuple[Path, int]) -> None:
     ]
     assert trends.breaks(points) == [None, None, None]
     assert all(point.value is not None and point.low is not None for point in points)
+
+
+def test_the_newest_checkpoint_stands_for_the_run_among_others(followed: tuple[Path, int]) -> None:
+    store, run = followed
+    [point] = trends.trend(connected(store), LOSS)
+    assert (point.run_id, point.candidate, point.step) == (run, "checkpoint-3", None)
+    [named] = trends.trend(connected(store), LOSS, candidate="checkpoint-2")
+    assert named.candidate == "checkpoint-2"
+
+
+def test_a_repeated_run_follows_the_same_folder_once(followed: tuple[Path, int]) -> None:
+    store, run = followed
+    again = launch.again(connected(store), store, run)
+    work_here(store, again)
+    first, second = (
+        [(row.model, row.measure, row.value) for row in history.model_scores(connected(store), one)]
+        for one in (run, again)
+    )
+    assert first == second
+    people.delete(connected(store), again, "me")
 
 
 def test_the_references_of_the_split_are_no_corpus(followed: tuple[Path, int]) -> None:

@@ -25,11 +25,24 @@ from tui.sections.eta import (
     write_speed,
 )
 from tui.sections.eta import written as cost_written
-from tui.text.gate import MISSING, bar, cut, duration, fit, join, one_line, plain, size, told_apart, wrap
+from tui.text.gate import (
+    MISSING,
+    bar,
+    cut,
+    duration,
+    fit,
+    join,
+    number,
+    one_line,
+    plain,
+    size,
+    told_apart,
+    wrap,
+)
 from tui.widgets.plot import band, key
 
 if TYPE_CHECKING:
-    from store.read.live import MissingRow, OtherRun
+    from store.read.live import CheckpointRow, MissingRow, OtherRun
     from store.read.rows import LatestVerdict
     from store.records import Event, Run, Vitals
 
@@ -50,6 +63,13 @@ OUTCOMES = {
     "loss": Content.styled("− loss  ", "$bad"),
     "tie": Content("= tie   "),
     "failed": Content.styled("? failed", "$muted"),
+}
+
+
+CHECKPOINTS = {
+    True: (Content.styled("✓ ", "$good"), "passed"),
+    False: (Content.styled("✗ ", "$bad"), "failed a gate"),
+    None: (Content.styled("? ", "$warn"), "no gate was evaluated"),
 }
 
 
@@ -148,6 +168,24 @@ def _about(seconds: float) -> str:
     """As exact as an estimate is, so that it does not change with every look."""
     step = 5 if seconds < 60 else 10 if seconds < 600 else 60 if seconds < 3_600 else 300
     return duration(max(step, round(seconds / step) * step))
+
+
+def checkpoints(
+    rows: "Sequence[tuple[CheckpointRow, list[tuple[str, float | None]]]]", width: int
+) -> list[Content]:
+    """The newest checkpoints of a training that is followed, one line each with their first values."""
+    lines = []
+    for row, values in rows:
+        mark, said = CHECKPOINTS[row.passed]
+        if row.failed is not None:
+            mark, said = Content.styled("! ", "$bad"), f"cannot be evaluated: {row.failed}"
+        elif row.evaluated is None:
+            mark, said = Content.styled("▶ ", "$good"), "being evaluated"
+        shown = " · ".join([said, *(f"{measure} {number(value)}" for measure, value in values)])
+        lines.append(fit(join([mark, fit(one_line(row.name), 20), "  ", one_line(shown)]), width))
+    return (
+        [join([heading("Checkpoints"), Content.styled("  newest first", "$muted")]), *lines] if lines else []
+    )
 
 
 def others(runs: "list[OtherRun]", width: int) -> list[Content]:

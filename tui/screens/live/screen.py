@@ -22,7 +22,7 @@ from tui.widgets.rows import Columns, FlexColumn, Rows
 
 if TYPE_CHECKING:
     from store.read.history import Connection
-    from store.read.live import FailedRow, MissingRow, OtherRun
+    from store.read.live import CheckpointRow, FailedRow, MissingRow, OtherRun
     from store.read.rows import LatestVerdict
     from store.records import Event, Progress, Vitals
 
@@ -168,6 +168,7 @@ class LiveData(NamedTuple):
     missing: "list[MissingRow]"
     others: "list[OtherRun]"
     earlier: dict[str, float]  # units a second by phase, of an earlier run
+    checkpoints: "list[tuple[CheckpointRow, list[tuple[str, float | None]]]]"
 
 
 class LiveScreen(RunControls, FilteredScreen, RunScreen):
@@ -213,6 +214,7 @@ class LiveScreen(RunControls, FilteredScreen, RunScreen):
             live.missing_answers(connection, self.run_id),
             live.others(connection, self.run_id),
             live.earlier_paces(connection, self.run_id),
+            [(row, live.headlines(connection, row.id)) for row in live.checkpoints(connection, self.run_id)],
         )
 
     def show_run(self, data: LiveData) -> None:
@@ -231,6 +233,7 @@ class LiveScreen(RunControls, FilteredScreen, RunScreen):
         sections = [
             lines.state(self.run, width),
             lines.phases(work.progress, width, running=running, recent=self._recent, whole=whole),
+            lines.checkpoints(work.checkpoints, width),
             lines.others(slow.others, width),
             lines.machine(slow.vitals, slow.cost) if running else [],
             judging(slow.judging, slow.progress, width, gate=gate, recent=self._recent),
