@@ -276,11 +276,13 @@ def follower(connection: sqlite3.Connection, pattern: str, plan_hash: str) -> Ru
     return None if row[0] is None else run(connection, row[0])
 
 
-def follow_on(connection: sqlite3.Connection, run_id: int, asked: Mapping[str, Any]) -> None:
-    """Says anew how far a run follows a training; one that has finished can be started again."""
+def follow_on(
+    connection: sqlite3.Connection, run_id: int, asked: Mapping[str, Any], *, again: bool = True
+) -> None:
+    """Says anew how far a run follows a training; `again`: one that has finished can be started again."""
     connection.execute(
         "UPDATE run SET options = "
         "json_set(options, '$.follow', json_patch(json_extract(options, '$.follow'), ?)), "
-        "status = CASE status WHEN 'finished' THEN 'queued' ELSE status END WHERE id = ?",
-        (json.dumps(asked), run_id),
+        "status = CASE WHEN ? AND status = 'finished' THEN 'queued' ELSE status END WHERE id = ?",
+        (json.dumps(asked), again, run_id),
     )

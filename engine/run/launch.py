@@ -13,7 +13,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +91,25 @@ def follow(
     `until` is the last step that is evaluated; `once` ends when what is there is evaluated. Raises BadInput
     like `create`, for a folder that is not there, and while a worker follows it.
     """
+    plan, pattern = read_followed(plan_path, outputs)
+    asked = {"pattern": pattern, "until": until, "once": once}
+    if (earlier := follower(plan, pattern, store)) is not None:
+        if earlier.status == "running":
+            raise BadInput(
+                f"run {earlier.id} follows {outputs} already", f"`assay watch {earlier.id}` shows it"
+            )
+        with opened(store) as connection:
+            people.follow_on(connection, earlier.id, asked)
+        return earlier.id
+    _refuse_what_cannot_run(quick_part(plan), store)
+    return _queue(plan, store, plan.name, plan_path.name, {FOLLOW: asked})
+
+
+def read_followed(plan_path: Path, outputs: Path) -> tuple[Plan, str]:
+    """The plan without candidates, and the pattern of the checkpoints in a training's folder.
+
+    Raises BadInput for a folder that is not there, and like `read_plan`.
+    """
     if not outputs.is_dir():
         raise BadInput(
             f"{outputs}: no such folder", "give the folder that the training writes its checkpoints to"
@@ -103,18 +121,15 @@ def follow(
             f"{plan_path}: metrics.corpora.{VALIDATION} has the name of the validation split's own loss",
             "give the corpus another name",
         )
-    asked = {"pattern": pattern, "until": until, "once": once}
-    with opened(store) if exists(store) else nullcontext() as connection:
-        earlier = None if connection is None else people.follower(connection, pattern, plan.hash)
-        if connection is not None and earlier is not None:
-            if earlier.status == "running":
-                raise BadInput(
-                    f"run {earlier.id} follows {outputs} already", f"`assay watch {earlier.id}` shows it"
-                )
-            people.follow_on(connection, earlier.id, asked)
-            return earlier.id
-    _refuse_what_cannot_run(quick_part(plan), store)
-    return _queue(plan, store, plan.name, plan_path.name, {FOLLOW: asked})
+    return plan, pattern
+
+
+def follower(plan: Plan, pattern: str, store: Path) -> records.Run | None:
+    """The run of a store that follows the checkpoints of that pattern by that plan."""
+    if not exists(store):
+        return None
+    with opened(store) as connection:
+        return people.follower(connection, pattern, plan.hash)
 
 
 def create_again(plan: Plan, store: Path, name: str, file: str, options: dict[str, Any]) -> int:

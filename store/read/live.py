@@ -48,6 +48,7 @@ class CheckpointRow:
 
     id: int
     name: str
+    folder: str
     step: int
     evaluated: float | None  # when
     failed: str | None
@@ -61,6 +62,7 @@ def checkpoints(connection: Connection, run_id: int, *, limit: int = 6) -> list[
         CheckpointRow,
         """
         SELECT m.id, m.name, m.passed, json_extract(m.details, '$.checkpoint.step') AS step,
+          json_extract(m.details, '$.checkpoint.folder') AS folder,
           json_extract(m.details, '$.checkpoint.evaluated') AS evaluated,
           json_extract(m.details, '$.checkpoint.failed') AS failed
         FROM model m JOIN run r ON r.id = m.run_id
