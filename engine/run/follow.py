@@ -6,12 +6,12 @@ known by the run's models, so that a follower that was killed at any moment goes
 
 import hashlib
 import logging
-import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from engine.data.textfile import write_text
 from engine.errors import AssayError, BadInput, Paused, refused
 from engine.gates.checks import all_passed
 from engine.models.folder import unfinished
@@ -282,13 +282,10 @@ class _Follower:
         if target.exists() or any(row.passed is not False for row in newest):
             return
         text = _why(self._recorder, newest)
-        partial = target.with_name(f".{STOP}.{os.getpid()}")
         try:
-            partial.write_text(text, encoding="utf-8")
-            partial.rename(target)
-        except OSError as error:
-            said = f"{target} cannot be written: {error.strerror}; the training goes on"
-            self._recorder.event("error", FOLLOW, said)
+            write_text(target, text, "the training goes on")
+        except BadInput as error:
+            self._recorder.event("error", FOLLOW, str(error))
             return
         row, state = done[-1]
         stopped = {**(row.details or {}), CHECKPOINT: {**state, "stopped": time.time()}}
