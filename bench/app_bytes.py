@@ -2,7 +2,8 @@
 
     python -m bench.app_bytes [--columns 120 --rows 36]
 
-Launch to settled, idle, `j` in lists of different length, the next item in Review, and a run that is being
+Launch to settled, idle, `j` in lists of different length and among the thirty candidates of a Decision, the
+next item and twenty annotations in Review, screens and the menu of help as they open, and a run that is being
 written to while it is watched; a bare Textual app's launch stands beside.
 """
 
@@ -17,12 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from bench.startup import HELLO
-from bench.stores import many_runs, one_large_run
+from bench.stores import many_candidates, many_runs, one_large_run
 from bench.terminal import Terminal
 from store import records
 from store.write import Recorder, create_run
 
-LAUNCH, IDLE, LIVE, KEY, ITEM = 25_000, 0, 1_000, 600, 8_000
+LAUNCH, IDLE, LIVE, KEY, ITEM = 1.3, 0, 1_000, 600, 8_000  # launch: of the bare app's
+OPENED, ANNOTATED = 12_000, 40_000
 WATCHED = 12.0  # seconds
 MILLION = """
 from textual.app import App
@@ -57,18 +59,36 @@ class Sizes:
 
     def idle(self, command: Sequence[str], seconds: float = 5.0) -> int:
         with Terminal(command, **self._size) as terminal:
-            terminal.settle()
+            terminal.settle(quiet=2.0)
             return terminal.read_for(seconds)
 
-    def key(self, command: Sequence[str], key: str, presses: int = 40) -> float:
-        """Mean bytes a press, each given time to settle."""
+    def opened(self, command: Sequence[str], keys: str) -> int:
+        """Bytes of what the last of these keys opens, each given time to settle."""
+        with Terminal(command, **self._size) as terminal:
+            taken = terminal.settle(quiet=2.0)
+            for key in keys:
+                terminal.press(key)
+                taken = terminal.settle()
+            return taken
+
+    def key(self, command: Sequence[str], key: str, presses: int = 40, before: str = "") -> float:
+        """Bytes of a usual press, each given time to settle, once the keys `before` have led there.
+
+        The median: now and then a list scrolls, or what stands below a row is of another kind.
+        """
+        return statistics.median(self.keys(command, key, presses, before))
+
+    def keys(self, command: Sequence[str], key: str, presses: int, before: str = "") -> list[int]:
         with Terminal(command, **self._size) as terminal:
             terminal.settle(quiet=2.0)  # on a busy machine the first frame comes late
+            for way in before:
+                terminal.press(way)
+                terminal.settle(quiet=1.0)
             taken = []
             for _ in range(presses):
                 terminal.press(key)
-                taken.append(terminal.settle(quiet=0.12))
-            return statistics.mean(taken)
+                taken.append(terminal.settle(quiet=0.5 if before else 0.12))
+            return taken
 
     def watched(self, command: Sequence[str], writer: "subprocess.Popen[bytes]") -> float:
         """Bytes a second while another process writes a run."""
@@ -152,22 +172,33 @@ def main() -> None:
     sizes = Sizes(arguments.columns, arguments.rows)
     print(f"terminal of {arguments.columns}x{arguments.rows}")
     with tempfile.TemporaryDirectory() as place:
-        few, many, large, live = (Path(place) / name for name in ("few", "many", "large", "live"))
+        folders = (Path(place) / name for name in ("few", "many", "large", "live", "sweep"))
+        few, many, large, live, sweep = folders
         many_runs(few, 60)
         many_runs(many, 10_000)
         large_run = str(one_large_run(large, 2_000))
+        many_candidates(sweep, 30)
         bare = sizes.launch([sys.executable, "-c", HELLO])
         print(f"{'bare Textual app, launch to settled':<44} {bare:>10,} bytes")
-        say("launch to settled, 10,000 runs", sizes.launch(assay(many)), LAUNCH)
+        say("launch to settled, 10,000 runs", sizes.launch(assay(many)), round(LAUNCH * bare))
         say("idle for 5 s", sizes.idle(assay(many)), IDLE)
         say("j, 60 runs", sizes.key(assay(few), "j"), KEY)
         say("j, 10,000 runs", sizes.key(assay(many), "j"), KEY)
         say("j, a list of 1,000,000 rows", sizes.key([sys.executable, "-c", MILLION], "j"), KEY)
+        say("opening Decision, 30 candidates", sizes.opened(assay(sweep), "\r"), OPENED)
+        say("opening Live of a finished run", sizes.opened(assay(sweep), "\rL"), OPENED)
+        say("opening the menu of help", sizes.opened(assay(sweep), "\r?"), OPENED)
+        say("j in Decision, 30 candidates", sizes.key(assay(sweep), "j", 25, before="\rg"), KEY)
         say("next item in Review", sizes.key(assay(large, "review", large_run), "j", 15), ITEM)
         say(
             "a decision in Review (and on to the next)",
             sizes.key(assay(large, "review", large_run), "1", 15),
             ITEM,
+        )
+        say(
+            "20 annotations in Review",
+            sum(sizes.keys(assay(large, "review", large_run), "1", 20)),
+            ANNOTATED,
         )
         live_run, writer = running_store(live)
         say(

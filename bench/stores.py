@@ -74,6 +74,55 @@ def one_large_run(folder: Path, examples: int) -> int:
     return run_id
 
 
+def many_candidates(folder: Path, count: int) -> int:
+    """A finished run of so many checkpoints against one base, each compared, judged and decided on."""
+    run_id = create_run(folder, records.Run(**_run("sweep", time.time())))
+    recorder = Recorder(folder, run_id)
+    names = ["base", *(f"llama-3.1-8b-lora-r16-step-{100 * place:04}" for place in range(1, count + 1))]
+    base, *candidates = (
+        recorder.insert(
+            records.StoredModel(
+                run_id=run_id,
+                name=name,
+                role="candidate" if place else "baseline",
+                kind="local",
+                position=place,
+                passed=place % 3 > 0 if place else None,
+            )
+        )
+        for place, name in enumerate(names)
+    )
+    recorder.append(
+        [records.StoredMetric(**_metric(run_id, name, place)) for place, name in enumerate(MEASURES)]
+    )
+    judge = recorder.insert(
+        records.StoredJudge(
+            run_id=run_id, name="gpt", kind="pairwise", prompt_hash="h", is_language_model=True
+        )
+    )
+    for place, candidate in enumerate(candidates):
+        wins = 100 + 3 * place
+        counts: dict[str, Any] = {
+            "wins": wins,
+            "losses": 190 - wins,
+            "ties": 10,
+            "failed": 0,
+            "win_rate": (wins + 5) / 200,
+        }
+        ends: dict[str, Any] = {"low": (wins - 9) / 200, "high": min(1.0, (wins + 19) / 200)}
+        recorder.append(
+            records.StoredWinRate(judge_id=judge, candidate_id=candidate, baseline_id=base, **counts, **ends)
+        )
+        recorder.append(
+            [
+                records.StoredComparison(**_comparison(candidate, base, measure, 0.01 * place))
+                for measure in MEASURES
+            ]
+        )
+    recorder.close()
+    return run_id
+
+
 MEASURES = ("rougeL", "token_f1")
 _TEXT = "The parcel left our house on the {} of May and should be with you within {} working days. "
 
@@ -143,4 +192,29 @@ def _score(model: int, measure: str, place: int) -> dict[str, Any]:
         "value": (place * 37 + model * 11) % 100 / 100,
         "reason": None,
         "parts": None,
+    }
+
+
+def _comparison(candidate: int, base: int, measure: str, delta: float) -> dict[str, Any]:
+    return {
+        "candidate_id": candidate,
+        "baseline_id": base,
+        "kind": "metric",
+        "measure": measure,
+        "direction": "higher",
+        "baseline_value": 0.4,
+        "candidate_value": 0.4 + delta,
+        "delta": delta,
+        "low": delta - 0.05,
+        "high": delta + 0.05,
+        "p": 0.001 if delta > 0.05 else 0.4,
+        "n": 200,
+        "smallest_detectable": 0.07,
+        "standing": "better" if delta > 0.05 else "inconclusive",
+        "family": "checked",
+        "family_size": 2,
+        "p_corrected": 0.002 if delta > 0.05 else 0.8,
+        "low_corrected": delta - 0.06,
+        "high_corrected": delta + 0.06,
+        "needed": None if delta > 0.05 else 900,
     }

@@ -16,7 +16,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from engine.run.follow import STOP
+from engine.phases.work import STOP
 from engine.run.launch import follow, follower, read_followed, start
 from store import people
 from store.database import locate

@@ -16,6 +16,7 @@ from store.read.failures import CURRENT, tags
 from store.read.history import Connection
 from store.read.query import select
 
+_STANDING = "NOT EXISTS (SELECT 1 FROM annotation u WHERE u.undoes = n.id)"
 KINDS = ("preference", "thumbs", "rating", "tag", "note", "correction", "flag")
 
 
@@ -32,6 +33,7 @@ class TakenBack:
     right_id: int | None
     blind: bool
     control: bool
+    answers: int  # that it was about: a tag may have been set on several in one step
 
 
 def annotate(
@@ -50,6 +52,7 @@ def annotate(
     control: bool = False,
     seconds: float | None = None,
     turn: int = 0,
+    created: float | None = None,
 ) -> int:
     """Records one decision about what stood on the left and on the right; returns its id.
 
@@ -61,7 +64,7 @@ def annotate(
         "queue, blind, control, seconds, turn, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             *(run_id, example_id, left_id, right_id, kind, _storable(value), annotator, criterion),
-            *(queue, blind, control, seconds, turn, time.time()),
+            *(queue, blind, control, seconds, turn, time.time() if created is None else created),
         ),
     )
     assert cursor.lastrowid is not None
@@ -82,24 +85,35 @@ def undo(connection: sqlite3.Connection, run_id: int, annotator: str) -> int | N
 def take_back(
     connection: sqlite3.Connection, run_id: int, annotator: str, annotation_id: int | None = None
 ) -> TakenBack | None:
-    """Takes back one of this person's decisions on the run, else the newest; None when there is none."""
-    cursor = connection.execute(
-        """
-        INSERT INTO annotation (run_id, example_id, kind, value, undoes, annotator, blind, control, created)
-        SELECT n.run_id, n.example_id, 'undo', '', n.id, n.annotator, n.blind, n.control, ? FROM annotation n
-        WHERE n.run_id = ? AND n.annotator = ? AND n.kind <> 'undo' AND coalesce(n.id = ?, 1)
-          AND NOT EXISTS (SELECT 1 FROM annotation u WHERE u.undoes = n.id)
-        ORDER BY n.id DESC LIMIT 1 RETURNING undoes
-        """,
-        (time.time(), run_id, annotator, annotation_id),
-    )
-    row = cursor.fetchone()
+    """Takes back one of this person's decisions on the run, else the newest; None when there is none.
+
+    Tags that were set in one step (`tag_all`) are the newest together.
+    """
+    row = connection.execute(
+        "SELECT n.id FROM annotation n WHERE n.run_id = ? AND n.annotator = ? AND n.kind <> 'undo' "
+        f"AND coalesce(n.id = ?, 1) AND {_STANDING} ORDER BY n.id DESC LIMIT 1",
+        (run_id, annotator, annotation_id),
+    ).fetchone()
     if row is None:
         return None
+    undone = connection.execute(
+        """
+        INSERT INTO annotation (run_id, example_id, kind, value, undoes, annotator, blind, control, created)
+        SELECT n.run_id, n.example_id, 'undo', '', n.id, n.annotator, n.blind, n.control, ?1
+        FROM annotation o JOIN annotation n ON n.id = o.id OR (?3 AND o.kind = 'tag' AND n.kind = 'tag'
+          AND n.run_id = o.run_id AND n.annotator = o.annotator AND n.value = o.value
+          AND n.created = o.created)
+        WHERE o.id = ?2 AND n.id NOT IN (
+          SELECT undoes FROM annotation WHERE run_id = ?4 AND undoes NOT NULL) ORDER BY n.id
+        """,
+        (time.time(), row[0], annotation_id is None, run_id),
+    ).rowcount
     (taken,) = select(
         connection,
         TakenBack,
-        "SELECT n.*, e.example FROM annotation n JOIN example e ON e.id = n.example_id WHERE n.id = ?",
+        "SELECT n.*, e.example, ? AS answers FROM annotation n JOIN example e ON e.id = n.example_id "
+        "WHERE n.id = ?",
+        undone,
         row[0],
     )
     return taken
@@ -196,7 +210,7 @@ def toggle(connection: sqlite3.Connection, said: Mapping[str, Any]) -> bool:
     row = connection.execute(
         "SELECT n.id FROM annotation n WHERE n.run_id = ? AND n.example_id = ? AND n.annotator = ? "
         "AND n.kind = ? AND n.value = ? AND n.left_id = ? AND NOT n.control "
-        "AND NOT EXISTS (SELECT 1 FROM annotation u WHERE u.undoes = n.id) ORDER BY n.id DESC LIMIT 1",
+        f"AND {_STANDING} ORDER BY n.id DESC LIMIT 1",
         [said[name] for name in ("run_id", "example_id", "annotator", "kind", "value", "left_id")],
     ).fetchone()
     if row is not None:
@@ -213,6 +227,30 @@ def toggle_tag(connection: sqlite3.Connection, said: Mapping[str, Any]) -> tuple
     """
     name = make_tag(connection, said["value"], said["annotator"])
     return name, toggle(connection, {**said, "value": name})
+
+
+def tag_all(
+    connection: sqlite3.Connection, said: Mapping[str, Any], examples: Sequence[int]
+) -> tuple[str, int]:
+    """Sets a failure tag on one model's answers to several examples, in one step to undo.
+
+    Returns what the tag is called now, and on how many answers it is new: where this person set it already,
+    it stays as it is.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    with connection:
+        name = make_tag(connection, said["value"], said["annotator"])
+        having = connection.execute(
+            "SELECT n.example_id FROM annotation n WHERE n.run_id = ? AND n.annotator = ? AND n.kind = 'tag' "
+            "AND n.value = ? AND n.left_id = ? AND NOT n.control "
+            "AND n.id NOT IN (SELECT undoes FROM annotation WHERE run_id = ? AND undoes NOT NULL)",
+            (said["run_id"], said["annotator"], name, said["left_id"], said["run_id"]),
+        )
+        known = {row[0] for row in having}
+        new, now = [example for example in examples if example not in known], time.time()
+        for example in new:
+            annotate(connection, **{**said, "kind": "tag", "value": name, "example_id": example}, created=now)
+    return name, len(new)
 
 
 def timings(connection: Connection, run_id: int, person: str) -> list[float]:

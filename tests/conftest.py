@@ -1,18 +1,27 @@
-"""One thread for each test process, stores in memory where there is room, and the longest files first."""
+"""One thread for each process, compiled code kept, stores in memory if there is room, longest files first."""
 
+import fcntl
 import os
 import shutil
+import sys
 import tempfile
 from contextlib import suppress
+from pathlib import Path
+from typing import IO
 
 import pytest
 
 # Before torch is imported, here and in the processes that tests start. Several threads for each of the
 # processes that share two cores only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Where Python is told to keep no compiled code, each process that a test starts compiles all of Assay, and
+# each test process all tests.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 LONGEST = ("e2e", "docs", "cluster", "benchmarks", "cli")  # folders
 MEMORY = "/dev/shm"
+FOLDERS, OWNER = "assay-tests-", "owner"  # each holds a file that its session keeps locked
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -28,9 +37,28 @@ def _work_in_memory(config: pytest.Config) -> None:
     if place in os.environ or config.option.basetemp:
         return
     with suppress(OSError):
+        remove_abandoned(Path(MEMORY))
         if shutil.disk_usage(MEMORY).free > 4 << 30:
-            root = os.environ[place] = tempfile.mkdtemp(prefix="assay-tests-", dir=MEMORY)
-            config.add_cleanup(lambda: shutil.rmtree(root, ignore_errors=True))
+            root = tempfile.mkdtemp(prefix=FOLDERS, dir=MEMORY)
+            lock = own(Path(root))
+            os.environ[place] = root
+            config.add_cleanup(lambda: (shutil.rmtree(root, ignore_errors=True), lock.close()))
+
+
+def own(folder: Path) -> IO[bytes]:
+    """Marks a folder as in use for as long as the file that it returns is open."""
+    lock = (folder / f"{OWNER}-new").open("wb")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    (folder / f"{OWNER}-new").rename(folder / OWNER)  # nobody sees it unlocked
+    return lock
+
+
+def remove_abandoned(memory: Path) -> None:
+    """Removes the folders of sessions that were killed: nobody holds their locks."""
+    for lock in memory.glob(f"{FOLDERS}*/{OWNER}"):
+        with suppress(OSError), lock.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(lock.parent, ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

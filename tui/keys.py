@@ -178,6 +178,19 @@ _DECISION = {
     "decision.pane": Action(
         "tab", "focus_next", "questions", "Next pane: candidates, questions, the numbers"
     ),
+    "decision.what_if": Action(
+        "i",
+        "what_if",
+        "what if",
+        "What if: move the gates' limits and see what would ship",
+        also="gates limits",
+    ),
+    "what_if.more": Action("right,plus", "step(1)", "move", "Raise this limit by a step", "→"),
+    "what_if.less": Action("left,minus", "step(-1)", "", "Lower this limit by a step", "←"),
+    "what_if.off": Action("o", "off", "off or on", "Leave this gate off, or turn it on"),
+    "what_if.undo": Action("u", "undo", "plan's", "Back to the plan's limits", also="undo reset"),
+    "what_if.save": Action("s", "save", "write", "Write the moved limits into the plan's file", also="save"),
+    "what_if.pane": Action("tab", "focus_next", "figures", "Next pane: gates, the figures held to one"),
 }
 
 _COMPARE: dict[str, Action] = {
@@ -196,6 +209,17 @@ _COMPARE: dict[str, Action] = {
     "compare.slices": Action(
         "s", "slices", "slices", "Slices: by category, length and features of the prompt"
     ),
+    "compare.forest": Action(
+        "f", "forest", "plot", "Deltas as a forest plot with the gate's limits, or as a table", also="chart"
+    ),
+    "compare.picture": Action(
+        "p",
+        "pane('picture')",
+        "picture",
+        "This measure's distribution; a classifier's confusion table",
+        also="histogram chart",
+    ),
+    "slices.map": Action("m", "map", "map", "Heat map of slices and measures, or the list", also="chart"),
     "slices.all": Action("a", "all_measures", "all measures", "Slices of this measure, or of all measures"),
 }
 
@@ -213,6 +237,13 @@ _PEOPLE: dict[str, Action] = {
     "agreement.previous": Action("left_square_bracket,N", "match(-1)", "", "Previous judge or match", "[ N"),
     "agreement.open": Action(
         "enter", "open", "disagreements", "Where people and the judge disagree; again: the answers"
+    ),
+    "agreement.picture": Action(
+        "p",
+        "picture",
+        "picture",
+        "The judge's confidence or scores against people, or the figures",
+        also="calibration curve chart",
     ),
     "agreement.label": Action(
         "l", "label", "label", "Label a random sample: it corrects the judge's win rate"
@@ -251,6 +282,14 @@ _REVIEW: dict[str, Action] = {
     "review.worst": Action("w", "worst", "worst", "Worst first, by a measure to choose"),
     "review.in_order": Action("W", "in_order", "", "Back to the queue's own order"),
     "review.queue": Action("F", "queue", "queue", "Choose a queue: losses, disagreements, random, …"),
+    "review.groups": Action(
+        "d", "groups", "groups", "Flips in groups: slices and words they have in common", also="cluster"
+    ),
+    "groups.open": Action("enter", "open", "review", "Review the flips of this group alone"),
+    "groups.tag": Action("f", "tag_all", "tag all", "Tag all answers of this group; one undo removes it"),
+    "groups.export": Action(
+        "e", "export", "eval set", "Write this group's examples as an eval set", also="export save file"
+    ),
     "review.blind": Action(
         "B", "blind", "blind", "Blind mode: hide names, scores and verdicts, shuffle sides"
     ),

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 Found = Mapping[str, Any]
-GROUPS = "benchmark_groups"  # in what a run keeps of a model: the single tasks of each group
 
 
 @dataclass(frozen=True, slots=True)

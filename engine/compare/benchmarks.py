@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from engine.benchmarks.results import EXAMPLES, LIMIT, leaves
 from engine.compare.comparison import Comparison, compare_parts, from_paired, not_comparable
+from engine.compare.ruling import ends_of_benchmark
 from engine.metrics.metric import Direction, Measure
 from engine.stats.paired import from_stderr
 
@@ -95,8 +96,7 @@ def compare_scores(
     if reason:
         return not_comparable(*sides, name, direction, "benchmark", reason, *values)
     if shared:
-        are_fractions = all(value is None or 0 <= value <= 1 for value in values)
-        least, most = (0.0, 1.0) if are_fractions else (None, None)
+        least, most = ends_of_benchmark(*values)
         measure = Measure(
             name, direction, least, most, "", frozenset(), ours.version, "lm-evaluation-harness", name
         )

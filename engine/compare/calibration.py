@@ -20,6 +20,7 @@ from engine.stats.agreement import (
     raw_agreement,
     spearman,
 )
+from engine.stats.family import majority
 from engine.stats.intervals import share_of, wilson
 from engine.stats.ppi import Corrected, corrected_mean, labels_to_settle
 from store.read.query import by_key
@@ -27,6 +28,7 @@ from store.read.query import by_key
 POINTS = {"win": 1.0, "tie": 0.5, "both_bad": 0.5, "loss": 0.0}
 _Z2 = 3.8415  # the normal quantile of 97.5 %, squared: Wilson's bound of 0 in n is _Z2 / (n + _Z2)
 RANDOM = "random"  # the queue that is a random sample
+_BINS = 10  # of a calibration curve
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,13 +156,6 @@ def criteria(
     return sorted(found, key=lambda item: -(item.distance or 0.0))
 
 
-def majority(outcomes: Sequence[str]) -> str:
-    """The most frequent outcome; a tie if there is no single one."""
-    counts = Counter(_plain(outcome) for outcome in outcomes).most_common(2)
-    first = counts[0]
-    return "tie" if len(counts) > 1 and counts[1][1] == first[1] else str(first[0])
-
-
 def _as_rate(found: Corrected, people: Sequence[float], judged: Sequence[float]) -> Corrected:
     """The same with intervals within 0 and 1, and never of zero width.
 
@@ -199,6 +194,48 @@ def _within(share: float | None) -> float | None:
 
 def _plain(outcome: str | None) -> str | None:
     return "tie" if outcome == "both_bad" else outcome
+
+
+@dataclass(frozen=True, slots=True)
+class CurveBin:
+    """What people said where the judge's value is from `low` to `high`; both means, with people's interval.
+
+    People's value is the share of the judge's verdicts that they give too, or their mean rating.
+    """
+
+    low: float
+    high: float
+    n: int
+    judge: float
+    people: float
+    people_low: float | None
+    people_high: float | None
+
+
+def confidence_bins(pairs: Sequence[tuple[float, bool]]) -> list[CurveBin]:
+    """Of (a verdict's confidence, whether people gave the same one): ten bins from 0 to 1, none empty.
+
+    The interval is Wilson's.
+    """
+    found = []
+    for place in range(_BINS):
+        own = [pair for pair in pairs if min(_BINS - 1, int(pair[0] * _BINS)) == place]
+        if own:
+            right, mean = sum(same for _, same in own), sum(value for value, _ in own) / len(own)
+            people = wilson(right, len(own))
+            ends = place / _BINS, (place + 1) / _BINS
+            found.append(CurveBin(*ends, len(own), mean, right / len(own), people.low, people.high))
+    return found
+
+
+def score_bins(pairs: Sequence[tuple[float, float]]) -> list[CurveBin]:
+    """Of (the judge's score, people's rating) of the same answers: a bin for each whole score."""
+    found = []
+    for score in sorted({round(one) for one, _ in pairs}):
+        own = [pair for pair in pairs if round(pair[0]) == score]
+        judge, people = (sum(side) / len(own) for side in zip(*own, strict=True))
+        found.append(CurveBin(score, score, len(own), judge, people, None, None))
+    return found
 
 
 def _by_example(labels: Sequence[HumanLabel]) -> dict[str, list[HumanLabel]]:

@@ -11,10 +11,14 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
+from engine.data.example import whole_question
+from engine.data.unused import READ_ELSEWHERE
+from engine.data.versions import example_of
 from engine.errors import BadInput
 from engine.metrics.load import load_metric
 from engine.metrics.metric import Direction, Measure, Metric, mean
 from engine.metrics.perplexity import PERPLEXITY
+from engine.models.model import GENERATION
 from engine.plan.checks import NOT_METRICS
 from engine.plan.metrics import REGISTRY, is_own
 from engine.plan.paths import Context
@@ -23,7 +27,6 @@ from store.read import evidence, history
 from store.read.rows import ExampleRow, ModelRow
 from store.records import StoredMetric
 
-GENERATION = "generation"  # of a model's details: the settings by which it was asked
 _SHOWN = 40  # characters of a setting
 NOT_DECLARED = "no metric of Assay has a measure of that name, and its values are not averages"
 NO_EXAMPLES = "they are measured over a whole run or corpus, not per example"
@@ -95,22 +98,17 @@ def shared_examples(older: Side, newer: Side) -> tuple[Keys, list[Incomparable]]
         skipped.append(
             Incomparable(
                 f"{len(both) - len(same)} examples",
-                "their query, references, schema, tools or right calls have changed",
+                "their question, references, schema, tests, tools or right calls have changed",
             )
         )
     return keys, skipped
 
 
 def _content(example: ExampleRow) -> tuple[Any, ...]:
-    return (
-        example.query,
-        example.messages,
-        example.references,
-        example.label,
-        (example.extra or {}).get("schema"),
-        (example.extra or {}).get("tools"),
-        example.right_calls,
-    )
+    """What it asks, and what metrics and judges compare the answer with."""
+    found = example_of(example)
+    read = {name: value for name, value in found.extra.items() if name.lower() in READ_ELSEWHERE}
+    return whole_question(found), found.references, found.label, found.tests, example.right_calls, read
 
 
 def paired_candidates(older: Side, newer: Side) -> tuple[list[Pair], list[Incomparable]]:
@@ -137,6 +135,12 @@ def settings_apart(sides: Sides, pairs: Sequence[Pair]) -> list[str]:
     said = []
     for pair in pairs:
         before, after = (_asked(model) for model in pair)
+        if any(model.kind == "recorded" for model in pair):
+            # How recorded answers were asked for is known in part.
+            both = before.keys() & after.keys()
+            before, after = (
+                {name: asked[name] for name in asked if name in both} for asked in (before, after)
+            )
         apart = [
             f"{name} {_shown(before.get(name))} and {_shown(after.get(name))}"
             for name in dict.fromkeys((*before, *after))
@@ -183,10 +187,10 @@ def _judged(row: StoredMetric | None) -> Measure | None:
     """The measure that a judge's scores are; its version names the judge's model and prompt."""
     if row is None or not row.measure.startswith("judge:"):
         return None
-    return _as_stored(row, "higher")
+    return as_stored(row, "higher")
 
 
-def _as_stored(row: StoredMetric, direction: Direction) -> Measure:
+def as_stored(row: StoredMetric, direction: Direction) -> Measure:
     """The measure that a row describes, its values averaged."""
     return Measure(
         row.measure, direction, row.low, row.high, row.unit, frozenset(), row.version, row.source, row.meaning
@@ -262,7 +266,7 @@ def _averaged(sides: Sequence[Side], declared: Mapping[str, Measure]) -> dict[st
                 ):
                     del asked[name]
     return {
-        name: _as_stored(row, direction)
+        name: as_stored(row, direction)
         for name, row in asked.items()
         for direction in get_args(Direction)
         if direction == row.direction

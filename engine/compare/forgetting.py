@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from engine.compare.ruling import BoundedComparison, ends_of_benchmark
 from store.read.query import by_key
 from store.read.rows import ComparisonRow, ModelRow
 
@@ -33,7 +34,8 @@ _KEPT, _OPEN = ("better", "no worse"), ("inconclusive", "not tested", "missing",
 class ForgettingRow:
     """One aspect, candidate against baseline, with the comparison's ruling (see engine.compare.ruling).
 
-    It is "not settled" where nothing was lost, and a sweep chose the candidate by this very aspect.
+    It is "not settled" where nothing was lost, and a sweep chose the candidate by this very aspect; and "at
+    the floor" where nothing could be lost, though a gain may be chance.
 
     `p` is corrected over the ruling's family, and `needed` is about how many examples would settle an
     inconclusive difference; None where it is settled, or too little is known.
@@ -85,11 +87,19 @@ def forgetting(comparisons: Sequence[ComparisonRow], models: Iterable[ModelRow] 
 
     def ruled(aspect: str, row: ComparisonRow) -> ForgettingRow:
         found, model = _row(aspect, row), known.get(row.candidate)
+        if found.standing == "inconclusive" and BoundedComparison(row, _ends(row)).is_at_floor:
+            return replace(found, standing="at the floor", needed=None)
         is_kept = found.standing in _KEPT and model and model.is_chosen_on(row.kind, row.measure)
         return replace(found, standing=NOT_SETTLED) if is_kept else found
 
     pairs = by_key(((row.candidate, row.baseline), (aspect, row)) for aspect, row in _chosen(comparisons))
     return [ruled(*item) for items in pairs.values() for item in items]
+
+
+def _ends(row: ComparisonRow) -> tuple[float | None, float | None]:
+    """Of the aspect's range: all are shares but likelihoods, and lengths, which have no worse end."""
+    values = row.candidate_value, row.baseline_value
+    return (None, None) if row.kind == "corpus" else ends_of_benchmark(*values)
 
 
 def conclusions(rows: Iterable[ForgettingRow]) -> list[Conclusion]:

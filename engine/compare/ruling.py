@@ -99,6 +99,12 @@ class BoundedComparison:
         return worst is not None and self.comparison.baseline_value == worst
 
 
+def ends_of_benchmark(*values: float | None) -> tuple[float | None, float | None]:
+    """The ends of a benchmark score's range: 0 and 1 where its values are shares, else open."""
+    are_shares = all(value is None or 0 <= value <= 1 for value in values)
+    return (0.0, 1.0) if are_shares else (None, None)
+
+
 @dataclass(frozen=True, slots=True)
 class Ruling:
     """What a comparison says.
@@ -106,7 +112,8 @@ class Ruling:
     - better, worse; more or less of a measure without a better end: p and the interval rule chance out.
     - no worse: the interval holds no worsening beyond the plan's limit, and that is ruled out among all
       comparisons of the family with a limit (Holm).
-    - at the floor: the baseline's value is the worst possible, so that nothing can be lost.
+    - at the floor: the baseline's value is the worst possible, so that nothing can be lost, and nothing was
+      gained. Of a gain that may be chance, forgetting alone says so (`engine.compare.forgetting`).
     - inconclusive: chance can't be ruled out.
     - not tested: there is a difference and no interval. missing: there is no difference.
 
@@ -196,21 +203,21 @@ def _ruling(item: BoundedComparison, family: str, size: int, look: Look, beyond_
     compared = item.comparison
     if compared.delta is None:
         return Ruling("missing", family, size)
+    at_floor = item.is_at_floor and not compared.delta
     if look is None or compared.low is None or compared.high is None:
-        at_floor = item.is_at_floor and not compared.delta
         return Ruling("at the floor" if at_floor else "not tested", family, size, look[0] if look else None)
     p, count = look
     low, high = _widened(item, count)
     if p <= LEVEL and (low > 0 or high < 0):
         return Ruling(_side(compared.direction, low > 0), family, size, p, low, high)
-    standing: Standing = "at the floor" if item.is_at_floor else "inconclusive"
+    standing: Standing = "at the floor" if at_floor else "inconclusive"
     if beyond_limit is not None:
         low, high = _widened(item, max(count, beyond_limit[1]))
         worst = high if compared.direction == "lower" else -low
         if beyond_limit[0] <= LEVEL and worst <= (item.allowed or 0.0) + _ROUNDING:
             standing = "no worse"
     error = (compared.smallest_detectable or 0.0) / DETECTABLE
-    needed = None if item.is_at_floor else examples_needed(error, compared.delta, compared.n, count)
+    needed = None if at_floor else examples_needed(error, compared.delta, compared.n, count)
     return Ruling(standing, family, size, p, low, high, needed)
 
 

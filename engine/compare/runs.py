@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from engine.benchmarks.results import GROUPS, asked_as
+from engine.benchmarks.results import asked_as
 from engine.compare.benchmarks import (
     BenchmarkQuestion,
     Key,
@@ -32,7 +32,7 @@ from engine.compare.comparison import Comparison, Scores, compare_measures, comp
 from engine.metrics.metric import Direction, Measure
 from engine.metrics.perplexity import DIFFERENT_TOKENIZERS, is_per_token, same_tokenizer
 from store.read import evidence, history
-from store.read.rows import ModelRow
+from store.read.rows import GROUPS, ModelRow
 
 _WORTH = {"win": 1.0, "tie": 0.5, "loss": 0.0}
 

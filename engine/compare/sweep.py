@@ -130,7 +130,7 @@ NEAR = 0.01  # of the best general value
 def hold_to_general(places: Sequence[Place], general: Sequence[Place], keep: int, name: str) -> list[Place]:
     """The best by gain among those that forgot least: the better half on the general measure, or `keep`.
 
-    One that is as good there as the last of them, or nearly as good as the best, is among them: so small a
+    One that is as good there as the last of them, or within NEAR of the best, is among them: so small a
     difference is no forgetting, and one that has learned nothing has forgotten least.
 
     `places` are the ranking by gain and `general` that by the general measure, whose name is given.
@@ -149,7 +149,7 @@ def hold_to_general(places: Sequence[Place], general: Sequence[Place], keep: int
         (place for place in places if place.rank is not None),
         key=lambda place: (place.model not in least, place.rank),
     )
-    forgot = f"not in the better half on {name}"
+    forgot = f"not in the better half on {name}, and more than {NEAR:.0%} from the best there"
     unknown = f"{name} could not be measured"
     found = [
         replace(

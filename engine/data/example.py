@@ -5,7 +5,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from engine.data.calls import ToolCall
@@ -61,6 +61,32 @@ def normalise(text: str) -> str:
 def query_id(query: str) -> str:
     """The id of an example that has none of its own: 12 hex digits of the normalised query's BLAKE2b hash."""
     return hashlib.blake2b(normalise(query).encode(), digest_size=_ID_LENGTH // 2).hexdigest()
+
+
+def whole_question(example: Example) -> tuple[Any, ...]:
+    """All that decides which answer is asked for: equal ones ask the same."""
+    return example.query, example.messages, example.turns, example.tools, example.schema
+
+
+TURN_REFERENCES = "turn_references"  # in an example's `extra`: a reference for each turn, where listed so
+
+
+def references_by_turn(example: Example) -> list[tuple[int, str]]:
+    """The references, each with its turn from 1: several in a conversation of as many turns or more are one
+    for each turn, a single one is for the last. Of one question all are for turn 1.
+    """
+    last = max(1, len(example.turns))
+    listed = (example.extra.get(TURN_REFERENCES) if last > 1 else None) or example.references
+    several = last > 1 and 2 <= len(listed) <= last
+    return [(turn if several else last, text) for turn, text in enumerate(listed, 1) if text.strip()]
+
+
+def with_last_references(example: Example) -> Example:
+    """The example with the references of its last answer, which is what metrics look at."""
+    if len(example.turns) < 2:
+        return example
+    texts = (text for turn, text in references_by_turn(example) if turn == len(example.turns))
+    return replace(example, references=tuple(texts))
 
 
 def has_own_id(example: Example) -> bool:

@@ -19,7 +19,7 @@ from engine.data.calls import ToolCall, find_calls, has_tools, read_tools
 from engine.data.cells import Malformed, decoded, listed
 from engine.data.choices import COLUMNS as CHOICES
 from engine.data.choices import Choices, choices_of, columns_of
-from engine.data.example import FIELDS, TEMPLATE, Example
+from engine.data.example import FIELDS, TEMPLATE, TURN_REFERENCES, Example
 from engine.data.messages import (
     Message,
     Messages,
@@ -38,7 +38,6 @@ from engine.errors import BadInput
 QUERIES = ("query", "question", "instruction", "prompt")
 LONGEST = 10_000_000  # characters of a question, beyond any model's context
 _KNOWN = {"id", "question_id", *FIELDS}
-TURN_REFERENCES = "turn_references"  # in an example's `extra`
 REFERENCES = (
     "references", "reference", "reference_answer", "answer", "response", "output", "completion", "answers",
     "chosen", "ideal", "solution", "ground_truth", "ground_truths",
@@ -529,10 +528,10 @@ def _is_squad(value: Any) -> bool:
 
 def _turn_references(record: Mapping[str, Any], turns: tuple[str, ...]) -> dict[str, list[str]]:
     """The references of all turns, where a record lists one for each: `references` holds the first one's."""
-    values = [record[key] for key in REFERENCES if isinstance(record.get(key), list)]
-    if not values or not 2 <= len(values[0]) <= len(turns):
+    value = next((value for key in REFERENCES if (value := record.get(key)) not in (None, "", [])), None)
+    if not isinstance(value, list) or not 2 <= len(value) <= len(turns):
         return {}
-    return {TURN_REFERENCES: [_as_text(item) or "" for item in values[0]]}
+    return {TURN_REFERENCES: [_as_text(item) or "" for item in value]}
 
 
 def _listed(cell: str, key: str) -> Any:

@@ -28,8 +28,8 @@ _KINDS = {
     },
 }  # fmt: skip
 _NO_TEXT = {"image", "images", "audio", "audios", "video", "videos"}
-# What metrics and judges read, and what describes the answer.
-_ELSEWHERE = {
+# What metrics, judges and models read, and what describes the answer.
+READ_ELSEWHERE = {
     "source", "regex", "items", "language", "term", "harmful", "test_list", "test_cases", "test",
     "test_imports", "test_setup_code", "challenge_test_list", "entry_point", "checks", "max_new_tokens",
     "turn_references", "instruction_id_list", "kwargs", "canonical_solution", "rejected", "chosen",
@@ -91,7 +91,7 @@ def unused(example: Example) -> Iterator[str]:
     for column, value in example.extra.items():
         if (
             value in (None, "", "[]", "{}", [], {})
-            or column.lower() in _ELSEWHERE
+            or column.lower() in READ_ELSEWHERE
             or isinstance(value, bool | int | float)
         ):
             continue

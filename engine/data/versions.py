@@ -18,6 +18,7 @@ from store.errors import StoreError
 from store.read import history
 from store.read.datasets import eval_sets, version_examples
 from store.read.rows import ExampleRow
+from store.records import StoredExample
 
 
 class RecordedUse(Protocol):
@@ -260,7 +261,7 @@ def find_eval_set(
             "`assay versions` lists the versions, `assay runs` the runs; --store DIR names another store",
         )
     found = version_examples(connection, version)
-    return EvalSet(text, version, tuple(_example(row) for row in found))
+    return EvalSet(text, version, tuple(map(example_of, found)))
 
 
 def _known_version(connection: history.Connection, text: str) -> str | None:
@@ -276,7 +277,8 @@ def _known_version(connection: history.Connection, text: str) -> str | None:
     return run.eval_set
 
 
-def _example(row: ExampleRow) -> Example:
+def example_of(row: ExampleRow | StoredExample) -> Example:
+    """The example that a row of the store keeps."""
     extra = row.extra or {}
     return Example(
         id=row.example,

@@ -210,15 +210,10 @@ def _reached(case: CandidateFacts, base: ModelRow, prompted: ModelRow) -> Iterat
 def forgotten(case: CandidateFacts) -> AnsweredQuestion:
     """Benchmarks and corpora: what dropped, and which drops are not ruled out."""
     question = "What was forgotten?"
-    pairs = [
-        row
-        for row in case.facts.comparisons
-        if row.candidate == case.name and case.base is not None and row.baseline == case.base.name
-    ]
+    pairs = _with_base(case)
     rows = forgetting(pairs, [case.model])
-    tasks = {row.measure for row in pairs if row.kind == "benchmark"}
     corpora = {corpus_aspect(row.measure) for row in pairs if row.kind == "corpus"}
-    asked = [row for row in rows if row.aspect in tasks | corpora]
+    asked = [row for row in rows if row.aspect in corpora | _tasks(pairs)]
     looked_at = [row for row in asked if row.standing != "missing"]
     evidence = tuple(map(_aspect, rows))
     if not looked_at:
@@ -258,6 +253,15 @@ def forgotten(case: CandidateFacts) -> AnsweredQuestion:
     return AnsweredQuestion(
         question, f"{said}, within the plan's limits", "good", evidence, "forgotten", "nothing seen"
     )
+
+
+def _with_base(case: CandidateFacts) -> list[ComparisonRow]:
+    base = case.base.name if case.base else None
+    return [row for row in case.facts.comparisons if (row.candidate, row.baseline) == (case.name, base)]
+
+
+def _tasks(rows: Iterable[ComparisonRow]) -> set[str]:
+    return {row.measure for row in rows if row.kind == "benchmark"}
 
 
 def _aspect(row: ForgettingRow) -> str:
@@ -504,3 +508,50 @@ def _is_broken(row: WinRateRow) -> bool:
     total = row.wins + row.losses + row.ties + row.failed
     biased = row.position_bias is not None and judges.is_biased(row.position_bias)
     return row.failed > judges.MANY_FAILED * total or biased
+
+
+def card(case: CandidateFacts) -> tuple[str, ...]:
+    """The figures that stand beside the word: wins, what was forgotten, leaks, and the judge's kappa.
+
+    Without a win rate the first primary measure speaks. What was looked for and is missing says so.
+    """
+    base = case.base.name if case.base else ""
+    rates = case.win_rates(case.base) if case.base else []
+    rate = next((row for row in rates if row.win_rate is not None), None)
+    changes = case.changes(case.base) if case.base else []
+    if rate is not None:
+        better = f"wins {_whole(rate.win_rate)}%"
+        if rate.low is not None and rate.high is not None:
+            better += f" [{_whole(rate.low)}–{_whole(rate.high)}]"
+    elif moves := [row for row in changes if row.delta is not None]:
+        better = moved(moves[0])
+    else:
+        better = "win rate missing" if rates else "nothing compared"
+    judged = None if rate is None else case.facts.kappas.get((rate.judge, case.name, base))
+    leaked = (case.facts.run.data_summary or {}).get("leaked")
+    return (
+        better,
+        _forgot(case),
+        "leaks not searched" if leaked is None else f"{leaked:,} leaked",
+        *([] if judged is None else [f"judge κ {judged:.2f}"]),
+    )
+
+
+def _forgot(case: CandidateFacts) -> str:
+    """How many aspects were forgotten, of those that count; those without evidence are open."""
+    pairs = _with_base(case)
+    counted_in = _tasks(pairs) | {corpus_aspect(row.measure) for row in pairs if row.kind == "corpus"}
+    rows = forgetting(pairs, [case.model])
+    rows = [row for row in rows if row.aspect in counted_in or row.standing == "worse"]
+    worse = sum(row.standing == "worse" for row in rows)
+    kept = sum(row.standing in ("better", "no worse", "at the floor") for row in rows)
+    if not worse and all(row.standing == "missing" for row in rows):
+        return "forgetting not measured"
+    still = len(rows) - worse - kept
+    return f"forgot {worse}/{len(rows)}" + (f", {still} open" if still else "")
+
+
+def _whole(share: float | None) -> str:
+    """A share in whole per cent; with a decimal where it would read as 0 or 100 and is neither."""
+    whole = f"{100 * (share or 0.0):.0f}"
+    return f"{100 * (share or 0.0):.1f}" if whole in ("0", "100") and share not in (0.0, 1.0) else whole

@@ -13,7 +13,6 @@ from engine.decision.facts import AnsweredQuestion as AnsweredQuestion
 from engine.decision.facts import (
     CandidateFacts,
     PreviousRun,
-    RunFacts,
     cases,
     changed,
     improvement,
@@ -22,9 +21,11 @@ from engine.decision.facts import (
 )
 from engine.decision.facts import Topic as Topic
 from engine.decision.families import NO_GATE, brief, chosen, moved_values, no_verdict
+from store.read import history
 from store.read.history import Connection
 from store.read.query import by_key
 from store.read.rows import AlertRow
+from store.records import Run
 from store.records.alert import ComparisonEvidence, kind_of, weight
 
 Word = Literal["ship", "don't ship", "inconclusive"]
@@ -59,6 +60,7 @@ class Decision:
     grounds: tuple[Reason, ...]
     answers: tuple[AnsweredQuestion, ...]
     gain: float | None = None
+    card: tuple[str, ...] = ()  # the figures beside the word, the weightiest first
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -125,12 +127,28 @@ def _known_gains(case: CandidateFacts) -> dict[tuple[str, str], float]:
     return {by: value for by, value in (rates | moved).items() if value is not None}
 
 
+def cards(connection: Connection, run_id: int) -> list[Decision]:
+    """As `decide`; of an unfinished run, which changes all the time, no more is read than its state."""
+    run = history.run(connection, run_id)
+    if not (said := _unfinished(run)):
+        return decide(connection, run_id)
+    models = history.models(connection, run_id)
+    names = [model.name for model in models if model.role == "candidate" and not model.is_cut]
+    return [Decision(name, "inconclusive", (Reason(said),), (), card=(said,)) for name in names]
+
+
+def card_line(decided: Decision) -> str:
+    """SHIP good · wins 100% [98–100] · forgot 0/4 · 6 leaked · judge κ 0.71."""
+    return " · ".join([f"{decided.word.upper()} {decided.candidate}", *decided.card])
+
+
 def decision_values(decided: Sequence[Decision]) -> list[dict[str, Any]]:
     """For JSON."""
     return [
         {
             "candidate": item.candidate,
             "word": item.word,
+            "card": card_line(item),
             "reasons": list(item.reasons),
             "answers": [_answer_values(answer) for answer in item.answers],
         }
@@ -159,11 +177,12 @@ def _verdict(case: CandidateFacts, before: PreviousRun | None, *, alone: bool) -
         *((change,) if change else ()),
     )
     word, reasons = _decided(case, {answer.topic: answer for answer in answered})
-    return Decision(case.name, word, tuple(reasons[:MOST]), answered)
+    figures = (reasons[0].said,) if _unfinished(case.facts.run) else answers.card(case)
+    return Decision(case.name, word, tuple(reasons[:MOST]), answered, card=figures)
 
 
 def _decided(case: CandidateFacts, answers: dict[Topic, AnsweredQuestion]) -> tuple[Word, list[Reason]]:
-    if unfinished := _unfinished(case.facts):
+    if unfinished := _unfinished(case.facts.run):
         return "inconclusive", [Reason(unfinished)]
     critical = case.alerts("critical")
     open_ = [alert for alert in critical if alert.acknowledged is None]
@@ -181,11 +200,9 @@ def _decided(case: CandidateFacts, answers: dict[Topic, AnsweredQuestion]) -> tu
     return "ship", _for(case, answers)
 
 
-def _unfinished(facts: RunFacts) -> str | None:
+def _unfinished(run: Run) -> str | None:
     """Why nothing can be said about an unfinished run; None for a finished one."""
-    return (
-        None if facts.run.status == "finished" else no_verdict(facts.run) or f"the run is {facts.run.status}"
-    )
+    return None if run.status == "finished" else no_verdict(run) or f"the run is {run.status}"
 
 
 def _failures(alerts: Sequence[AlertRow]) -> list[Reason]:

@@ -8,12 +8,13 @@ from typing import Any, Literal
 from engine.decision.families import FAMILIES, JUDGE, OWN, family_of
 from engine.gates.figures import interval, number, size
 from engine.plan.training_config import Retrained, retrained
-from engine.stats.family import LEVEL
-from store.read import history, runs, slices
+from engine.stats.family import LEVEL, kappa, majority
+from store.read import history, labels, runs, slices
 from store.read.answers import AnswerCount, answer_counts
 from store.read.datasets import test_uses
 from store.read.history import Connection
 from store.read.judging import JudgingResults, judging
+from store.read.query import by_key
 from store.read.rows import AlertRow, ComparisonRow, ModelRow, ModelScoreRow, WinRateRow
 from store.read.slices import SliceRow, SliceScoreRow
 from store.records import Run, SplitUse, StoredMetric
@@ -89,6 +90,7 @@ class RunFacts:
     slice_scores: list[SliceScoreRow]
     test_uses: list[SplitUse]
     plan: dict[str, Any]  # its tables; none of a run that was imported
+    kappas: dict[tuple[str, str, str], float]  # with people: by judge, candidate and baseline
 
     def score(self, model: str, measure: str) -> float | None:
         found = (row.value for row in self.scores if (row.model, row.measure) == (model, measure))
@@ -169,7 +171,27 @@ def read(connection: history.Connection, run_id: int) -> RunFacts:
         slice_scores=slices.slice_scores(connection, run_id),
         test_uses=test_uses(connection, run.eval_set, file_version) if run.eval_set else [],
         plan=tomllib.loads(run.plan),
+        kappas=_kappas(connection, run_id),
     )
+
+
+def _kappas(connection: Connection, run_id: int) -> dict[tuple[str, str, str], float]:
+    """Cohen's kappa of each judge of pairs with people's majority, over the answers that both judged."""
+    pairs = labels.labelled_pairs(connection, run_id)
+    if not pairs:
+        return {}
+    names = {model.id: model.name for model in history.models(connection, run_id)}
+    judges = [judge for judge in history.judges(connection, run_id) if judge.kind != "pointwise"]
+    found = {}
+    for candidate, baseline in pairs:
+        rows = labels.preferences(connection, run_id, candidate, baseline)
+        said = by_key((row.example, row.outcome) for row in rows if not row.turn)
+        for judge in judges:
+            judged = labels.verdicts(connection, judge.id, candidate, baseline)
+            both = [(majority(own), judged[0, name]) for name, own in said.items() if (0, name) in judged]
+            if (value := kappa(both)) is not None:
+                found[judge.name, names[candidate], names[baseline]] = value
+    return found
 
 
 @dataclass(frozen=True, slots=True)

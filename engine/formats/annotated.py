@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engine.compare.calibration import majority
+from engine.stats.family import majority
 from store.read import evidence, history
 from store.read.labels import answer_texts
 from store.read.queues import AnnotatedExample, AnnotatedRow
@@ -105,10 +105,13 @@ def tag_records(rows: Rows, examples: Examples) -> Written:
     return Written([record for record in found.values() if record["tags"]], {})
 
 
-def example_records(rows: Rows, examples: Examples, tag: str | None = None) -> Written:
+def example_records(
+    rows: Rows, examples: Examples, tag: str | None = None, named: Sequence[int] | None = None
+) -> Written:
     """The annotated examples as an eval set: those with a tag (or `tag`), a flag or a correction.
 
-    A corrected answer is the first reference; the tags are kept as a field.
+    Or those `named` by their ids in the store, annotated or not. A corrected answer is the first reference;
+    the tags are kept as a field.
     """
     tags: defaultdict[int, list[str]] = defaultdict(list)
     corrected: dict[int, str] = {}
@@ -121,7 +124,8 @@ def example_records(rows: Rows, examples: Examples, tag: str | None = None) -> W
             tags[row.example_id].append(row.value)
         if row.kind == "correction":
             corrected[row.example_id] = row.value
-    return Written([_example(examples[key], tags[key], corrected.get(key)) for key in chosen], {})
+    keys = chosen if named is None else named
+    return Written([_example(examples[key], tags[key], corrected.get(key)) for key in keys], {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,12 +248,12 @@ def _answer(text: str) -> dict[str, str]:
 def _example(example: AnnotatedExample, tags: Sequence[str], corrected: str | None) -> dict[str, Any]:
     references = [*([corrected] if corrected else []), *example.references]
     record: dict[str, Any] = {"id": example.example, "messages": example.messages, "references": references}
-    if example.category:
-        record["category"] = example.category
+    record |= {name: value for name in ("label", "category") if (value := getattr(example, name)) is not None}
     for name in ("schema", "tests", "turns", "group", "tools"):
         if example.extra.get(name):
             record[name] = example.extra[name]
     if (calls := example.extra.get("calls")) is not None:
         possible = [{call["name"]: call["allowed"]} for call in calls if "allowed" in call]
         record |= {"ground_truth": possible} if possible else {"answers": calls}
-    return record | ({"failures": list(tags)} if tags else {})
+    own = {name: value for name, value in (example.extra.get("extra") or {}).items() if name not in record}
+    return own | record | ({"failures": list(tags)} if tags else {})

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from engine.benchmarks.results import (
-    GROUPS,
     BenchmarkSample,
     BenchmarkScore,
     arguments,
@@ -42,7 +41,7 @@ from engine.plan.plan import Gates
 from store import records
 from store.read import history, runs
 from store.read.history import Connection
-from store.read.rows import BenchmarkRow, ModelRow
+from store.read.rows import GROUPS, BenchmarkRow, ModelRow
 from store.write import Transaction
 
 _HASHES = ("doc_hash", "prompt_hash", "target_hash")

@@ -11,17 +11,19 @@ from dataclasses import dataclass
 import numpy as np
 from pydantic import ValidationError
 
-from engine.compare.comparable import Incomparable, Side, paired_candidates
-from engine.compare.comparison import Comparison, compare_parts
+from engine.compare.comparable import Incomparable, Side, as_stored, paired_candidates
+from engine.compare.comparison import Comparison, Kind, compare_parts
 from engine.compare.ruling import BoundedComparison, rule
 from engine.compare.runs import compare_pairs
 from engine.data.leak import TIER_WORDS, Suspicion
 from engine.errors import BadInput
-from engine.gates.measures import drop_alerts, evaluated, ruled
-from engine.metrics.metric import Measure, mean
+from engine.gates.measures import drop_alerts, evaluated, ruled, tripping
+from engine.metrics.metric import Direction, Measure, mean
 from engine.plan.plan import Gates
 from engine.stats.intervals import SHARE, bootstrap_interval
 from store.read import history
+from store.read.rows import ComparisonRow
+from store.records import Run, StoredMetric
 from store.records.alert import (
     Alert,
     CutAnswersEvidence,
@@ -128,6 +130,12 @@ class RunComparison:
     is_evaluated: bool  # whether the gates had anything to look at
     settings: list[str]  # a sentence for each pair whose models had different settings
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether the runs have nothing in common: no candidate, or neither an example nor a benchmark."""
+        found = [*self.comparisons, *self.benchmarks]
+        return all(item.delta is None for item in found) and not (found and self.shared)
+
 
 def compare_runs(connection: history.Connection, older: int, newer: int) -> RunComparison:
     """Compares candidates of the same name, or the only candidate of each run.
@@ -142,7 +150,7 @@ def compare_runs(connection: history.Connection, older: int, newer: int) -> RunC
     sides = Side(connection, older), Side(connection, newer)
     pairs, unpaired = paired_candidates(*sides)
     found = compare_pairs(sides, pairs)
-    gates = _gates(sides[1])
+    gates = _gates(sides[1].run)
     # No gate checks win rates between runs.
     every, benchmarks = ruled([*found.metrics, *found.rates], found.benchmarks, gates, found.measures)
     checked = (every[: len(found.metrics)], benchmarks, gates, found.measures)
@@ -153,14 +161,47 @@ def compare_runs(connection: history.Connection, older: int, newer: int) -> RunC
     )
 
 
-def _gates(side: Side) -> Gates:
-    table = tomllib.loads(side.run.plan).get("gates", {})
+def _gates(run: Run) -> Gates:
     try:
-        return Gates.model_validate(table)
-    except ValidationError as error:
-        raise BadInput(
-            f"this version of Assay cannot read the gates of run {side.run.id}: {error}"
-        ) from error
+        return Gates.model_validate(tomllib.loads(run.plan).get("gates", {}))
+    except (ValidationError, tomllib.TOMLDecodeError) as error:
+        raise BadInput(f"this version of Assay cannot read the gates of run {run.id}: {error}") from error
+
+
+Limits = Mapping[tuple[str, str, str, str], tuple[float, ...]]
+"""By candidate, baseline, kind and measure: the differences beyond which a gate or a warning trips."""
+
+
+def limits(run: Run, rows: Sequence[ComparisonRow], metrics: Sequence[StoredMetric]) -> Limits:
+    """The limits that a stored run's comparisons are checked against; none where its gates are unreadable.
+
+    Differences are candidate minus baseline, in the measure's unit.
+    """
+    try:
+        gates = _gates(run)
+    except BadInput:  # a plan of another version
+        return {}
+    found = [_as_comparison(row) for row in rows]
+    benchmarks = [item for item in found if item.kind == "benchmark"]
+    others = [item for item in found if item.kind != "benchmark"]
+    measures = {row.measure: as_stored(row, _DIRECTIONS[row.direction]) for row in metrics}
+    return {
+        (item.candidate, item.baseline, item.kind, item.measure): ends
+        for item, ends in tripping(others, benchmarks, gates, measures)
+    }
+
+
+_DIRECTIONS: Mapping[str, Direction] = {"higher": "higher", "lower": "lower", "none": "none"}
+_KINDS: Mapping[str, Kind] = {"metric": "metric", "benchmark": "benchmark", "corpus": "corpus"}
+
+
+def _as_comparison(row: ComparisonRow) -> Comparison:
+    """A stored comparison as the gates take it."""
+    return Comparison(
+        row.candidate, row.baseline, row.measure, _DIRECTIONS[row.direction], _KINDS[row.kind],
+        row.candidate_value, row.baseline_value, row.delta, row.low, row.high, row.p, row.n,
+        row.smallest_detectable, row.reason,
+    )  # fmt: skip
 
 
 NO_EFFECT = 1e-6  # the largest difference between equal logits
@@ -290,12 +331,12 @@ _CUT = Measure(
 def cut_alerts(
     ends: Mapping[str, Mapping[str, Sequence[int]]], candidates: Sequence[str], baselines: Sequence[str]
 ) -> list[Alert]:
-    """One alert for each candidate whose answers, or whose baseline's, were often cut off.
+    """Alerts on the candidates whose answers, or whose baseline's, were often cut off.
 
     `ends` says by model and example how many answers were cut off, of how many whose end is known. Critical
     where many of the candidate's were, and fewer than half as many of a baseline's: its scores then compare
-    length. Where that may be chance it is a note. Else a warning on the model with the largest share, if the
-    whole interval is above SOME_CUT.
+    length. Where that may be chance it is a note. Without the critical one, and beside the note, a warning on
+    the model with the largest share, if the whole interval is above SOME_CUT.
     """
     shares = {
         name: bootstrap_interval(np.array(list(own.values()), dtype=np.float64), mean, ends=SHARE)
@@ -311,12 +352,13 @@ def cut_alerts(
         others = [name for name in baselines if name in shares]
         least = min(others, key=share, default=None)
         model = max((name for name in (candidate, *others) if name in shares), key=share, default=None)
+        is_more = False
         if candidate in shares and least and share(candidate) > max(MANY_CUT, 2 * share(least)):
             found = [compare_parts(candidate, name, _CUT, ends[candidate], ends[name]) for name in others]
             rulings = rule("cut answers", [BoundedComparison(item, SHARE) for item in found])
             is_more = rulings[others.index(least)].standing == "worse"
             alerts.append(_cut_alert("critical" if is_more else "note", candidate, candidate, least, ends))
-        elif model and (shares[model].low or 0.0) > SOME_CUT:
+        if not is_more and model and (shares[model].low or 0.0) > SOME_CUT:
             baseline = None if model == candidate else model
             alerts.append(_cut_alert("warning", candidate, model, baseline, ends))
     return alerts

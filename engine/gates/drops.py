@@ -110,7 +110,7 @@ class ExceededLimit:
         return self.checked.ruling
 
 
-_ROUNDING = 1e-9  # 0.80 - 0.75 is a drop of 0.05, not of more
+ROUNDING = 1e-9  # 0.80 - 0.75 is a drop of 0.05, not of more
 
 
 def alerts_on(checked: Sequence[CheckedComparison]) -> list[Alert]:
@@ -162,9 +162,9 @@ def _exceeded(item: CheckedComparison) -> Severity | None:
     drop, limits = item.drop, item.limits
     if drop is None:
         return None
-    if limits.critical is not None and drop > limits.critical + _ROUNDING:
+    if limits.critical is not None and drop > limits.critical + ROUNDING:
         return "critical"
-    if limits.warning is not None and drop > limits.warning + _ROUNDING:
+    if limits.warning is not None and drop > limits.warning + ROUNDING:
         return "warning"
     return None
 

@@ -43,6 +43,11 @@ def percent(value: float | None) -> str:
     return f"{value:.0%}" if value in (0.0, 1.0) else f"{value:.1%}"
 
 
+def probability(p: float | None) -> str:
+    """A p-value; one that three decimals would show as 0 is no 0."""
+    return MISSING if p is None else "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
 def counted(count: int, noun: str) -> str:
     """A count with its word: 1 example, 1,204 examples."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"

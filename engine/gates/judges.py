@@ -2,13 +2,22 @@
 
 import tomllib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from engine.compare.calibration import Calibration, CriterionAgreement, HumanLabel, calibrate, criteria
+from engine.compare.calibration import (
+    Calibration,
+    CriterionAgreement,
+    CurveBin,
+    HumanLabel,
+    calibrate,
+    confidence_bins,
+    criteria,
+    score_bins,
+)
 from engine.errors import BadInput
 from engine.plan.plan import Gates
-from engine.stats.family import CRITICAL_Z, examples_needed
+from engine.stats.family import CRITICAL_Z, examples_needed, majority
 from engine.stats.winrate import WinRate
 from store.read import history, labels
 from store.records.alert import (
@@ -49,6 +58,22 @@ class VoteAgreement:
 
 
 @dataclass(frozen=True, slots=True)
+class JudgeCurve:
+    """A judge's own value against what people said; without `bins` the `reason` says what is needed.
+
+    `kind`: "confidence" of the decided verdicts on one pair of models, or "score" of single answers, which
+    has no pair.
+    """
+
+    judge: str
+    kind: str
+    candidate: str | None
+    baseline: str | None
+    bins: list[CurveBin]
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RunAgreement:
     """Every labelled pair of models, and how each pointwise judge applies the rubric's criteria."""
 
@@ -56,6 +81,7 @@ class RunAgreement:
     criteria: dict[str, list[CriterionAgreement]]
     alerts: list[Alert]
     by_vote: dict[str, dict[int, VoteAgreement]]  # by judge and turn; only where a turn was voted on
+    curves: list[JudgeCurve]
 
 
 def agreement_of(connection: history.Connection, run_id: int, judge: str | None = None) -> RunAgreement:
@@ -110,8 +136,71 @@ def agreement_of(connection: history.Connection, run_id: int, judge: str | None 
             f"nobody has labelled pairs of answers that a judge of run {run_id} has judged",
             f"label some with `assay review {run_id}`; those of the queue “random” also correct the win rate",
         )
-    alerts = [alert for match in matches for alert in _alerts(match, gates.get("min_judge_agreement"))]
-    return RunAgreement(matches, by_criterion, alerts, by_vote)
+    alerts = agreement_alerts(matches, gates.get("min_judge_agreement"))
+    return RunAgreement(matches, by_criterion, alerts, by_vote, curves_of(connection, run_id, judge))
+
+
+def curves_of(connection: history.Connection, run_id: int, judge: str | None = None) -> list[JudgeCurve]:
+    """How far each judge's confidence or score goes with what people said, where they said something."""
+    names = {row.id: row.name for row in history.models(connection, run_id)}
+    rated: dict[tuple[int, int], dict[str, list[float]]] = {}
+    for rating in labels.criteria(connection, run_id):
+        own = rated.setdefault((rating.example_id, rating.model_id), {})
+        own.setdefault(rating.criterion, []).append(rating.value)
+    pairs = labels.labelled_pairs(connection, run_id)
+    found = []
+    for row in history.judges(connection, run_id):
+        if judge not in (None, row.name):
+            continue
+        if row.kind == "pointwise":
+            if rated:
+                bins = score_bins(list(_rated_alike(labels.judged_criteria(connection, row.id), rated)))
+                found.append(JudgeCurve(row.name, "score", None, None, bins, None if bins else NO_RATINGS))
+            continue
+        for candidate, baseline in pairs:
+            judged = labels.verdicts(connection, row.id, candidate, baseline)
+            if judged:
+                sure = labels.confidences(connection, row.id, candidate, baseline)
+                people = _majorities(labels.preferences(connection, run_id, candidate, baseline))
+                shared = [
+                    name for turn, name in judged if not turn and judged[0, name] != "tie" and name in people
+                ]
+                bins = confidence_bins(
+                    [(sure[name], people[name] == judged[0, name]) for name in shared if name in sure]
+                )
+                reason = None if bins else NO_CONFIDENCE if shared else NO_LABELS
+                found.append(
+                    JudgeCurve(row.name, "confidence", names[candidate], names[baseline], bins, reason)
+                )
+    return found
+
+
+NO_LABELS = "people's labels on answers that the judge decided between are needed"
+NO_CONFIDENCE = (
+    "the judge's confidence is needed, which comes with the probabilities of its answer's tokens: a local "
+    'judge with answer = "tokens", or a server that returns logprobs'
+)
+NO_RATINGS = "people's ratings of answers that the judge scored are needed, by the same criteria"
+
+
+def _majorities(rows: Sequence[labels.PreferenceRow]) -> dict[str, str]:
+    """What most people said of whole answers, by example."""
+    said: dict[str, list[str]] = {}
+    for row in rows:
+        if not row.turn:
+            said.setdefault(row.example, []).append(row.outcome)
+    return {example: majority(outcomes) for example, outcomes in said.items()}
+
+
+def _rated_alike(
+    judged: Sequence[labels.JudgedCriteriaRow], rated: Mapping[tuple[int, int], Mapping[str, Sequence[float]]]
+) -> Iterator[tuple[float, float]]:
+    """The judge's score and people's mean rating of an answer, by each criterion that both have."""
+    for row in judged:
+        for criterion, values in rated.get((row.example_id, row.model_id), {}).items():
+            score = (row.scores or {"overall": row.score}).get(criterion)
+            if score is not None:
+                yield score, sum(values) / len(values)
 
 
 def _by_vote(votes: Sequence[tuple[int, str, str]]) -> dict[int, VoteAgreement]:
@@ -140,6 +229,19 @@ def _criteria(connection: history.Connection, run_id: int, judge: int) -> list[C
         if row.scores
     }
     return criteria(means, judged)
+
+
+def agreement_alerts(matches: Sequence[JudgeAgreement], gate: float | None) -> list[Alert]:
+    """Those of all matches; none without a gate."""
+    return [alert for match in matches for alert in _alerts(match, gate)]
+
+
+def labels_needed(match: JudgeAgreement, gate: float) -> int | None:
+    """About how many labels would tell a judge's kappa from the gate; None where too little is known."""
+    kappa = match.calibration.against_people.kappa
+    if kappa.value is None or kappa.low is None or kappa.high is None:
+        return None
+    return _needed((kappa.high - kappa.low) / 2, kappa.value - gate, kappa.n)
 
 
 def _alerts(match: JudgeAgreement, gate: float | None) -> Sequence[Alert]:
@@ -368,14 +470,14 @@ def _below_minimum(item: MatchVerdicts, gates: Gates) -> Alert | None:
         message = f"{said}, below the {minimum:.1%} that the plan requires."
         needed = None
         if rate.high is not None and rate.high >= minimum:
-            needed = _rate_needed(rate, minimum)
+            needed = rate_needed(rate, minimum)
             message += (
                 f" Inconclusive, since the CI includes the minimum: {_needs(needed)}; "
                 "more examples may show that it is met."
             )
         return _alert("critical", item, message, needed)
     if rate.low is not None and rate.low < minimum:
-        needed = _rate_needed(rate, minimum)
+        needed = rate_needed(rate, minimum)
         message = (
             f"{said} meets the {minimum:.1%} that the plan requires, but its CI extends below: "
             f"{_needs(needed)}."
@@ -396,7 +498,7 @@ def _below_warning(item: MatchVerdicts, gates: Gates) -> Alert | None:
     )
     if rate.high < limit:
         return _alert("warning", item, f"{said}. The plan warns there.")
-    needed = _rate_needed(rate, limit)
+    needed = rate_needed(rate, limit)
     message = f"Inconclusive: {_needs(needed)}. {said}, but the CI includes it."
     return _alert("note", item, message, needed)
 
@@ -422,7 +524,8 @@ def _range(low: float | None, high: float | None) -> str:
     return "" if low is None or high is None else f"95% CI {low:.1%} to {high:.1%}, "
 
 
-def _rate_needed(rate: WinRate, threshold: float) -> int | None:
+def rate_needed(rate: WinRate, threshold: float) -> int | None:
+    """About how many examples would tell a win rate from a threshold; None where too little is known."""
     if rate.low is None or rate.high is None or rate.win_rate is None:
         return None
     return _needed((rate.high - rate.low) / 2, rate.win_rate - threshold, _total(rate) - rate.failed)

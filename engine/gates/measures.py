@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from engine.compare.comparison import Comparison, reach
-from engine.compare.ruling import BoundedComparison, rule
+from engine.compare.ruling import BoundedComparison, ends_of_benchmark, rule
 from engine.gates.drops import CheckedComparison, DropLimits, alerts_on, surprises
 from engine.metrics.metric import Measure
 from engine.plan.plan import Gates
@@ -22,10 +22,10 @@ def ruled(
     measures: Mapping[str, Measure],
 ) -> tuple[list[Comparison], list[Comparison]]:
     """Both with their rulings: for each candidate, what gates check is one family and the rest another."""
-    checked = {id(item.comparison): item for item in _checked(comparisons, benchmarks, gates, measures)}
+    known = {id(item.comparison): item for item in checked(comparisons, benchmarks, gates, measures)}
     families: dict[tuple[str, str], list[tuple[Comparison, BoundedComparison]]] = {}
     for comparison in (*comparisons, *benchmarks):
-        item, measure = checked.get(id(comparison)), measures.get(comparison.measure)
+        item, measure = known.get(id(comparison)), measures.get(comparison.measure)
         ends = (measure.low, measure.high) if measure else item.ends if item else (None, None)
         asked = BoundedComparison(comparison, ends, item.allowed if item else None)
         name = "checked" if item else "unchecked"
@@ -41,6 +41,26 @@ def ruled(
     return first, second
 
 
+def tripping(
+    comparisons: Sequence[Comparison],
+    benchmarks: Sequence[Comparison],
+    gates: Gates,
+    measures: Mapping[str, Measure],
+) -> list[tuple[Comparison, tuple[float, ...]]]:
+    """The comparisons that a gate or a warning checks, each with the differences beyond which it trips.
+
+    The differences are in the measure's unit, candidate minus baseline.
+    """
+    found: list[tuple[Comparison, tuple[float, ...]]] = []
+    for item in checked(comparisons, benchmarks, gates, measures):
+        if item.drop is None:
+            continue
+        rise = item.way == "more" or item.comparison.direction == "lower"
+        ends = (-item.limit, item.limit) if item.way == "either" else (item.limit if rise else -item.limit,)
+        found.append((item.comparison, ends))
+    return found
+
+
 def drop_alerts(
     comparisons: Sequence[Comparison],
     benchmarks: Sequence[Comparison],
@@ -53,7 +73,7 @@ def drop_alerts(
     relative), and so do rises in perplexity and refusals, and drifts of length.
     """
     return [
-        *alerts_on(_checked(comparisons, benchmarks, gates, measures)),
+        *alerts_on(checked(comparisons, benchmarks, gates, measures)),
         *_unmeasured(comparisons, gates),
     ]
 
@@ -65,11 +85,11 @@ def evaluated(
     measures: Mapping[str, Measure],
 ) -> set[str]:
     """The candidates with at least one difference that a gate checks; drifts are not gates."""
-    checked = _checked(comparisons, benchmarks, gates, measures)
-    return {item.comparison.candidate for item in checked if item.asked and item.drop is not None}
+    known = checked(comparisons, benchmarks, gates, measures)
+    return {item.comparison.candidate for item in known if item.asked and item.drop is not None}
 
 
-def _checked(
+def checked(
     comparisons: Sequence[Comparison],
     benchmarks: Sequence[Comparison],
     gates: Gates,
@@ -83,16 +103,12 @@ def _checked_benchmarks(comparisons: Sequence[Comparison], gates: Gates) -> list
         CheckedComparison(
             "benchmark_drop",
             comparison,
-            DropLimits(gates.max_benchmark_drop, gates.warn_benchmark_drop, not _are_fractions(comparison)),
-            ends=(0.0, 1.0) if _are_fractions(comparison) else (None, None),
+            DropLimits(gates.max_benchmark_drop, gates.warn_benchmark_drop, relative=ends == (None, None)),
+            ends=ends,
         )
         for comparison in comparisons
+        for ends in [ends_of_benchmark(comparison.candidate_value, comparison.baseline_value)]
     ]
-
-
-def _are_fractions(comparison: Comparison) -> bool:
-    values = (comparison.candidate_value, comparison.baseline_value)
-    return all(value is None or 0 <= value <= 1 for value in values)
 
 
 def _checked_metrics(

@@ -202,8 +202,3 @@ def shared_turns(example: "Example", *answers: tuple[str, ...]) -> int:
     """How many of an example's turns all these models answered; 0 where it has no more than one turn."""
     count = min([len(example.turns), *map(len, answers)])
     return count if len(example.turns) > 1 else 0
-
-
-def calls_for(pairs: Iterable[Pair], turn: int = WHOLE) -> Iterator[Call]:
-    """Every pair in both orders, one after the other."""
-    return (Call(pair, order, turn) for pair in pairs for order in ORDERS)

@@ -45,8 +45,11 @@ class _Prompts:
     def _lacks(self, example: Example, answered: int) -> str | None:
         if answered > TURNS:
             return f"MT-Bench judges {TURNS} turns, the example has {answered}"
-        if self._by_reference(example) and not references_of(example, answered):
-            return f"the example has no reference, which its category {example.category} needs"
+        known = {each.turn or 1 for each in references_of(example, answered)}
+        lacking = next((turn for turn in range(1, max(1, answered) + 1) if turn not in known), None)
+        if self._by_reference(example) and lacking:
+            place = f" for turn {lacking}" if known else ""
+            return f"the example has no reference{place}, which its category {example.category} needs"
         return None
 
     def _by_reference(self, example: Example) -> bool:

@@ -6,6 +6,7 @@ them is Assay's own.
 
 from typing import Any
 
+from engine.data.example import Example
 from engine.errors import BadInput
 from engine.judges.answers import Parsed, ParseFailure, Scored
 from engine.judges.asking import Messages
@@ -56,10 +57,13 @@ class _Grading:
         self._use_references = use_references
         self.hash = digest(["prometheus", kind, SYSTEM, task, self._criterion.model_dump(), use_references])
 
-    def _missing(self, references: tuple[str, ...]) -> str | None:
+    def _reference(self, example: Example, turn: int, turns: int) -> str | None:
+        return reference_of(example, turn, turns) if self._use_references else None
+
+    def _missing(self, reference: str | None) -> str | None:
         if self._needs == "source":
             return "this format cannot show the source that the rubric needs"
-        if self._needs == "reference" and not (self._use_references and references):
+        if self._needs == "reference" and not reference:
             return "the example has no reference, which the rubric needs"
         return None
 
@@ -89,11 +93,11 @@ class AbsoluteGrading(_Grading):
         self.criteria: dict[str, tuple[int, int]] = {}
 
     def lacks(self, call: RatingCall) -> str | None:
-        return self._missing(call.item.example.references)
+        return self._missing(self._reference(call.item.example, call.turn, len(call.conversation)))
 
     def messages(self, call: RatingCall) -> Messages:
         example, answers = call.item.example, call.conversation
-        reference = reference_of(example, call.turn, len(answers)) if self._use_references else None
+        reference = self._reference(example, call.turn, len(answers))
         return self._messages(
             [
                 ("The instruction to evaluate", instruction_of(example, answers)),
@@ -122,11 +126,11 @@ class RelativeGrading(_Grading):
         super().__init__("relative", _RELATIVE, rubric, use_references)
 
     def lacks(self, call: Call) -> str | None:
-        return self._missing(call.pair.example.references)
+        return self._missing(self._reference(call.pair.example, call.turn, len(call.conversations[0])))
 
     def messages(self, call: Call) -> Messages:
         example, answers = call.pair.example, call.conversations
-        reference = reference_of(example, call.turn, len(answers[0])) if self._use_references else None
+        reference = self._reference(example, call.turn, len(answers[0]))
         a, b = call.texts
         if len(answers[0]) > 1:
             # The two conversations differ from the first answer on: each is shown whole, under its letter.

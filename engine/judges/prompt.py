@@ -144,11 +144,11 @@ class _Prompt:
         rubric = self._rubric.model_dump() if self._rubric else None
         return digest([self._templates.sources, rubric, self._use_references, self.response_format, *more])
 
-    def _missing(self, example: Example) -> str | None:
+    def _missing(self, example: Example, turns: int) -> str | None:
         needs = self._rubric.needs if self._rubric else None
         if needs == "source" and not source_of(example):
             return "the example has no source, which the rubric needs"
-        if needs == "reference" and not (self._use_references and example.references):
+        if needs == "reference" and not (self._use_references and references_of(example, turns)):
             return "the example has no reference, which the rubric needs"
         return None
 
@@ -224,7 +224,7 @@ class PairwisePrompt(_Prompt):
         self.hash = self._hash()
 
     def lacks(self, call: Call) -> str | None:
-        return self._missing(call.pair.example)
+        return self._missing(call.pair.example, len(call.conversations[0]))
 
     def messages(self, call: Call) -> Messages:
         """The system and user message for one call."""
@@ -281,7 +281,7 @@ class PointwisePrompt(_Prompt):
         self.hash = self._hash(self.scale)
 
     def lacks(self, call: RatingCall) -> str | None:
-        return self._missing(call.item.example)
+        return self._missing(call.item.example, len(call.conversation))
 
     def messages(self, call: RatingCall) -> Messages:
         """The system and user message for one call."""

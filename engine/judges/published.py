@@ -36,9 +36,9 @@ def instruction_of(example: Example, answers: tuple[str, ...]) -> str:
 
 
 def reference_of(example: Example, turn: int, turns: int) -> str | None:
-    """The reference for a turn, or the first one for the whole; None without any."""
+    """The reference for a turn, or for the last one of the whole; None without any."""
     references = references_of(example, turns)
-    fitting = [each.text for each in references if not turn or each.turn == turn]
+    fitting = [each.text for each in references if each.turn == (turn or turns)]
     return inert(fitting[0]) if fitting else None
 
 

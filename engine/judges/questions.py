@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
-from engine.data.example import Example
+from engine.data.example import Example, references_by_turn
 from engine.data.messages import turn_text
-from engine.data.shapes import TURN_REFERENCES
 from engine.judges.judge import ORDERS, WHOLE
 
 if TYPE_CHECKING:
@@ -94,12 +93,11 @@ def context_of(example: Example) -> list[dict[str, str]]:
 def references_of(example: Example, turns: int) -> list[Reference]:
     """The references for a conversation of so many turns (0: for its last answer alone, or a single one).
 
-    An example with turns has one reference for each, as in MT-Bench; the first turn's may be all there is.
+    An example with turns may list one for each, as in MT-Bench; else its references are for its last answer.
     """
     if len(example.turns) < 2:
         return [Reference(sendable(text)) for text in example.references]
-    texts = example.extra.get(TURN_REFERENCES) or example.references
-    by_turn = [Reference(sendable(text), turn) for turn, text in enumerate(texts, 1) if text.strip()]
+    by_turn = [Reference(sendable(text), turn) for turn, text in references_by_turn(example)]
     if not turns:
         return [Reference(each.text) for each in by_turn if each.turn == len(example.turns)]
     return [each for each in by_turn if each.turn <= turns]

@@ -106,12 +106,6 @@ class Scorers:
             ) from error
 
 
-def score_with(metrics: Sequence[Metric], pairs: Iterable[Pair]) -> Iterator[list[Score]]:
-    """`score_all` in this process, by metrics that are loaded."""
-    for chunk in _chunks(metrics, pairs):
-        yield from _scores(metrics, chunk)
-
-
 def _chunks(metrics: Sequence[Metric], pairs: Iterable[Pair]) -> Iterator[_Chunk]:
     """Chunks of CHUNK pairs, longer only where a cut would part the samples of one task."""
     same_task = [of for metric in metrics if (of := task_of(metric))]

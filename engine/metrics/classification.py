@@ -28,18 +28,45 @@ NO_LABELS = 'the plan names no labels: [metrics] classification = { labels = ["�
 NO_LABEL = "the example has no label"
 NOT_FOUND = "no label found in the response"
 _SHOWN = 60
-_DENIAL = re.compile(
-    r"(?:\b(?:not|never|neither|nor|\w+n't|nicht|kein\w*|weder|pas|no es|não é|non è|не)"
-    r"(?: (?:an?|the|really|clearly|ein\w*))?|不 ?是|并 ?非) [\"'*“„«]*$"
+# What may stand between "not" and the label that it denies. Any other word ends its reach: "no complaints, so
+# positive" and "not what I hoped for but positive" name their label.
+_BETWEEN = (
+    r"an?|the|any|at|all|be|been|being|is|are|was|were|it|it's|its|that|this|these|of|as|to|in|into|under|from|so|such|what"
+    r"|i|we|i'd|we'd|one|would|could|can|you|really|clearly|quite|very|too|entirely|completely|fully|wholly|purely|overly"
+    r"|longer|particularly|especially|necessarily|exactly|actually|even|remotely|think|believe|say|see|consider\w*|find|feel\w*"
+    r"|call\w*|classif\w*|labell?\w*|categor\w*|describ\w*|regard\w*|seen|seem\w*|sound\w*|appear\w*|look\w*|express\w*"
+    r"|convey\w*|show\w*|contain\w*|suggest\w*|indicat\w*|imply|implies|have|has|having|fall|falls|belong|belongs|count"
+    r"|sentiment|review|text|class|case|example|instance|hint|sign|trace|evidence"
+    r"|ein\w*|als|zu|der|die|das|wirklich|sehr|ganz|unbedingt|besonders|gerade|eindeutig|du|tout|une?|la|le|vraiment|très"
+    r"|être|de|es|parece|está|fue|era|sea|son|se|puede|creo|que|el|muy|ser|como|considerar|realmente|é|um|uma|é|è|sembra"
+    r"|essere|molto|является|это|очень|[是属屬于於算能说說会會认認为為这這那条條个個的评評论論应應该該被归歸类類完全太很够夠有任何具可情感正视視作当當]"
 )
+_DENIAL = re.compile(
+    r"(?:(?<!\w)(?:not|never|neither|nor|none|nothing|no|hardly|barely|scarcely|cannot|without|unlike|lacks?|fails"
+    r"|(?:is|are|was|were|do|does|did|ca|wo|would|could|should)nt|\w+n't"
+    r"|far from|anything but|(?:rather|other|less) than"
+    r"|instead of|as opposed to|rul\w+ out|exclud\w+|reject\w+|(?<!no )(?<!without )(?<!a )doubt|by no means"
+    r"|nicht|kein\w*|weder|noch|nie|niemals|kaum|keineswegs|statt|pas|jamais|aucune?|ni|guère|plutôt que"
+    r"|nunca|tampoco|ningún|não|nem|non|né|mai|nessun\w?|niet|geen|inte|ikke|nie|не|ни|нет|không|bukan|tidak|ليس|ليست)"
+    r"(?! (?:only|just|merely|doubt|question|nur|seulement|sólo|solo|só|только)\b)"
+    r"|不(?! ?[错錯仅僅但只光过過管论論同断斷])|[并並绝絕而] ?非|没 ?有|沒 ?有|毫 ?无|毫 ?無|未)"
+    rf"(?: ?(?:{_BETWEEN})(?!\w)| (?:{_BETWEEN}))*? ?[\"'*_“„«「（(]*$"
+)
+_DENIED_AFTER = re.compile(
+    r"[\"'*_”“»」）)]* ?(?:\? ?(?:no\b(?! doubt)|not (?:really|at all|exactly))"
+    r"|(?:is|was|would be|can be|does|do|ist|war|est|es)(?: \w+)? (?:not|wrong|incorrect|ruled|nicht|pas)\b"
+    r"|(?:isn't|wasn't|doesn't|wouldn't|cannot|can't|değil|नहीं|아니|아닙|아님)"
+    r"|(?:で は|じ ゃ|で) (?:な い|な く|あ り ま せ)|的 ?(?:说 ?法|判 ?断) ?(?:不|错))"
+)
+_OTHERWISE = re.compile(r" ?(?:or|oder|ou|o|nor|noch|ni|или|或|、|/)(?: ?者)?(?: (?:an?|the|in fact))? ?$")
 
 
 class LabelFinder:
     """Finds labels as whole words: at the start of a text before anywhere in it, and longer ones first.
 
-    So "not sure" is never read as "no". A label that is denied ("not positive") is not given. Case and
-    Unicode forms are normalised; scripts without word spaces are matched by character. `labels` holds them
-    sorted.
+    So "not sure" is never read as "no". A label that is denied ("not positive") is not given. Case, Unicode
+    forms and apostrophes are normalised; scripts without word spaces are matched by character. `labels` holds
+    them sorted.
     """
 
     def __init__(self, labels: Sequence[str], where: str = "labels") -> None:
@@ -63,18 +90,27 @@ class LabelFinder:
         """The place in `labels` of the label that a text gives; None where it gives none."""
         form = _form(text)
         found = self._start.match(form) if self.labels else None
+        if found and _DENIED_AFTER.match(form, found.end()):
+            found = None
         for pattern in self._anywhere if self.labels else ():
-            given = (match for match in pattern.finditer(form) if not _denied(form, match.start()))
+            given = (match for match in pattern.finditer(form) if not self._denied(form, match))
             found = found or next(given, None)
         return self._places[found.group(1)] if found else None
 
-
-def _denied(form: str, place: int) -> bool:
-    return _DENIAL.search(form, max(0, place - _SHOWN), place) is not None
+    def _denied(self, form: str, match: re.Match[str]) -> bool:
+        """Whether a label is denied, by itself or with the one before it ("not positive or neutral")."""
+        start, earliest = match.start(), max(0, match.start() - _SHOWN)
+        if _DENIAL.search(form, earliest, start) or _DENIED_AFTER.match(form, match.end()):
+            return True
+        joined = _OTHERWISE.search(form, earliest, start)
+        before = (other for pattern in self._anywhere for other in pattern.finditer(form, earliest, start))
+        return joined is not None and any(
+            other.end() == joined.start() and self._denied(form, other) for other in before
+        )
 
 
 def _form(text: str) -> str:
-    return " ".join(spaced(normalise(text)).split())
+    return " ".join(spaced(normalise(text).replace("’", "'")).split())
 
 
 def _either(forms: Sequence[str]) -> str:
@@ -202,7 +238,7 @@ class Classification:
             "responses that give the example's label",
             "rule",
             needs=["label"],
-            version="2",
+            version="3",
             verdict=True,
         ),
         replace(
@@ -211,7 +247,7 @@ class Classification:
                 "responses in which no label could be found (they count as wrong)",
                 "rule",
                 needs=["label"],
-                version="2",
+                version="3",
             ),
             direction="lower",
         ),
@@ -220,7 +256,7 @@ class Classification:
             "F1 of each label, averaged over labels",
             "scikit-learn f1_score, macro",
             needs=["label"],
-            version="2",
+            version="3",
             unit="F-measure",
             combine=combine_macro_f1,
         ),
@@ -229,7 +265,7 @@ class Classification:
             "F1 of each label, weighted by its examples",
             "scikit-learn f1_score, weighted",
             needs=["label"],
-            version="2",
+            version="3",
             unit="F-measure",
             combine=combine_weighted_f1,
         ),
@@ -239,7 +275,7 @@ class Classification:
                 "agreement with the labels beyond chance",
                 "Cohen 1960; scikit-learn cohen_kappa_score",
                 needs=["label"],
-                version="2",
+                version="3",
                 unit="kappa",
                 combine=combine_kappa,
             ),
@@ -251,7 +287,7 @@ class Classification:
                 "correlation of answers and labels, fair to rare labels",
                 "Matthews 1975, Gorodkin 2004; scikit-learn matthews_corrcoef",
                 needs=["label"],
-                version="2",
+                version="3",
                 unit="correlation",
                 combine=combine_mcc,
             ),

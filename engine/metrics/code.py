@@ -53,30 +53,89 @@ from math import *
 from builtins import *
 """
 _PRINTED = """
+import atexit as _atexit, contextlib as _contextlib, os as _os, threading as _threading
+_folder = _os.getcwd()
+def _scratch():
+    path = _os.path.join(_folder, "stream")
+    file = _os.open(path, _os.O_RDWR | _os.O_CREAT | _os.O_EXCL)
+    _os.unlink(path)
+    return file
+def _feed(pipe, data):
+    with _contextlib.suppress(OSError), open(pipe, "wb") as stream:
+        stream.write(data)
+def _given(data):
+    if len(data) > 4 << 20:
+        reading, writing = _os.pipe()
+        _threading.Thread(target=_feed, args=(writing, data), daemon=True).start()
+        return reading
+    file = _scratch()
+    with open(file, "wb", closefd=False) as stream:
+        stream.write(data)
+    _os.lseek(file, 0, _os.SEEK_SET)
+    return file
 def printed(text):
-    sys.stdin = io.TextIOWrapper(io.BytesIO(text.encode()), encoding="utf-8")
-    said = io.BytesIO()
-    sys.stdout = written = io.TextIOWrapper(said, encoding="utf-8", write_through=True)
+    # The program may have closed its streams over the input before.
+    while (file := _os.open("/dev/null", _os.O_RDWR)) < 3:
+        pass
+    _os.close(file)
+    said, given = _scratch(), _given(text.encode("utf-8", "replace"))
+    _os.dup2(given, 0)
+    _os.close(given)
+    _os.dup2(said, 1)
+    sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", closefd=False)
+    sys.stdout = sys.__stdout__ = open(1, "w", encoding="utf-8", closefd=False)
+    devices = {"/dev/stdin": 0, "/dev/stdout": 1}
     names = {"__name__": "__main__", "exit": sys.exit, "quit": sys.exit}
-    names["open"] = lambda file, *args, **keys: sys.stdin if file == 0 else open(file, *args, **keys)
+    names["open"] = lambda file, *args, **keys: open(devices.get(str(file), file), *args, **keys)
     try:
         exec(compile(_source, "<program>", "exec"), names)
     except SystemExit:
         pass
-    written.flush()
-    return said.getvalue().decode("utf-8", "replace")
+    for thread in _threading.enumerate():
+        if thread is not _threading.current_thread() and not thread.daemon:
+            thread.join()
+    _atexit._run_exitfuncs()
+    for stream in {sys.stdout, sys.__stdout__}:
+        with _contextlib.suppress(Exception):
+            stream.flush()
+    with open(said, "rb") as stream:
+        stream.seek(0)
+        return stream.read().decode("utf-8", "replace")
 """
 _SAME = """
-import decimal, json
-def values(line):
+import decimal as _assay_decimal, json as _assay_json
+_assay_nan = object()
+def _assay_values(line):
+    parts = line.split()
     try:
-        return [decimal.Decimal(part) for part in line.split()]
-    except decimal.InvalidOperation:
-        return line.split()
-def same_lines(said, due):
-    return [*map(values, said.strip().splitlines())] == [*map(values, due.strip().splitlines())]
-def same(given, due):
-    return given in due or json.loads(json.dumps(given)) in due
+        numbers = [_assay_decimal.Decimal(part) for part in parts]
+    except _assay_decimal.InvalidOperation:
+        return parts
+    # NaN is no number to compare: it equals none, and the signalling one raises.
+    return parts if "_" in line else [str(one).lower() if one.is_nan() else one for one in numbers]
+def _assay_same_lines(said, due):
+    ours, theirs = ([*map(_assay_values, text.strip().splitlines())] for text in (said, due))
+    return ours == theirs
+def _assay_plain(value):
+    if isinstance(value, float) and value != value:
+        return _assay_nan
+    if isinstance(value, _assay_decimal.Decimal) and value.is_nan():
+        return _assay_nan
+    if isinstance(value, dict):
+        return {_assay_plain(key): _assay_plain(item) for key, item in value.items()}
+    for kind in (list, tuple, set, frozenset):
+        if isinstance(value, kind):
+            return kind(map(_assay_plain, value))
+    return value
+def _assay_same(given, due):
+    wanted = [*map(_assay_plain, due)]
+    if _assay_plain(given) in wanted:
+        return True
+    try:
+        written = _assay_json.dumps(given)
+    except (TypeError, ValueError):
+        return False
+    return _assay_plain(_assay_json.loads(written)) in wanted
 """
 # A function's name, None for a program that reads standard input; what it is given, and what is right.
 _Given = tuple[str | None, Any, tuple[Any, ...]]
@@ -120,7 +179,7 @@ class Code:
                 else f"chance that one of {number} samples of a task passes all its tests",
                 _SOURCE,
                 needs={"tests"},
-                version="3",
+                version="4",
                 verdict=number == 1,
             )
             for number in self._ks
@@ -131,7 +190,7 @@ class Code:
                 "tests that programs pass, of all; an example's `test_cases` or `test_list` count one by one",
                 "rule",
                 needs={"tests"},
-                version="2",
+                version="3",
             ),
         )
 
@@ -295,9 +354,18 @@ def cases_of(example: Example) -> list[tuple[str, str]]:
 def _assertion(given: _Given) -> str:
     name, taken, due = given
     if name is None:
-        return f"assert same_lines(printed({taken!r}), {due[0]!r})"
+        return f"assert _assay_same_lines(printed({taken!r}), {due[0]!r})"
     function = f"(Solution().{name} if 'Solution' in globals() else {name})"
-    return f"assert same({function}(*{taken!r}), {due!r})"
+    return f"assert _assay_same({function}(*{_literal(taken)}), {_literal(due)})"
+
+
+def _literal(value: Any) -> str:
+    """Source of a value from a file; Python has no literals for JSON's NaN and Infinity."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        return f"_assay_json.loads({json.dumps(value)!r})"
+    return repr(value)
 
 
 def _columns(example: Example) -> list[tuple[str, Any]]:
@@ -305,11 +373,20 @@ def _columns(example: Example) -> list[tuple[str, Any]]:
     found = []
     for name in _INPUTS:
         value = example.extra.get(name)
-        value = listed(value) if isinstance(value, str) else value
+        value = _decoded(value) if isinstance(value, str) else value
         first = value[0] if isinstance(value, list) and value else value
         if isinstance(first, dict) or (isinstance(value, str) and value.strip()):
             found.append((name, value))
     return found
+
+
+def _decoded(cell: str) -> Any:
+    """The list or object in a cell. JSON may hold NaN here, which is a missing value elsewhere."""
+    try:
+        value = json.loads(cell)
+    except (ValueError, RecursionError):
+        return listed(cell)
+    return value if isinstance(value, list | dict) else cell
 
 
 def _given(example: Example) -> list[_Given]:

@@ -7,7 +7,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.data.example import Example
+from engine.data.example import Example, with_last_references
 from engine.models.model import Response
 
 Sums = NDArray[np.float64]
@@ -86,7 +86,8 @@ class Metric(Protocol):
 
 
 def score_pairs(metric: Metric, pairs: Sequence[tuple[Example, Response]]) -> list[list[Score]]:
-    """Each pair's scores, many at a time where the metric can."""
+    """Each pair's scores, many at a time where the metric can; a conversation counts by its last answer."""
+    pairs = [(with_last_references(example), response) for example, response in pairs]
     many = getattr(metric, "score_many", None)
     if many is None:
         return [metric.score(example, response) for example, response in pairs]

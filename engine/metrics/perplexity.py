@@ -6,7 +6,7 @@ for the strided window; bits per byte as in The Pile (Gao et al., 2020). Only lo
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,8 @@ from engine.data.textfile import read_text
 from engine.errors import BadInput
 from engine.metrics.metric import Measure, Score, Sums, mean, missing
 from engine.models.model import Response
+from store.read.trends import is_per_token as is_per_token
+from store.read.trends import same_tokenizer as same_tokenizer
 
 if TYPE_CHECKING:
     from engine.models.local import LocalModel
@@ -80,27 +82,9 @@ VALIDATION_LOSS = replace(
     meaning="mean negative log-likelihood of the references of the whole validation split, each with its end "
     "token, as trainers report",
 )
-PER_TOKEN = ("perplexity", "eval_loss")
-
-
-def is_per_token(measure: str) -> bool:
-    """Whether a measure, of examples or of a corpus, does not compare between tokenizers."""
-    return measure.partition(":")[0] in PER_TOKEN
-
-
 DIFFERENT_TOKENIZERS = (
     "values per token under different or unknown tokenizers are not comparable; bits per byte are"
 )
-
-
-def same_tokenizer(*models: Mapping[str, Any] | None) -> bool:
-    """Whether models, by their stored details, are known to cut texts into the same tokens."""
-    return any(
-        len(found) == 1 and None not in found
-        for found in (
-            {(details or {}).get(fact) for details in models} for fact in ("tokenization", "tokenizer")
-        )
-    )
 
 
 NO_END = "neither the chat template nor the tokenizer has an end token"

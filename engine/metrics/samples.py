@@ -11,8 +11,7 @@ from dataclasses import replace
 from itertools import chain
 from statistics import fmean, variance
 
-from engine.data.final import Final, final_answer
-from engine.metrics.exact import read_numbers
+from engine.data.final import final_answer
 from engine.metrics.metric import Measure, Metric, Score, fraction
 from engine.models.model import Response
 from engine.plan.metrics import of_samples
@@ -46,21 +45,19 @@ def majority(texts: Sequence[str | None]) -> list[list[int]]:
     """The samples with the most frequent final answer; several lists are a tie, an empty result is no vote.
 
     A sample without a text or without a final answer has no vote. A number counts however it is written:
-    "1/2", "0.5" and "50%" are one answer.
+    "1/2", "0.5" and "50%" are one answer, "5 cm" and "5 kg" are two. One without a unit goes with those that
+    have one, where that is the same for all.
     """
     finals = [None if text is None else final_answer(text) for text in texts]
-    votes = by_key((_vote(final), place) for place, final in enumerate(finals) if final is not None)
+    units = by_key(dict.fromkeys((final.value, final.unit) for final in finals if final and final.unit))
+    shared = {value: unit for value, (unit, *others) in units.items() if not others}
+    votes = by_key(
+        ((final.value, final.unit or shared.get(final.value)), place)
+        for place, final in enumerate(finals)
+        if final is not None
+    )
     most = max(map(len, votes.values()), default=0)
     return [places for places in votes.values() if len(places) == most]
-
-
-def _vote(final: Final) -> object:
-    numbers = read_numbers(final.text)
-    if len(numbers) == 1 or not final.sure:
-        for number in numbers[-1:]:
-            if number.value is not None:
-                return number.value / 100 if number.percent else number.value
-    return final.value
 
 
 def sampled_measures(metric: Metric, n: int, ks: Sequence[int]) -> list[Measure]:

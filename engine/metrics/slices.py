@@ -2,19 +2,25 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import TypeVar
 
 import numpy as np
 
 from engine.data.example import Example
+from engine.data.leak import is_counted
 from engine.metrics.language import detect
 from engine.metrics.metric import mean
 from engine.metrics.text import words
 from engine.stats.intervals import RESAMPLES
 from engine.stats.paired import Paired, compare
+from store.read import evidence
+from store.read.history import Connection, leaks, run
+from store.read.slices import LEAKED, NOT_LEAKED, SIMILAR, UNLIKE
 
+T = TypeVar("T")
 TOO_FEW = "no prompt has both terms"
 _FEWEST, _PER_TEST = 1000, 40  # resamples: enough for the smallest p-value to survive the correction
 
@@ -134,6 +140,40 @@ def slice_ids(examples: Sequence[Example]) -> dict[str, list[str]]:
         for name in features(example):
             members[name].append(example.id)
     return dict(members)
+
+
+def of_the_set(ids: Sequence[T], leaked: Collection[T], alike: Collection[T]) -> dict[str, list[T]]:
+    """The examples that leaked and those that did not, as two slices; none unless there are some of each.
+
+    And likewise those like a training question with another answer (`alike`), and those like none at all.
+    """
+    halves = (
+        {
+            LEAKED: [one for one in ids if one in leaked],
+            NOT_LEAKED: [one for one in ids if one not in leaked],
+        },
+        {
+            SIMILAR: [one for one in ids if one in alike],
+            UNLIKE: [one for one in ids if one not in alike and one not in leaked],
+        },
+    )
+    return {name: own for half in halves if all(half.values()) for name, own in half.items()}
+
+
+def members(connection: Connection, run_id: int) -> dict[str, frozenset[int]]:
+    """The store's ids of the examples in each slice of a stored run, the largest slice first."""
+    rows = evidence.run_examples(connection, run_id)
+    found: dict[str, list[int]] = {}
+    for row in rows:
+        extra = (row.extra or {}).get("extra") or {}
+        for name in features(Example(row.example, row.query, (), category=row.category, extra=extra)):
+            found.setdefault(name, []).append(row.id)
+    leaked = {row.example for row in leaks(connection, run_id) if is_counted(row.tier, row.field)}
+    alike = (run(connection, run_id).data_summary or {}).get("similar_ids") or ()
+    by_name = {row.example: row.id for row in rows}
+    for name, own in of_the_set(list(by_name), leaked, set(alike)).items():
+        found[name] = [by_name[one] for one in own]
+    return {name: frozenset(found[name]) for name in sorted(found, key=lambda one: (-len(found[one]), one))}
 
 
 def largest(members: Mapping[str, Sequence[str]], most: int = MOST) -> dict[str, Sequence[str]]:

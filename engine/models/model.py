@@ -8,6 +8,8 @@ from typing import Any, Literal, Protocol
 from engine.data.example import Example
 from engine.servers.reasoning import Delimiters, split_reasoning
 
+GENERATION = "generation"  # in a model's details: the settings by which it was asked
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -54,7 +56,8 @@ class Response:
     `text` is None when there is no answer, and `reason` then says why; an empty text is an answer. Beside a
     text, `reason` tells what the answer suffers from: a prompt that was cut to fit the context.
     `tokens_out` counts the tokens that the model generated, its end token included and padding never.
-    `finish_reason` is "stop" (end token or stop string) or "length" (no room for more).
+    `finish_reason` is "stop" (end token or stop string) or "length" (no room for more): of a conversation
+    "length" where any turn was cut, else None where the end of one is not known.
     `latency_s`: seconds from the start of the prompt (its batch, or its request) until this answer was
     complete. A cached response keeps the figures of the time when it was generated.
     `turns` are all answers of a conversation in order, empty where one question was asked: `text` is then the
@@ -85,21 +88,22 @@ UNFINISHED = "the reasoning has no end, so there is no answer"
 def without_reasoning(response: Response, opened: bool = False, own: Delimiters | None = None) -> Response:
     """The response with its trace apart; no text where the trace never ends or is all there was room for.
 
-    `opened`: the prompt ended within a trace. A conversation of which one turn has no answer has none.
+    `opened`: the prompt ended within a trace. A conversation of which one turn has no answer has none, and
+    where any turn was cut, that is one with a trace and nothing after it.
     """
     if response.text is None:
         return response
-    last = split_reasoning(response.text, opened, own)
-    turns = [split_reasoning(turn, opened, own) for turn in response.turns]
-    thinking = last.reasoning or response.thinking
-    thought = thinking or response.thinking_tokens
-    cut = not last.answer.strip() and thought and response.finish_reason == "length"
-    unfinished = next((place for place, turn in enumerate(turns, 1) if not turn.closed), None)
-    if cut or not last.closed or unfinished:
-        reason = f"turn {unfinished} of {len(turns)}: {UNFINISHED}" if unfinished else UNFINISHED
-        return replace(response, text=None, turns=(), thinking=thinking, reason=reason)
+    turns = [split_reasoning(turn, opened, own) for turn in response.turns or (response.text,)]
+    thinking = "\n\n".join(turn.reasoning for turn in turns if turn.reasoning) or response.thinking
+    # What a server sent apart is of all turns together.
+    sent = not response.turns and (response.thinking or response.thinking_tokens)
+    for place, turn in enumerate(turns, 1):
+        is_cut = response.finish_reason == "length" and not turn.answer.strip() and (turn.reasoning or sent)
+        if is_cut or not turn.closed:
+            reason = f"turn {place} of {len(turns)}: {UNFINISHED}" if response.turns else UNFINISHED
+            return replace(response, text=None, turns=(), thinking=thinking, reason=reason)
     answers = tuple(turn.answer for turn in turns)
-    return replace(response, text=last.answer, turns=answers, thinking=thinking)
+    return replace(response, text=answers[-1], turns=answers if response.turns else (), thinking=thinking)
 
 
 @dataclass(frozen=True, slots=True)

@@ -308,10 +308,9 @@ def converse(
     Every turn's answer is taken as `read` gives it: a reasoning trace is no part of what was said before.
 
     All conversations go on together, round by round, so that their questions share batches. A conversation
-    is given out when its last turn is answered, with the tokens and seconds of all its turns together; its
-    finish reason is the last one's, or "length" where any turn was cut. Where a turn gets no answer, the
-    conversation has none, and the reason names the turn. The example's first question is in its `messages`;
-    `turns` repeats it before the others.
+    is given out when its last turn is answered, with the tokens, seconds and finish reason of all its turns
+    together (see `Response`). Where a turn gets no answer, the conversation has none, and the reason names
+    the turn. The example's first question is in its `messages`; `turns` repeats it before the others.
     """
     under_way = {(example.id, example.sample): _Conversation(example) for example in examples}
     waiting = list(examples)
@@ -367,7 +366,7 @@ class _Conversation:
             last,
             tokens_in=_sum([response.tokens_in for response in self._responses]),
             tokens_out=_sum([response.tokens_out for response in self._responses]),
-            finish_reason="length" if any(map(_was_cut, self._responses)) else last.finish_reason,
+            finish_reason=_finish_reason([response.finish_reason for response in self._responses]),
             latency_s=_sum([response.latency_s for response in self._responses]),
             thinking="\n\n".join(filter(None, (response.thinking for response in self._responses))) or None,
             thinking_tokens=self._thought(),
@@ -381,8 +380,8 @@ class _Conversation:
         return replace(total, turns=tuple(response.text or "" for response in self._responses))
 
 
-def _was_cut(response: Response) -> bool:
-    return response.finish_reason == "length"
+def _finish_reason(turns: list[str | None]) -> str | None:
+    return "length" if "length" in turns else None if None in turns else turns[-1]
 
 
 def _sum(values: list[Number | None]) -> Number | None:

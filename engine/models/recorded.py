@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from engine.data.calls import with_calls
-from engine.data.example import Example, normalise
+from engine.data.example import Example, normalise, whole_question
 from engine.data.reading import read_records
+from engine.data.versions import example_of
 from engine.errors import BadInput
-from engine.models.model import Response, Settings, missing
+from engine.models.model import GENERATION, Response, Settings, missing
 from engine.plan.plan import Model
 from store import people
 from store.errors import StoreError
@@ -108,12 +109,12 @@ class RecordedModel:
         place = f"{self._file.name}:{line}"
         if answers is None:
             return missing(example, f"{place}: the recorded response is null")
-        asked = max(1, len(example.turns))
-        if len(answers) != asked:
+        questions = max(1, len(example.turns))
+        if len(answers) != questions:
             return missing(
-                example, f"{place}: {len(answers)} recorded answers to a conversation of {asked} turns"
+                example, f"{place}: {len(answers)} recorded answers to a conversation of {questions} turns"
             )
-        turns = answers if asked > 1 else ()
+        turns = answers if questions > 1 else ()
         return Response(example.id, answers[-1], None, None, None, None, turns=turns, sample=example.sample)
 
     def _add(self, line: int, record: dict[str, Any]) -> None:
@@ -148,10 +149,10 @@ class RecordedModel:
 
 
 class RunAnswers:
-    """The answers of an earlier run's model, to examples whose conversation is the same there.
+    """The answers of an earlier run's model, to examples that ask the same there (see `whole_question`).
 
-    `plan` is the run's own name, of which "accepted" means the newest accepted run before the run of id
-    `before`. Raises BadInput where there is no such model.
+    `plan` is the name of the run of id `before`, which means a run before itself: "accepted" is the newest
+    accepted one of that name. Raises BadInput where there is no such model.
     """
 
     def __init__(self, model: Model, store: Path, plan: str, before: int | None, samples: int = 1) -> None:
@@ -160,10 +161,10 @@ class RunAnswers:
         try:
             with opened(store) as connection:
                 run_id, named = _run_of(connection, model, plan, before)
-                rows = history.models(connection, run_id)
+                rows = [row for row in history.models(connection, run_id) if not row.is_cut]
                 chosen = [row for row in rows if row.name == named or (not named and row.role == "candidate")]
                 if len(chosen) != 1:
-                    told = f"no model {named!r}" if named else f"{len(chosen)} candidates"
+                    told = f"no answers of a model {named!r}" if named else f"{len(chosen)} candidates"
                     names = ", ".join(row.name for row in rows)
                     raise BadInput(f"run {run_id} has {told}", f"name one in `model`: {names}")
                 answers = evidence.answers(connection, chosen[0].id)
@@ -171,8 +172,11 @@ class RunAnswers:
         except StoreError as error:
             raise BadInput(error.message, error.hint) from error
         self.label = f"run {run_id}"
+        generation = (chosen[0].details or {}).get(GENERATION) or {}
+        self._apart = generation.get("reasoning") == "strip"
         self._facts = {"run": run_id, "model": chosen[0].name, "answers": len(answers)}
-        self._found = {examples[place].example: (examples[place], answers[place]) for place in answers}
+        asked = {place: example_of(row) for place, row in examples.items()}
+        self._found = {asked[place].id: (whole_question(asked[place]), answers[place]) for place in answers}
 
     @property
     def fingerprint(self) -> str:
@@ -181,10 +185,12 @@ class RunAnswers:
         return hashlib.sha256(json.dumps([self._facts, said], sort_keys=True).encode()).hexdigest()
 
     def describe(self) -> dict[str, Any]:
-        return {"kind": "recorded", **self._facts, "fingerprint": self.fingerprint}
+        """`reasoning_apart`: the run has taken traces off the answers already."""
+        apart = {"reasoning_apart": self._apart, "fingerprint": self.fingerprint}
+        return {"kind": "recorded", **self._facts, **apart}
 
     def generate(self, examples: Sequence[Example], settings: Settings) -> Iterator[list[Response]]:
-        """All answers at once; an example that the run did not ask in the same words gets the reason."""
+        """All answers at once; an example that the run did not ask in the same way gets the reason."""
         yield [self._response(example) for example in examples]
 
     def load(self) -> None:
@@ -194,10 +200,10 @@ class RunAnswers:
         """Nothing is held open."""
 
     def _response(self, example: Example) -> Response:
-        asked, answers = self._found.get(example.id, (None, []))
-        if asked is None:
+        known, answers = self._found.get(example.id, (None, []))
+        if known is None:
             return missing(example, f"{self.label} has no answer to this example")
-        if (asked.query, asked.messages) != (example.query, list(example.messages)):
+        if known != whole_question(example):
             return missing(example, f"{self.label} asked something else under this id")
         if example.sample >= len(answers):
             return missing(example, f"{self.label} has only {len(answers)} of {self._samples} samples")
@@ -205,7 +211,7 @@ class RunAnswers:
         if row.text is None:
             return missing(example, f"{self.label}: {row.reason or 'no answer'}")
         return Response(
-            example.id, row.text, None, None, row.finish_reason, None,
+            example.id, row.text, None, None, row.finish_reason, None, reason=row.reason,
             turns=tuple(row.turns or ()), thinking=row.thinking, sample=example.sample,
         )  # fmt: skip
 
@@ -215,7 +221,7 @@ def _run_of(
 ) -> tuple[int, str | None]:
     """The run that a model's `run` means, and the name of its model, where one is named."""
     if model.run != ACCEPTED:
-        return history.find_run(connection, str(model.run)), model.model
+        return history.find_run(connection, str(model.run), before=before), model.model
     mark = people.accepted(connection, plan, before=before)
     if mark is None:
         raise BadInput(f"no run of {plan} is accepted yet", "`assay accept RUN` accepts one")

@@ -220,7 +220,7 @@ def _points(
         found = trends.trend(connection, measure, named, candidate=only, limit=_WINDOW)
         found = [point for point in found if point.run_id <= work.recorder.run_id]
         if len(found) > 1 and found[-1].run_id == work.recorder.run_id:
-            alike = [point for point in found if point.conditions == found[-1].conditions]
+            alike = [point for point in found if trends.not_joined(point, found[-1]) is None]
             return [(point.value, point.run_id) for point in alike if point.value is not None]
     return []
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from engine.benchmarks.results import ASKED, GROUPS, NO_COMMAND, KnownTask, TaskResult, asked_as
+from engine.benchmarks.results import ASKED, NO_COMMAND, KnownTask, TaskResult, asked_as
 from engine.compare.benchmarks import BenchmarkQuestion, Key, Measured, compare_scores, group_samples
 from engine.compare.comparison import Comparison
 from engine.models.gguf_file import is_gguf
@@ -18,6 +18,7 @@ from engine.phases.work import Meter, Piece, Work, closed_after
 from engine.plan.plan import Benchmarks, Model
 from store import database, records
 from store.read import history, runs
+from store.read.rows import GROUPS
 from store.write import Transaction
 
 PHASE = "benchmarks"

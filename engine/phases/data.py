@@ -17,15 +17,15 @@ from engine.data.leak import TIERS, Leak, Search, is_counted
 from engine.data.leakage import find_leaks, read_training
 from engine.data.split import Thinned, splits, summarise
 from engine.data.unused import unused_columns
-from engine.data.versions import file_hash, refuse_used_test, training_edited
+from engine.data.versions import example_of, file_hash, refuse_used_test, training_edited
 from engine.errors import BadInput
+from engine.metrics.slices import of_the_set
 from engine.phases.work import FOLLOW, Meter, Work
 from engine.plan.selection import asked, in_part, part_name, whole_set, without_excluded
 from engine.stats.family import smallest_change
 from store import records
 from store.people import excluded, user_name
 from store.read.datasets import test_uses
-from store.read.slices import LEAKED, NOT_LEAKED, SIMILAR, UNLIKE
 from store.session import opened
 
 SAMPLED = 3000  # rows of each set, chosen by hash: enough for shares, and a matter of a second
@@ -182,23 +182,9 @@ def leaked_tiers(work: Work) -> dict[str, str]:
 
 
 def leak_slices(work: Work) -> dict[str, list[str]]:
-    """The examples that leaked and those that did not, as two slices; none unless there are some of each.
-
-    And likewise those like a training question with another answer, and those like none at all.
-    """
-    tiers, ids = leaked_tiers(work), [example.id for example in work.examples]
-    alike = set((work.recorder.run().data_summary or {}).get("similar_ids") or ())
-    halves = (
-        {
-            LEAKED: [name for name in ids if name in tiers],
-            NOT_LEAKED: [name for name in ids if name not in tiers],
-        },
-        {
-            SIMILAR: [name for name in ids if name in alike],
-            UNLIKE: [name for name in ids if name not in alike and name not in tiers],
-        },
-    )
-    return {name: own for half in halves if all(half.values()) for name, own in half.items()}
+    """The slices about the eval set rather than what is asked: leaked or not, similar to training or not."""
+    alike = (work.recorder.run().data_summary or {}).get("similar_ids") or ()
+    return of_the_set([example.id for example in work.examples], leaked_tiers(work), set(alike))
 
 
 def earlier_leaks(work: Work, chosen: Sequence[Example]) -> list[dict[str, Any]]:
@@ -437,28 +423,8 @@ def _load(work: Work) -> None:
     rows = {row.id: row for row in work.recorder.rows(records.StoredExample, eval_set=version)}
     for member in chosen:
         row = rows[member.example_id]
-        work.examples.append(_example(row))
+        work.examples.append(example_of(row))
         work.example_ids[row.example] = row.id
     if FOLLOW in work.options:
-        everything = [_example(row) for row in sorted(rows.values(), key=lambda row: row.position)]
+        everything = [example_of(row) for row in sorted(rows.values(), key=lambda row: row.position)]
         work.validation = in_part(everything, work.plan.data)
-
-
-def _example(row: records.StoredExample) -> Example:
-    extra = row.extra or {}
-    return Example(
-        id=row.example,
-        query=row.query,
-        messages=tuple(row.messages or ()),
-        references=tuple(row.references or ()),
-        label=row.label,
-        category=row.category,
-        schema=extra["schema"],
-        tests=tuple(extra["tests"]),
-        turns=tuple(extra["turns"]),
-        group=extra["group"],
-        line=extra["line"],
-        extra=extra["extra"],
-        tools=tuple(extra.get("tools", ())),
-        calls=tuple(extra["calls"]) if "calls" in extra else None,
-    )

@@ -6,13 +6,12 @@ from dataclasses import asdict, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from engine.compare.comparable import GENERATION
 from engine.data.calls import find_calls
 from engine.data.example import Example
 from engine.data.split import sample
 from engine.errors import CannotRun
 from engine.models.holder import Holder, base_key
-from engine.models.model import Generator, Load, Response, Settings, without_reasoning
+from engine.models.model import GENERATION, Generator, Load, Response, Settings, without_reasoning
 from engine.models.prompt import converse
 from engine.phases.work import Meter, Work, closed_after
 from engine.plan.plan import Benchmarks, Generation, Model, Plan
@@ -251,7 +250,7 @@ def generate(work: Work, model: Model, loader: Loader) -> None:
         if not facts:
             # Every prompt is made before the first answer: what they showed is kept before any of these.
             facts.update(_keep_facts(work, model, generator))
-        if generation.reasoning == "keep":
+        if generation.reasoning == "keep" or facts.get("reasoning_apart"):
             return response
         opened = facts.get("opens_reasoning", False)
         return without_reasoning(response, opened, generation.reasoning_delimiters)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from engine.compare.comparison import Comparison, Kind, compare_parts, not_comparable
-from engine.data.example import Example
+from engine.data.example import Example, references_by_turn
 from engine.data.split import order_of
 from engine.errors import CannotRun
 from engine.metrics.metric import NO_REFERENCE, Measure, Score
@@ -35,7 +35,9 @@ from engine.phases.work import Meter, Piece, Work, closed_after, score_row
 from engine.plan.plan import Model
 from engine.stats.intervals import Interval, bootstrap_interval
 from store import records
+from store.read.query import by_key
 
+LATER = "its reference is for a later turn, which follows the model's own answers"
 STORED_AT_ONCE = 16  # texts: the most that a kill loses
 
 
@@ -157,12 +159,13 @@ def validation_loss(work: Work, model: Model, loader: Loader) -> None:
     piece = validation_piece(work, model)
     meter = work.meter(piece.phase, piece.item, piece.unit, total=piece.total, done=piece.total - len(todo))
     shared = {"model_id": model_id, "corpus": VALIDATION}
-    places = {work.validation[place].id: place for place in todo}
-    items = [(each, each.references[0]) for place in todo if (each := work.validation[place]).references]
+    examples = [(place, work.validation[place]) for place in todo]
+    places = {example.id: place for place, example in examples}
+    items = [(example, text) for _, example in examples if (text := _first(example)) is not None]
     waiting: list[dict[str, Any]] = [
-        {**shared, "text": place, **_no_loss(NO_REFERENCE), "cached": False}
-        for place in todo
-        if not work.validation[place].references
+        {**shared, "text": place, **_no_loss(_absent(example)), "cached": False}
+        for place, example in examples
+        if _first(example) is None
     ]
     if items:
         with closed_after(loader.nll(model, items)) as measured:
@@ -288,11 +291,21 @@ def perplexity(work: Work, model: Model, loader: Loader) -> None:
     if model.kind != "local":
         _record_missing(work, model, todo, NEEDS_WEIGHTS, meter)
         return
-    bare = [example for example in todo if not example.references]
-    _record_missing(work, model, bare, NO_REFERENCE, meter)
-    items = [(example, example.references[0]) for example in todo if example.references]
+    bare = by_key((_absent(example), example) for example in todo if _first(example) is None)
+    for reason, examples in bare.items():
+        _record_missing(work, model, examples, reason, meter)
+    items = [(example, text) for example in todo if (text := _first(example)) is not None]
     if items:
         _measure(work, model, loader, items, meter)
+
+
+def _first(example: Example) -> str | None:
+    """The reference of the first turn, which follows no answer of the model's own."""
+    return next((text for turn, text in references_by_turn(example) if turn == 1), None)
+
+
+def _absent(example: Example) -> str:
+    return LATER if example.references else NO_REFERENCE
 
 
 def _measure(

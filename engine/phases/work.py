@@ -16,6 +16,7 @@ from store.write import Recorder
 
 PHASES = ("data", "generate", "perplexity", "benchmarks", "score", "judge", "compare")
 FOLLOW = "follow"  # the option of a run that follows a training, and the phase in which it waits for more
+STOP = "STOP"  # the file in a training's folder that asks it to stop
 CHECKPOINT = "checkpoint"  # in the details of such a run's models: step, when evaluated, why not
 _AHEAD = 100_000  # places between two phases on screens
 

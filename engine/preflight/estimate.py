@@ -177,7 +177,8 @@ def local_judge(plan: Plan, judge: Judge, examples: Sequence[Example], past: Seq
     for known in past:
         details = known.details or {}
         if (details.get("server"), details.get("model")) == (None, judge.local):
-            taken = in_words(found.calls * known.seconds / known.answers)
+            judged = known.answers * details.get("repeat", 1)  # one rating is of so many calls
+            taken = in_words(found.calls * known.seconds / judged)
             said = f"about {taken} at the pace of run {known.run_id}"
             break
     return replace(fits, subject=f"judge {judge.name}", message=f"{found.counted}, {said}; {fits.message}")
@@ -377,7 +378,7 @@ def _number(config: dict[str, Any], *names: str) -> int | None:
 def disk_bytes(plan: Plan, examples: Sequence[Example]) -> int:
     """The bytes that the run will write, with answers of full length: its rows, and the caches."""
     prompts = sum(len(text.encode(errors="replace")) for example in examples for text in _contents(example))
-    answer = 4 * plan.generation.max_new_tokens + 500
+    answer = (4 * plan.generation.max_new_tokens + 500) * plan.generation.samples
     pairs = len(plan.candidates) * len(plan.baselines) * len(plan.judges)
     rows = len(plan.models) * (2 * answer + 100 * len(plan.metrics.use)) + pairs * 2 * 2 * 4096
     return prompts + len(examples) * rows
@@ -397,7 +398,7 @@ def time_needed(plan: Plan, count: int, past: Sequence[Any]) -> Finding | None:
         if known is None:
             unknown.append(model.name)
         else:
-            seconds += count * known.seconds / known.answers
+            seconds += count * plan.generation.samples * known.seconds / known.answers
             runs.add(known.run_id)
     if not runs:
         return Finding(

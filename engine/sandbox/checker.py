@@ -136,19 +136,23 @@ def check(tests: str, stream: int) -> tuple[bool | None, str | None]:
     """Whether the program at the other end passes, and why not.
 
     None for tests that are no Python, need a package that is not there or what the two sides cannot hand
-    over, or run no assertion. What they import from the program's own file (`from solution import f`) is the
-    program's. What the tests define and do not run themselves is run: unittest's test cases,
-    functions named test…, and `check(candidate)` where the program has one function. Raises Closed when the
-    program is gone.
+    over, or run no assertion. What the tests alone can tell of that holds for every program: if failing ones
+    were judged nevertheless, the share that passes would be too low. What the tests import from the program's
+    own file (`from solution import f`) is the program's. What they define and do not run themselves is run:
+    unittest's test cases, functions named test…, and `check(candidate)` where the program has one function.
+    Raises Closed when the program is gone.
     """
     sys.set_int_max_str_digits(0)
     try:
         tree = ast.parse(tests)
         asked = _Asked.of(tree)
         absent = _without_absent(tree)
+        inside = _inside(tree)
         code = compile(ast.fix_missing_locations(_Counting().visit(tree)), "<tests>", "exec")
     except (SyntaxError, ValueError) as error:
         return None, f"the tests are not valid Python: {error}"[:REASON_LENGTH]
+    if lacking := _lacking(tree, asked, inside):
+        return None, lacking[:REASON_LENGTH]
     program = _Program(stream, asked.names)
     run = _Run()
     names: dict[str, Any] | None = None
@@ -156,6 +160,7 @@ def check(tests: str, stream: int) -> tuple[bool | None, str | None]:
         names = program.globals()
         own = _from_program(absent, names, asked)
         visible = _visible(names, asked) | own
+        sys.modules |= {root: _module(root, names) for root in inside}
         namespace = visible | {"__name__": "tests", _RAN: run.assertion, _ENTERED: run.entered.add}
         # The tests' own call would look for their classes in another module, and exit.
         unittest.main = lambda *_, **__: None  # type: ignore[assignment]
@@ -171,13 +176,11 @@ def check(tests: str, stream: int) -> tuple[bool | None, str | None]:
             return None, f"the tests need a package that is not in the sandbox: {package}"[:REASON_LENGTH]
         if names is None and outside:
             return None, f"the tests need a package that is not in the sandbox: {outside[0]}"[:REASON_LENGTH]
-        if asked.streams and not isinstance(error, SyntaxError):
-            return None, _STREAMS
         if program.uncarried:
             return None, program.uncarried[:REASON_LENGTH]
         said = "the program imports a package that is not in the sandbox: " if lacks else ""
         return False, (said + _reason(error, tests))[:REASON_LENGTH]
-    return (True, None) if run.assertions else (None, _STREAMS if asked.streams else NO_ASSERTION)
+    return (True, None) if run.assertions else (None, NO_ASSERTION)
 
 
 class _Run:
@@ -305,13 +308,62 @@ def _root(node: Import) -> str:
     return name.partition(".")[0]
 
 
+def _is_absent(node: Import) -> bool:
+    """Whether what is imported is not in the sandbox: a package, or the program's own file."""
+    return _root(node) == "__main__" or not importlib.util.find_spec(_root(node) or "tests.none")
+
+
+def _inside(tree: ast.Module) -> set[str]:
+    """Roots of absent modules that functions of the tests import, where no `try` expects that they may be."""
+    tried = {
+        id(node)
+        for block in ast.walk(tree)
+        if isinstance(block, ast.Try)
+        for statement in block.body
+        for node in ast.walk(statement)
+    }
+    imports = [node for node in ast.walk(tree) if isinstance(node, Import) and id(node) not in tried]
+    return {_root(node) for node in imports if node not in tree.body and _is_absent(node)}
+
+
+def _lacking(tree: ast.Module, asked: "_Asked", inside: set[str]) -> str | None:
+    """Why no program can be judged by the tests; None where that depends on the program."""
+    if asked.streams:
+        return _STREAMS
+    if packages := sorted(inside - _OWN):
+        return f"the tests need a package that is not in the sandbox: {packages[0]}"
+    own = asked.imported | {
+        node.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+    }
+    for node in ast.walk(tree):
+        awaited = [node.value] if isinstance(node, ast.Await) else []
+        if isinstance(node, ast.Call) and _holder(node.func) == "asyncio":
+            awaited = node.args
+        if any(isinstance(call, ast.Call) and _holder(call) not in own for call in awaited):
+            return "a coroutine of the program cannot be awaited by the tests"
+    return None
+
+
+def _holder(node: ast.expr) -> str:
+    """The name with which an expression begins: Solution in `Solution().run()`."""
+    while isinstance(node, ast.Call | ast.Attribute):
+        node = node.func if isinstance(node, ast.Call) else node.value
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def _module(root: str, names: dict[str, Any]) -> types.ModuleType:
+    module = types.ModuleType(root)
+    vars(module).update(names)
+    return module
+
+
 def _without_absent(tree: ast.Module) -> list[Import]:
     """Takes the statements out of the tests that import what is not in the sandbox, and returns them."""
     absent: list[Import] = []
     for node in tree.body[:]:
-        if isinstance(node, Import) and not (
-            _root(node) != "__main__" and importlib.util.find_spec(_root(node) or "tests.none")
-        ):
+        if isinstance(node, Import) and _is_absent(node):
             absent.append(node)
             tree.body.remove(node)
     return absent

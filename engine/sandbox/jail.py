@@ -23,8 +23,7 @@ from typing import Any
 
 from engine.sandbox.checker import check
 from engine.sandbox.limits import ControlGroup, Processes, call_filter, filter_calls, leave_keyring
-from engine.sandbox.program import serve
-from engine.sandbox.wire import Closed, receive, send
+from engine.sandbox.wire import Closed, receive, send, serve
 
 SCRATCH_BYTES = 16 << 20  # the size of the one folder that can be written to
 SCRATCH_FILES = 1000

@@ -1,10 +1,11 @@
-"""Statistics without NumPy: comparisons looked at together, the n that it takes, and a share's interval.
+"""Statistics without NumPy: comparisons looked at together, the n that it takes, a share's interval, kappa.
 
 Standard library only: the screens and reports use it.
 """
 
 import math
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -154,3 +155,22 @@ def _root(rising: Callable[[float], float]) -> float:
         middle = (low + high) / 2
         low, high = (middle, high) if rising(middle) < 0 else (low, middle)
     return (low + high) / 2
+
+
+def majority(outcomes: Sequence[str]) -> str:
+    """The most frequent outcome, "both bad" being a tie; a tie too if there is no single one."""
+    counts = Counter("tie" if outcome == "both_bad" else outcome for outcome in outcomes).most_common(2)
+    return "tie" if len(counts) > 1 and counts[1][1] == counts[0][1] else counts[0][0]
+
+
+def kappa(pairs: Sequence[tuple[str, str]]) -> float | None:
+    """Cohen's kappa (1960) without its interval, as `engine.stats.agreement.cohen_kappa` has it with one.
+
+    None without pairs, and where both raters gave one and the same outcome to all.
+    """
+    n = len(pairs)
+    ours, theirs = (Counter(side) for side in zip(*pairs, strict=True)) if pairs else (Counter(), Counter())
+    expected = sum(ours[outcome] * theirs[outcome] for outcome in ours)
+    if expected == n * n:
+        return None
+    return (n * sum(one == other for one, other in pairs) - expected) / (n * n - expected)

@@ -102,6 +102,12 @@ def scores(connection: Connection, model_id: int) -> Iterator[tuple[str, list[Sc
         yield measure, _bare(connection, sql, model_id, measure)
 
 
+def measure_values(connection: Connection, model_id: int, measure: str) -> list[float]:
+    """One model's values of one measure that there are, in the order of the examples' rows."""
+    sql = "SELECT value FROM score WHERE model_id = ? AND measure = ? AND value IS NOT NULL"
+    return [row[0] for row in _bare(connection, sql, model_id, measure)]
+
+
 def _bare(connection: Connection, sql: str, *values: Any) -> list[Any]:
     """Rows as plain tuples: hundreds of thousands of them stand behind one comparison.
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from store.errors import StoreError
-from store.read.query import select
+from store.read.query import LARGEST, select
 from store.read.rows import (
     AlertRow,
     BenchmarkRow,
@@ -97,25 +97,31 @@ def run(connection: Connection, run_id: int) -> Run:
         Run,
         f"SELECT {STATUS} AS status, CASE WHEN {_DEAD} THEN coalesce(r.error, last_words(r.id)) ELSE r.error "
         "END AS error, r.* FROM run r WHERE r.id = ?",
-        run_id,
+        min(run_id, LARGEST),
     )
     if not found:
         raise StoreError(f"there is no run {run_id}", "`assay runs` lists them")
     return found[0]
 
 
-def find_run(connection: Connection, text: str) -> int:
+def find_run(connection: Connection, text: str, *, before: int | None = None) -> int:
     """The run that a person means: an id, a run's name (the newest of that name), or "last".
 
-    A run that was put away is found by its id alone.
+    A run that was put away is found by its id alone. `before`: the id of the run that asks, which can mean
+    neither itself nor a later one. Raises StoreError where there is no such run.
     """
     if text.isdecimal():
-        return run(connection, int(text)).id
-    where, values = ("", []) if text == "last" else ("AND name = ?", [text])
-    row = connection.execute(f"SELECT max(id) FROM run WHERE deleted IS NULL {where}", values).fetchone()
-    if row[0] is None:
-        raise StoreError(f"there is no run {text!r}", "`assay runs` lists them; give an id, a name, or last")
-    return int(row[0])
+        found: int | None = run(connection, int(text)).id
+        found = found if before is None or int(text) < before else None
+    else:
+        where, values = ("", []) if text == "last" else ("AND name = ?", [text])
+        sql = f"SELECT max(id) FROM run WHERE deleted IS NULL AND id < ? {where}"
+        found = connection.execute(sql, [LARGEST if before is None else before, *values]).fetchone()[0]
+    if found is None:
+        earlier = "" if before is None else f" before run {before}"
+        hint = "`assay runs` lists them; give an id, a name, or last"
+        raise StoreError(f"there is no run {text!r}{earlier}", hint)
+    return found
 
 
 def models(connection: Connection, run_id: int) -> list[ModelRow]:
@@ -180,7 +186,8 @@ def comparisons(connection: Connection, run_id: int) -> list[ComparisonRow]:
     )
 
 
-def win_rates(connection: Connection, run_id: int) -> list[WinRateRow]:
+def win_rates(connection: Connection, run_id: int, *, turns: bool = False) -> list[WinRateRow]:
+    """Every judge's win rates over whole answers (turn 0); with `turns` then those turn by turn, too."""
     return select(
         connection,
         WinRateRow,
@@ -188,11 +195,12 @@ def win_rates(connection: Connection, run_id: int) -> list[WinRateRow]:
         SELECT w.*, j.name AS judge, j.is_language_model, a.name AS candidate, b.name AS baseline,
           max(1, count(w.low) FILTER (WHERE json_extract(j.details, '$.part_of') IS NULL)
             OVER (PARTITION BY w.candidate_id, w.turn)) AS looks
-        FROM judge j JOIN winrate w ON w.judge_id = j.id AND w.turn = 0
+        FROM judge j JOIN winrate w ON w.judge_id = j.id AND (w.turn = 0 OR ?2)
         JOIN model a ON a.id = w.candidate_id JOIN model b ON b.id = w.baseline_id
-        WHERE j.run_id = ? ORDER BY j.id, a.position, b.position
+        WHERE j.run_id = ?1 ORDER BY w.turn > 0, j.id, a.position, b.position, w.turn
         """,
         run_id,
+        turns,
     )
 
 

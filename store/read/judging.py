@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
+from store.read import history
 from store.read.history import Connection
 from store.read.query import select
 from store.read.rows import WinRateRow
@@ -134,7 +135,7 @@ def judging(connection: Connection, run_id: int) -> JudgingResults:
     known = judges(connection, run_id)
     return JudgingResults(
         known,
-        win_rates(connection, run_id),
+        history.win_rates(connection, run_id, turns=True),
         means(connection, run_id),
         audits(connection, run_id),
         rankings(connection, run_id),
@@ -183,22 +184,6 @@ def rankings(connection: Connection, run_id: int) -> list[RankingRow]:
         "SELECT j.name AS judge, m.name AS model, r.strength, r.low, r.high, r.n, r.reason "
         "FROM ranking r JOIN judge j ON j.id = r.judge_id JOIN model m ON m.id = r.model_id "
         "WHERE j.run_id = ? AND r.turn = 0 ORDER BY j.id, r.strength IS NULL, r.strength DESC",
-        run_id,
-    )
-
-
-def win_rates(connection: Connection, run_id: int) -> list[WinRateRow]:
-    """Every judge's win rates, those over whole answers (turn 0) first, then turn by turn."""
-    return select(
-        connection,
-        WinRateRow,
-        """
-        SELECT w.*, j.name AS judge, j.is_language_model, a.name AS candidate, b.name AS baseline,
-          max(1, count(w.low) OVER (PARTITION BY w.candidate_id, w.turn)) AS looks
-        FROM judge j JOIN winrate w ON w.judge_id = j.id
-        JOIN model a ON a.id = w.candidate_id JOIN model b ON b.id = w.baseline_id
-        WHERE j.run_id = ? ORDER BY w.turn > 0, j.id, a.position, b.position, w.turn
-        """,
         run_id,
     )
 

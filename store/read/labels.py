@@ -40,6 +40,7 @@ class CriterionRow:
 class JudgedCriteriaRow:
     example_id: int
     model_id: int
+    score: float
     scores: dict[str, float] | None
 
 
@@ -97,7 +98,8 @@ def judged_criteria(connection: Connection, judge_id: int) -> list[JudgedCriteri
     return select(
         connection,
         JudgedCriteriaRow,
-        "SELECT example_id, model_id, scores FROM rating WHERE judge_id = ? AND turn = 0 AND score NOT NULL",
+        "SELECT example_id, model_id, score, scores FROM rating "
+        "WHERE judge_id = ? AND turn = 0 AND score NOT NULL",
         judge_id,
     )
 
@@ -132,6 +134,19 @@ def verdicts(
         (judge_id, candidate_id, baseline_id),
     )
     return {(int(row[0]), str(row[1])): str(row[2]) for row in rows}
+
+
+def confidences(
+    connection: Connection, judge_id: int, candidate_id: int, baseline_id: int
+) -> dict[str, float]:
+    """How sure one judge was of whole answers, the mean of its orders, by the examples' own ids."""
+    rows = connection.execute(
+        "SELECT e.example, avg(g.confidence) FROM judgment g JOIN example e ON e.id = g.example_id "
+        "WHERE g.judge_id = ? AND g.candidate_id = ? AND g.baseline_id = ? AND g.turn = 0 "
+        "AND g.confidence NOT NULL AND g.winner NOT NULL GROUP BY e.id",
+        (judge_id, candidate_id, baseline_id),
+    )
+    return {str(row[0]): float(row[1]) for row in rows}
 
 
 def judged_turns(connection: Connection, run_id: int) -> dict[int, int]:

@@ -238,7 +238,7 @@ def speeds(connection: Connection, *, limit: int = 500) -> list[SpeedRow]:
 
 
 def judge_speeds(connection: Connection, *, limit: int = 500) -> list[SpeedRow]:
-    """As `speeds`, of judges: `answers` are their judgments."""
+    """As `speeds`, of judges: `answers` are their judgments, and ratings, each of `repeat` calls."""
     return select(
         connection,
         SpeedRow,

@@ -23,6 +23,7 @@ def by_key(pairs: Iterable[tuple[K, V]]) -> dict[K, list[V]]:
 
 
 T = TypeVar("T")
+LARGEST = (1 << 63) - 1  # of SQLite's integers
 
 _OF_ANSWERS = (
     "model_id, example_id, text, reason, cached, finish_reason, thinking, thinking_tokens, tokens_out, calls"

@@ -7,13 +7,14 @@ the list of queues cost one read, not one each.
 import json
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 from store.read.failures import CURRENT
 from store.read.history import Connection
 from store.read.query import select
+from store.records import StoredMetric
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class AnnotatedExample:
     query: str
     messages: list[dict[str, str]]
     references: list[str]
+    label: str | None
     category: str | None
     extra: dict[str, Any]
     answers: dict[int, str | None]
@@ -76,23 +78,29 @@ def annotated(connection: Connection, run_id: int) -> list[AnnotatedRow]:
     )
 
 
-def annotated_examples(connection: Connection, run_id: int) -> dict[int, AnnotatedExample]:
-    """The examples of a run that anyone annotated, by their ids in the store."""
-    chosen = "(SELECT DISTINCT example_id FROM annotation WHERE run_id = ?)"
+def annotated_examples(
+    connection: Connection, run_id: int, ids: Collection[int] | None = None
+) -> dict[int, AnnotatedExample]:
+    """The examples of a run that anyone annotated, or those named, by their ids in the store."""
+    if ids is None:
+        chosen, asked = "(SELECT DISTINCT example_id FROM annotation WHERE run_id = ?)", str(run_id)
+    else:
+        chosen, asked = "(SELECT value FROM json_each(?))", json.dumps(list(ids))
     answers: dict[int, dict[int, str | None]] = {}
     for row in connection.execute(
         "SELECT r.example_id, r.model_id, r.text FROM response r JOIN model m ON m.id = r.model_id "
         f"WHERE m.run_id = ? AND r.example_id IN {chosen}",
-        (run_id, run_id),
+        (run_id, asked),
     ):
         answers.setdefault(row["example_id"], {})[row["model_id"]] = row["text"]
     found = {}
-    for row in connection.execute(f"SELECT * FROM example WHERE id IN {chosen}", (run_id,)):
+    for row in connection.execute(f"SELECT * FROM example WHERE id IN {chosen}", (asked,)):
         found[row["id"]] = AnnotatedExample(
             row["example"],
             row["query"],
             json.loads(row["messages"]) if row["messages"] else [{"role": "user", "content": row["query"]}],
             json.loads(row["references"]) if row["references"] else [],
+            row["label"],
             row["category"],
             json.loads(row["extra"]) if row["extra"] else {},
             answers.get(row["id"], {}),
@@ -169,7 +177,7 @@ def _disputes(item: QueueItem, known: Known) -> int:
     return (item.consistent == 0) + _against_measure(item, known) + _against_people(item, known)
 
 
-def _flip(item: QueueItem, known: Known) -> int:
+def flip(item: QueueItem, known: Known) -> int:
     """−1: the baseline is right by the measure and the candidate wrong; 1: the other way round; else 0."""
     if item.value is None or item.difference is None or known.middle is None:
         return 0
@@ -205,7 +213,7 @@ QUEUES = {
         ),
         Queue(
             FLIPS, "o", "right or wrong by the measure has changed, lost ones first",
-            lambda item, known: _flip(item, known) != 0,
+            lambda item, known: flip(item, known) != 0,
         ),
         Queue("metric", "m", "judge against measure, the widest apart first", _against_measure),
         Queue("human", "h", "judge against people", _against_people, disputed_first=True),
@@ -235,7 +243,7 @@ def chosen(items: Sequence[QueueItem], name: str, known: Known) -> list[QueueIte
         held.sort(key=lambda item: known.sign * (item.value or 0.0))
         return held[: math.ceil(len(held) * _LOWEST_SHARE)]
     if name == FLIPS:
-        held.sort(key=lambda item: _flip(item, known))
+        held.sort(key=lambda item: flip(item, known))
     elif name == "metric":
         held.sort(key=lambda item: -abs(item.difference or 0.0))
     elif queue.disputed_first:
@@ -308,6 +316,35 @@ def is_verdict(connection: Connection, measure: str, candidate_id: int, baseline
         (measure, candidate_id, baseline_id),
     ).fetchone()
     return bool(found)
+
+
+def first_measure(measures: Sequence[StoredMetric]) -> str | None:
+    """The first that has a better end."""
+    return next((each.measure for each in measures if each.direction != "none"), None)
+
+
+def flips_by(
+    connection: Connection, measures: Sequence[StoredMetric], candidate_id: int, baseline_id: int
+) -> str | None:
+    """The first measure that says right or wrong, else the first with a better end."""
+    names = (each.measure for each in measures)
+    own = (name for name in names if is_verdict(connection, name, candidate_id, baseline_id))
+    return next(own, None) or first_measure(measures)
+
+
+class Signs(TypedDict):
+    sign: int
+    middle: float | None
+
+
+def signs(measure: str | None, measures: Sequence[StoredMetric]) -> Signs:
+    """Which end of a measure's range is the better one, and its middle, as the queues know them."""
+    found = next((each for each in measures if each.measure == measure), None)
+    if found is None:
+        return Signs(sign=1, middle=None)
+    low, high = found.low, found.high
+    middle = None if low is None or high is None else (low + high) / 2
+    return Signs(sign=-1 if found.direction == "lower" else 1, middle=middle)
 
 
 def known_of(

@@ -8,6 +8,8 @@ from store.records.columns import PARSED
 from store.records.judging import CountedVerdicts
 from store.records.results import AnswerContent, RunDifference, SampledMean, TaskValue
 
+GROUPS = "benchmark_groups"  # in a model's details: the single tasks of each group of benchmarks
+
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
@@ -69,13 +71,17 @@ class ModelRow:
         return int(found.get("on_examples", found["sample"])) if self.chosen_by else 0
 
     def is_chosen_on(self, kind: str, measure: str) -> bool:
-        """Whether a sweep chose it by this benchmark, or by the likelihood of this corpus."""
+        """Whether a sweep chose it by questions of this benchmark, or by the likelihood of this corpus."""
         if kind == "corpus":
             likelihoods = ("perplexity:", "bits_per_byte:")
             corpora = {name.partition(":")[2] for name in self.chosen_by if name.startswith(likelihoods)}
             return measure.partition(":")[2] in corpora
         # A benchmark's measure is named "task · metric".
-        return kind == "benchmark" and measure.partition(" · ")[0] in self.chosen_by
+        asked = self._single_tasks(measure.partition(" · ")[0])
+        return kind == "benchmark" and any(asked & self._single_tasks(name) for name in self.chosen_by)
+
+    def _single_tasks(self, name: str) -> set[str]:
+        return set(((self.details or {}).get(GROUPS) or {}).get(name, (name,)))
 
     @property
     def is_cut(self) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from store.errors import StoreError
 from store.read import query
 from store.read.history import STATUS, Connection
-from store.read.query import Word, select
+from store.read.query import LARGEST, Word, select
 from store.read.rows import AlertRow, RunRow
 from store.records import StoredBenchmarkSample
 
@@ -117,8 +117,10 @@ def page(
                AND coalesce(json_extract(details, '$.sweep.kept'), 1) ORDER BY position)) AS candidates,
           (SELECT max(w.win_rate) FROM winrate w WHERE w.turn = 0
              AND (w.judge_id, w.baseline_id) = (SELECT w.judge_id, w.baseline_id
-               FROM winrate w JOIN judge j ON j.id = w.judge_id WHERE j.run_id = r.id AND w.turn = 0
-               ORDER BY w.judge_id, w.baseline_id LIMIT 1)) AS win_rate,
+               FROM winrate w JOIN judge j ON j.id = w.judge_id JOIN model b ON b.id = w.baseline_id
+               WHERE j.run_id = r.id AND w.turn = 0 AND b.role = 'baseline'
+                 AND json_extract(j.details, '$.part_of') IS NULL
+               ORDER BY j.id, b.position LIMIT 1)) AS win_rate,
           (SELECT count(*) FROM alert a WHERE a.run_id = r.id AND a.severity = 'critical'
              AND a.acknowledged IS NULL) AS critical,
           (SELECT count(*) FROM alert a WHERE a.run_id = r.id AND a.severity = 'warning'
@@ -132,8 +134,8 @@ def page(
         WHERE r.id < :before AND {condition}
         ORDER BY r.id DESC LIMIT :limit
         """,
-        before=before if before is not None else 1 << 62,
-        limit=limit,
+        before=before if before is not None else LARGEST,
+        limit=min(limit, LARGEST),
         **values,
     )
 

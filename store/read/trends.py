@@ -5,15 +5,16 @@ rate ("win rate over base (gpt)"). Values are joined only where they were taken 
 is named. Standard library only, like `store.read.history`.
 """
 
+import json
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from store.read.history import Connection
-from store.read.query import select
+from store.read.query import LARGEST, select
 from store.read.runs import Words, where
 
 _WIN_RATE = re.compile(r"win rate over (.+) \((.+)\)")
@@ -26,7 +27,8 @@ class Point:
     """One run's value of a measure: its first candidate's, or that of the candidate asked for; or the value
     of one of a run's checkpoints, after so many steps of training.
 
-    `conditions` says how it was taken; two values compare where all conditions are the same.
+    `conditions` says how it was taken: two values compare where all are the same, the tokenizer by the rule
+    of `same_tokenizer`.
     """
 
     run_id: int
@@ -90,7 +92,7 @@ def trend(
     A run stands there once: with its candidate of that name, else with its first; a run that follows a
     training with its newest checkpoint.
     """
-    asked = {"only": candidate, "limit": -1 if limit is None else limit}
+    asked = {"only": candidate, "limit": -1 if limit is None else min(limit, LARGEST)}
     return _points(connection, measure, words, _CANDIDATE, "NULL", asked)
 
 
@@ -118,15 +120,16 @@ def _points(
     connection: Connection, measure: str, words: Words, candidate: str, step: str, asked: dict[str, Any]
 ) -> list[Point]:
     how: tuple[str, ...]
+    key: dict[str, Any]
     if (rate := _WIN_RATE.fullmatch(measure)) is not None:
         source, how, key = _WIN_RATES, _HOW_JUDGED, {"over": rate[1], "judge": rate[2]}
     elif (task := _BENCHMARK.fullmatch(measure)) is not None:
         source, how = _BENCHMARKS, _HOW_ASKED
         key = {"task": task[1], "metric": task[2], "filter": task[3] or "none"}
     else:
-        source, how, key = _METRICS, _HOW_MEASURED, {"measure": measure}
+        source, how, key = _METRICS, _HOW_MEASURED, {"measure": measure, "per_token": is_per_token(measure)}
     condition, values = where(words)
-    values |= key | asked
+    values = {**values, **key, **asked}
     sql = source.format(candidate=candidate, run=f"{_RUN}, {step}", condition=condition)
     cursor = connection.cursor()
     cursor.row_factory = None
@@ -164,6 +167,8 @@ _LIMITED = "how many examples were asked for"
 _CHOSEN = "the choice of examples"
 _GENERATED = "the generation settings"
 _TEMPLATE = "the chat template"
+_TOKENIZER = "the tokenizer"
+_TOKENS = ("tokenization", "tokenizer")  # of a model's details: a GGUF file has the first alone
 _LIKELIHOOD = re.compile(r"(perplexity|bits_per_byte|eval_loss)(:|$)")
 # Keys of a plan that decide which examples are evaluated, and what a model answers, with the plan's defaults:
 # one that is written out is no other setting.
@@ -175,14 +180,13 @@ GENERATION = {
 }  # fmt: skip
 
 _HOW_MEASURED = (
-    *("the measure's version", "the measure's settings", "the eval set", "the tokenizer", _LIMITED),
+    *("the measure's version", "the measure's settings", "the eval set", _TOKENIZER, _LIMITED),
     *(_CHOSEN, _GENERATED),
 )
 _METRICS = f"""
     SELECT {{run}}, s.value, s.low, s.high, s.n, s.reason, d.version, d.settings, r.eval_set,
-      CASE WHEN :measure IN ('perplexity', 'eval_loss') OR :measure LIKE 'perplexity:%'
-          OR :measure LIKE 'eval_loss:%'
-        THEN coalesce(json_extract(m.details, '$.tokenizer'), json_extract(m.details, '$.tokenization')) END,
+      CASE WHEN :per_token THEN json_object(
+        'tokenization', m.details ->> 'tokenization', 'tokenizer', m.details ->> 'tokenizer') END,
       {_SELECTION}, {_REFUSED}, r.plan
     FROM run r CROSS JOIN model m ON {{candidate}}
     CROSS JOIN modelscore s ON s.model_id = m.id AND s.measure = :measure
@@ -252,16 +256,35 @@ def _conditions(how: tuple[str, ...], values: tuple[Any, ...]) -> tuple[tuple[st
     return tuple((what, "" if value is None else str(value)) for what, value in zip(how, values, strict=True))
 
 
+def is_per_token(measure: str) -> bool:
+    """Whether a measure, of examples or of a corpus, does not compare between tokenizers."""
+    return measure.partition(":")[0] in ("perplexity", "eval_loss")
+
+
+def same_tokenizer(*models: Mapping[str, Any] | None) -> bool:
+    """Whether models, by their stored details, are known to cut texts into the same tokens."""
+    facts = ({(details or {}).get(fact) for details in models} for fact in _TOKENS)
+    return any(len(found) == 1 and None not in found for found in facts)
+
+
 def breaks(points: Sequence[Point]) -> list[str | None]:
     """Why each point is not joined to the one before it; None where it is, and for the first."""
-    found: list[str | None] = []
-    for place, point in enumerate(points):
-        differing = [] if place == 0 else _differing(points[place - 1], point)
-        verb = "differs" if len(differing) == 1 and not differing[0].endswith("settings") else "differ"
-        found.append(f"{' and '.join(differing)} {verb}" if differing else None)
-    return found
+    return [not_joined(points[place - 1], point) if place else None for place, point in enumerate(points)]
 
 
-def _differing(before: Point, after: Point) -> list[str]:
+def not_joined(before: Point, after: Point) -> str | None:
+    """Why two values of one measure do not compare; None where they do."""
     pairs = zip(before.conditions, after.conditions, strict=True)
-    return [what for (what, old), (_, new) in pairs if old != new]
+    differing = [what for (what, old), (_, new) in pairs if not _alike(what, old, new)]
+    others = [what for what in differing if what != _TOKENIZER]
+    verb = "differs" if len(others) == 1 and not others[0].endswith("settings") else "differ"
+    said = [f"{' and '.join(others)} {verb}"] if others else []
+    said += [f"{_TOKENIZER} differs or is not known"] if len(others) < len(differing) else []
+    return "; ".join(said) or None
+
+
+@lru_cache(maxsize=256)
+def _alike(what: str, old: str, new: str) -> bool:
+    if what != _TOKENIZER or not (old and new):
+        return old == new
+    return same_tokenizer(json.loads(old), json.loads(new))

@@ -119,6 +119,11 @@ class Run(Record):
         """The tool whose published results the run holds; None for one that was carried out here."""
         return (self.options or {}).get("imported")
 
+    @property
+    def no_data(self) -> str:
+        """What stands where the run has no version of an eval set."""
+        return f"none, imported from {self.imported}" if self.imported else "not read yet"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress(Record):

@@ -2,7 +2,6 @@ import hashlib
 import http.server
 import json
 import shutil
-import socket
 import subprocess
 import sys
 import threading
@@ -14,6 +13,7 @@ import pytest
 from engine.plan.plan import read_plan
 from engine.preflight.check import check
 from tests.cli.conftest import Assay
+from tests.judges.scripted import kept_port
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 Write = Callable[..., Path]
@@ -44,11 +44,10 @@ def server() -> Iterator[str]:
 
 
 @pytest.fixture
-def nobody() -> str:
+def nobody() -> Iterator[str]:
     """An address where nothing listens."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
+    with kept_port() as port:
+        yield f"http://127.0.0.1:{port}/v1"
 
 
 def judge(server: str, model: str = "served", key: str = "") -> str:

@@ -1,3 +1,4 @@
+import json
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from engine.gates.checks import Incomparable, RunComparison, compare_runs
 from engine.metrics.load import load_metric
 from store import database
 from store.read import history
-from tests.cli.conftest import Assay
+from tests.cli.conftest import Assay, Ran
 
 
 @pytest.fixture
@@ -209,6 +210,34 @@ def test_json_has_the_documented_shape(assay: Assay, history_store: Path) -> Non
     assert "good (run 2) against good (run 1)" in text and "Not compared" in text
 
 
+def test_runs_with_nothing_in_common_are_bad_input(assay: Assay, own_store: Path) -> None:
+    def compared(*options: str) -> Ran:
+        return assay("compare", "1", "2", *options, "--store", own_store)
+
+    connection = database.connect(own_store)
+    connection.execute("UPDATE model SET name = name || ' of run 1' WHERE run_id = 1")
+    found = compared()
+    assert found.code == 2 and "runs 1 and 2 have nothing in common that can be compared" in found.err
+    assert "only run 1 has a candidate of that name" in found.out.replace("\n", " ")
+    found = compared("--json")
+    assert found.code == 2 and found.json["verdict"] == "not evaluated"
+    assert compared("--allow-empty").code == 0
+    connection.execute("UPDATE model SET name = replace(name, ' of run 1', '')")
+    assert compared().code == 0
+    # In common is what no gate checks.
+    connection.execute("DELETE FROM benchmarkscore")
+    connection.execute("DELETE FROM score WHERE measure <> 'response_words'")
+    connection.execute("DELETE FROM verdict")
+    connection.close()
+    assert compared().code == 1
+    connection = database.connect(own_store)
+    connection.execute("DELETE FROM score")  # the same questions, of which nothing was measured
+    assert compared().code == 1
+    connection.execute("DELETE FROM runexample WHERE run_id = 1")
+    assert compared().code == 2
+    connection.close()
+
+
 def test_a_parameter_that_only_one_server_applied_sets_runs_apart(connection: sqlite3.Connection) -> None:
     connection.execute(
         "UPDATE model SET details = json_object('generation', json_object('temperature', 0.5))"
@@ -219,3 +248,14 @@ def test_a_parameter_that_only_one_server_applied_sets_runs_apart(connection: sq
     )
     settings = compare_runs(connection, 1, 2).settings
     assert settings and all("rejected none and ['temperature']" in said for said in settings)
+
+
+def test_what_is_not_known_of_recorded_answers_sets_no_runs_apart(connection: sqlite3.Connection) -> None:
+    asked = {"temperature": 0.5, "samples": 1, "reasoning": "strip"}
+    for run, kind, generation, template in ((1, "local", asked, "895980309ced"), (2, "recorded", {}, None)):
+        known = {"samples": 1, "reasoning": "keep"} | generation
+        details = json.dumps({"generation": known} | ({"template": template} if template else {}))
+        connection.execute("UPDATE model SET kind = ?, details = ? WHERE run_id = ?", (kind, details, run))
+    assert [said.partition("settings: ")[2] for said in compare_runs(connection, 1, 2).settings] == [
+        "reasoning strip and keep"
+    ]

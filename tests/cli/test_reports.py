@@ -1,5 +1,6 @@
 import re
 import xml.etree.ElementTree as ElementTree
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -214,3 +215,30 @@ def test_reports_tell_slices_forgetting_corpora_disparities_and_declarations(
     worst = [line for line in report.splitlines() if "category: shipping" in line and "-0.310" in line]
     assert len(worst) >= 10
     assert "1 or more" in report and "no better direction" in report
+
+
+def test_html_has_the_pictures_of_the_screens(assay: Assay, history_store: Path) -> None:
+    page = unescape(assay("report", "2", "--format", "html", "--store", history_store).out)
+    assert "How the values spread" in page and "the dashed line is the gate's limit" in page
+    assert "overfit against base: every slice by measure" in page
+    cell = re.search(r'<td class="number shade-\d way-worse">−0.31 <strong>▼</strong></td>', page)
+    assert cell is not None and 'class="number dim" title' not in page.split("every slice by measure")[0]
+
+
+def test_the_limit_of_a_comparison_is_that_of_the_plans_gate(assay: Assay, own_store: Path) -> None:
+    recorder = Recorder(own_store, 2)
+    plan = "[gates]\nmax_metric_drop = 0.2\n[gates.metrics]\nperplexity = 0.5\n"
+    recorder.set_run(plan=plan)
+    recorder.close()
+    rows = assay("show", "2", "--json", "--store", own_store).json["comparisons"]
+    found = {
+        row["measure"]: (row["limits"], row["baseline_value"])
+        for row in rows
+        if (row["candidate"], row["baseline"]) == ("good", "base")
+    }
+    assert found["rougeL"][0] == [-0.2]
+    limits, baseline = found["perplexity"]
+    assert limits == [0.5 * baseline], "relative to the baseline, and a rise is the drop"
+    assert found["arithmetic · acc"][0] == [-0.05]
+    drift, words = found["response_words"]
+    assert drift == [-0.5 * words, 0.5 * words] and found["tokens_per_second"][0] == []

@@ -1,3 +1,5 @@
+import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,8 @@ def test_show_begins_with_the_word_and_its_reasons(assay: Assay, history_store: 
     assert place < lines.index("Candidates")
     assert lines[place + 1 : place + 3] == ["1 inconclusive · 2 don't; best: good", "? good: inconclusive"]
     assert "- overfit: DON'T SHIP" in lines
-    told_of = lines[lines.index("- overfit: DON'T SHIP") + 1]
+    card, told_of = lines[lines.index("- overfit: DON'T SHIP") + 1 :][:2]
+    assert card == "    wins 91% [69–100] · forgot 3/3 · 1 leaked"
     assert told_of == "    - forgot skills of base: arithmetic · acc 0.820 → 0.200, n 10, and 1 more"
 
 
@@ -73,3 +76,52 @@ def test_comparing_two_runs_tells_what_was_trained_differently(assay: Assay, two
 def test_runs_without_training_configs_say_so(assay: Assay, history_store: Path) -> None:
     shown = assay("compare", "1", "2", "--store", history_store).out
     assert "good: not known: no training_config was given in either run" in shown
+
+
+def test_a_limit_given_decides_anew_and_stores_nothing(assay: Assay, history_store: Path) -> None:
+    before = assay("show", "2", "--json", "--store", history_store).json["decision"]
+    told = assay("show", "2", "--gate", "min_win_rate=0.95", "--store", history_store).out
+    assert "min_win_rate 0.95, in the plan off" in told
+    assert "- good: don't ship (was: inconclusive)" in told
+    assert (
+        "beyond   good: wins against base by reference 81.8% [59.8%, 100%]; needs about 53 examples" in told
+    )
+    assert assay("show", "2", "--json", "--store", history_store).json["decision"] == before
+
+
+def test_the_decision_under_other_limits_is_there_for_programs(assay: Assay, history_store: Path) -> None:
+    found = assay("show", "2", "--gate", "max_leakage=0.05", "--json", "--store", history_store).json
+    gate = next(gate for gate in found["gates"] if gate["name"] == "max_leakage")
+    assert (gate["limit"], gate["plan"]) == (0.05, 0.1)
+    assert {item["before"] for item in found["decision"]} == {"inconclusive", "don't ship"}
+    assert found["plan"]["reason"] and "tickets.toml" in found["plan"]["file"]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--gate", "max_metric_dorp=0.1"], 'no gate "max_metric_dorp" (did you mean "max_metric_drop"?)'),
+        (["--gate", "max_metric_drop=much"], "much is no number"),
+        (["--gate", "max_metric_drop"], "--gate max_metric_drop"),
+        (["--gate", "max_metric_drop=2"], "max_metric_drop is 2"),
+        (["--gate", "max_leakage=off"], "max_leakage cannot be off"),
+        (["--write"], "--write goes with --gate"),
+        (["--gate", "max_leakage=0.2", "--write"], "tickets.toml"),
+    ],
+)
+def test_a_limit_that_cannot_be_is_one_clear_error(
+    assay: Assay, history_store: Path, given: list[str], said: str
+) -> None:
+    ended = assay("show", "2", *given, "--store", history_store)
+    assert ended.code == 2 and said in ended.err and "Traceback" not in ended.err
+
+
+def test_lines_of_limits_are_answered_one_by_one(
+    assay: Assay, history_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ['{"min_win_rate": 0.95}', "[]", "no", '{"min_win_rate": "much"}', '{"foo": 1}', "{}"]
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(asked) + "\n"))
+    told = assay("show", "2", "--gate", "-", "--store", history_store).out
+    found = [json.loads(line) for line in told.splitlines()]
+    assert [("error" in answer) for answer in found] == [False, True, True, True, True, False]
+    assert found[0]["decision"][0]["word"] == "don't ship"

@@ -3,6 +3,8 @@
 import os
 import re
 import signal
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,8 @@ from tests.engine.checkpoints import write_sweep
 
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("cluster")]
 
-
 EXAMPLES = 6  # of the sweep's plan
+DEADLINE = 240.0  # seconds; what a busy machine needs at most, no measure of anything
 
 
 def workers(recorder: Recorder) -> set[int]:
@@ -33,9 +35,15 @@ def test_a_sweep_paused_and_with_a_killed_actor_gives_the_same_numbers_on_ray(
 ) -> None:
     recorder = create(write_sweep(checkpoints, RAY), checkpoints / "rough")
     asked: list[int] = []
+    ahead = threading.Lock()
 
     def pause() -> str | None:
-        if not asked and recorder.rows(records.StoredScore):
+        """Asks once both actors have work: the one that is ahead is held until the other has come."""
+        if not asked and recorder.rows(records.StoredScore) and ahead.acquire(blocking=False):
+            end = time.monotonic() + DEADLINE
+            while len(workers(recorder)) < 2:
+                assert time.monotonic() < end, "the second actor got no model"
+                time.sleep(0.02)
             asked.append(len(numbers_of(recorder)["answers"]))
         return "pause" if asked else None
 

@@ -22,7 +22,7 @@ from store.write import Recorder, create_run
 from tests.cli.conftest import Assay, assay, process
 from tests.e2e.conftest import SAMPLES, queue, reader, wait_until
 from tests.e2e.forked import Worker
-from tests.judges.scripted import Answer, Json, JudgeServer, prefers
+from tests.judges.scripted import Answer, Json, JudgeServer, kept_port, prefers
 from tui.screens.watch import StoreFailed, StoreWatch
 
 __all__ = ["assay", "process"]  # the fixtures
@@ -146,9 +146,7 @@ def adapter_cut_off(folder: Path) -> None:
 
 
 def nobody_listens(folder: Path) -> None:
-    server = JudgeServer()
-    server.stop()
-    add(folder, f'[[judges]]\nname = "gpt"\nserver = "{server.url}"\nmodel = "m"\n')
+    add(folder, '[[judges]]\nname = "gpt"\nserver = "http://127.0.0.1:9/v1"\nmodel = "m"\n')
 
 
 WRONG: dict[Edit, tuple[str, ...]] = {
@@ -210,8 +208,14 @@ def test_a_file_that_is_no_store_is_left_as_it_is(folder: Path, make: Edit, assa
         assert (store / database.FILE).read_bytes() == (folder / "same").read_bytes()
 
 
-def test_a_judge_that_goes_away_is_waited_for_and_nothing_is_asked_twice(folder: Path) -> None:
-    gone = JudgeServer()
+@pytest.fixture
+def port() -> Iterator[int]:
+    with kept_port() as kept:
+        yield kept
+
+
+def test_a_judge_that_goes_away_is_waited_for_and_nothing_is_asked_twice(folder: Path, port: int) -> None:
+    gone = JudgeServer(port)
 
     def leaves(body: Json, number: int) -> Answer:
         if number == 9:
@@ -232,7 +236,7 @@ def test_a_judge_that_goes_away_is_waited_for_and_nothing_is_asked_twice(folder:
     assert gone.url in waiting()
     assert counts(store, "response", "judgment") == [2 * EXAMPLES, 10]
 
-    back = JudgeServer(gone.port)
+    back = JudgeServer(port)
     try:
         assert running.wait(timeout=240) == 0
         assert counts(store, "response", "judgment") == [2 * EXAMPLES, 2 * EXAMPLES]

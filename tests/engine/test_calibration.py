@@ -3,9 +3,16 @@
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
-from engine.compare.calibration import HumanLabel, calibrate, criteria, majority, two_raters
+from engine.compare.calibration import (
+    HumanLabel,
+    calibrate,
+    confidence_bins,
+    criteria,
+    score_bins,
+    two_raters,
+)
 from engine.stats.agreement import pairwise_agreement
-from engine.stats.family import share_of
+from engine.stats.family import kappa, majority, share_of, wilson
 
 
 def labels(said: str, annotator: str = "ann", queue: str | None = "random") -> list[HumanLabel]:
@@ -21,6 +28,16 @@ def labels(said: str, annotator: str = "ann", queue: str | None = "random") -> l
 def verdicts(said: str) -> dict[str, str]:
     names = {"w": "win", "l": "loss", "t": "tie"}
     return {f"e{place}": names[each] for place, each in enumerate(said) if each != "-"}
+
+
+@pytest.mark.parametrize(
+    ("people", "judge"), [("wwltb", "wlltw"), ("wlwl", "lwlw"), ("wwww", "wwww"), ("", "")]
+)
+def test_kappa_without_its_interval_is_the_same(people: str, judge: str) -> None:
+    said, judged = labels(people), verdicts(judge)
+    both = [(majority([label.outcome]), judged[label.example]) for label in said]
+    whole = calibrate(said, judged).against_people.kappa.value
+    assert kappa(both) == (None if whole is None else pytest.approx(whole))
 
 
 def test_a_judge_is_held_against_people_with_and_without_ties() -> None:
@@ -127,3 +144,19 @@ def test_the_labels_alone_have_the_interval_that_review_shows() -> None:
     alone = calibrate(labels(said), verdicts(said)).corrected.labels_alone
     shown = share_of(14 + 3 / 2, 22)
     assert (alone.value, alone.low, alone.high) == pytest.approx((shown.value, shown.low, shown.high))
+
+
+def test_a_confidence_curve_counts_agreement_in_bins_of_ten_per_cent() -> None:
+    pairs = [(0.95, True), (1.0, True), (0.91, False), (0.55, False), (0.5, True)]
+    low, high = confidence_bins(pairs)
+    assert (low.low, low.high, low.n, low.people, low.judge) == (0.5, 0.6, 2, 0.5, pytest.approx(0.525))
+    assert (high.low, high.high, high.n) == (0.9, 1.0, 3) and high.people == pytest.approx(2 / 3)
+    interval = wilson(2, 3)
+    assert (high.people_low, high.people_high) == (interval.low, interval.high)
+    assert confidence_bins([]) == []
+
+
+def test_a_score_curve_has_peoples_mean_rating_for_each_whole_score() -> None:
+    three, four = score_bins([(3.0, 2.0), (3.4, 4.0), (4.0, 5.0)])
+    assert (three.low, three.n, three.people, three.judge) == (3, 2, 3.0, pytest.approx(3.2))
+    assert (four.low, four.n, four.people, four.people_low) == (4, 1, 5.0, None)

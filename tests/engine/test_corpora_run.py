@@ -10,6 +10,8 @@ import torch
 from transformers import AutoTokenizer, LlamaForCausalLM
 
 from engine.errors import BadInput, CannotRun
+from engine.metrics.metric import NO_REFERENCE
+from engine.phases.perplexity import LATER
 from engine.phases.work import Stopped
 from engine.plan.plan import read_plan
 from store import records
@@ -219,3 +221,29 @@ def test_a_corpus_that_is_not_there_is_said_when_the_plan_is_read(tmp_path: Path
     plan.write_text(plan.read_text().replace("domain.txt", "domian.txt"))
     with pytest.raises(BadInput, match=r"metrics\.corpora\.domain.*domian\.txt"):
         read_plan(plan)
+
+
+def test_of_a_conversation_the_first_turns_reference_has_a_likelihood(tmp_path: Path) -> None:
+    """What comes before a later one is the model's own answers."""
+    plan = write_plan(tmp_path)
+    plan.write_text(plan.read_text().replace('"exact_match", "efficiency"', '"exact_match", "perplexity"'))
+    turns = ["the cat", "and the dog"]
+    given = {"both": ["sat", "ran"], "first": ["sat", ""], "last": "ran", "none": None}
+    lines(
+        tmp_path / "examples.jsonl", [{"id": key, "turns": turns, "reference": given[key]} for key in given]
+    )
+    lines(tmp_path / "recorded.jsonl", [{"id": key, "turns": ["sat", "ran"]} for key in given])
+    run = carry_out(tmp_path / "store", queue(tmp_path / "store", plan))
+    names = {row.id: row.example for row in run.rows(records.StoredExample)}
+    ids = {row.name: row.id for row in run.rows(records.StoredModel)}
+
+    def found(model: str, measure: str) -> dict[str, float | str | None]:
+        rows = run.rows(records.StoredScore, model_id=ids[model], measure=measure)
+        return {names[row.example_id]: row.reason if row.value is None else row.value for row in rows}
+
+    likelihoods = found("base", "perplexity")
+    assert likelihoods["both"] == likelihoods["first"] and isinstance(likelihoods["both"], float)
+    assert likelihoods["last"] == LATER and likelihoods["none"] == NO_REFERENCE
+    assert found("elsewhere", "exact_match") == {
+        "both": 1.0, "first": NO_REFERENCE, "last": 1.0, "none": NO_REFERENCE,
+    }  # fmt: skip

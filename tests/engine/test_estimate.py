@@ -178,6 +178,13 @@ def test_the_disk_is_asked_for_all_that_a_run_writes() -> None:
     examples = read_examples(ROOT / "samples/eval/domain.jsonl")
     small, large = (disk_bytes(plan_of(BASE, tokens=n), examples) for n in (100, 200))
     assert large - small == len(examples) * 2 * 2 * 400
+    several = disk_bytes(with_samples(plan_of(BASE, tokens=100), 3), examples)
+    assert several - small == len(examples) * 2 * 2 * 2 * (400 + 500)
+
+
+def with_samples(plan: Plan, samples: int) -> Plan:
+    generation = plan.generation.model_copy(update={"samples": samples})
+    return plan.model_copy(update={"generation": generation})
 
 
 def past(run: int, answers: int, seconds: float, **details: Any) -> SpeedRow:
@@ -192,6 +199,8 @@ def test_the_time_is_that_of_the_newest_run_of_the_same_models_here() -> None:
     found = time_needed(plan, 100, rows)
     assert found is not None and found.message.startswith("about 4 min for the answers to 100 examples")
     assert "runs 7, 9" in found.message
+    found = time_needed(with_samples(plan, 3), 100, rows)
+    assert found is not None and found.message.startswith("about 12 min for the answers to 100 examples")
     found = time_needed(plan, 100, rows[:1])
     assert found is not None and "50 s" in found.message and "not counting tuned" in found.message
     elsewhere = [replace(row, environment={"devices": ["NVIDIA H200"]}) for row in rows]
@@ -228,3 +237,9 @@ def test_a_judge_on_this_machine_has_its_calls_time_and_memory(tmp_path: Path) -
     assert "weights" in found.message and "free on" in found.message
     past = [SpeedRow(3, 20, 10.0, {"server": None, "model": str(BASE)}, None)]
     assert "about 50 s at the pace of run 3" in local_judge(plan, spec, examples, past).message
+    rater = spec.model_copy(update={"kind": "pointwise", "repeat": 3})
+    found = local_judge(plan, rater, examples, past)  # 2 answers to 50 examples, 3 times each
+    assert found.message.startswith("300 calls, ") and "about 2 min at the pace" in found.message
+    asked_often = [SpeedRow(3, 20, 10.0, {"server": None, "model": str(BASE), "repeat": 3}, None)]
+    assert "about 50 s at the pace" in local_judge(plan, rater, examples, asked_often).message
+    assert "about 17 s at the pace" in local_judge(plan, spec, examples, asked_often).message

@@ -15,7 +15,7 @@ import pytest
 from engine.errors import BadInput
 from engine.models.folder import unfinished
 from engine.phases.work import Stopped
-from engine.run import follow, launch
+from engine.run import execute, launch
 from store import database, people
 from store.read import history, trends
 from store.read.rows import ModelRow
@@ -28,7 +28,7 @@ LOSS = "eval_loss:validation"
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(follow, "LOOK", 0.01)
+    monkeypatch.setattr(execute, "LOOK", 0.01)
 
 
 def plan_in(folder: Path, more: str = "", models: str = "", data: str = "") -> Path:
@@ -126,7 +126,7 @@ def followed(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
 
     training = threading.Thread(target=train)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(follow, "LOOK", 0.01)
+        patch.setattr(execute, "LOOK", 0.01)
         training.start()
         work_here(store, run)
     training.join()
@@ -413,7 +413,7 @@ def test_shards_without_their_index_are_not_whole(tmp_path: Path) -> None:
 def test_a_checkpoint_still_being_written_is_changing(tmp_path: Path) -> None:
     checkpoint = tmp_path / "checkpoint-1"
     checkpoint.mkdir()
-    landing = follow.Landing(str(tmp_path / "checkpoint-*"))
+    landing = execute.Landing(str(tmp_path / "checkpoint-*"))
     (checkpoint / "optimizer.pt").write_bytes(b"1")
     landing.look()
     assert landing.changing == {checkpoint}

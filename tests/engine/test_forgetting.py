@@ -73,6 +73,16 @@ def test_no_evidence_is_not_kept() -> None:
     assert conclusions(forgetting([LONGER]))[0].verdict == "inconclusive"
 
 
+def test_a_gain_that_may_be_chance_over_a_baseline_at_0_is_no_open_question_of_forgetting() -> None:
+    gain = row("benchmark", "gpqa · acc", "higher", 0.0, 0.02, 0.04, 0.3)
+    assert (gain.standing, gain.needed is not None) == ("inconclusive", True)
+    [found] = forgetting([gain])
+    assert (found.said, found.needed) == ("at the floor", None)
+    assert conclusions(forgetting([gain]))[0].verdict == "at the floor"
+    points = replace(gain, candidate_value=2.0)  # no share: 0 may not be its end
+    assert forgetting([points])[0].standing == "inconclusive"
+
+
 def test_bits_per_byte_stand_in_where_perplexities_do_not_compare() -> None:
     bits = replace(RISEN, measure="bits_per_byte:general", delta=0.1, low=0.05, high=0.15)
     apart = replace(

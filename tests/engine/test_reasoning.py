@@ -29,12 +29,27 @@ def test_no_room_after_the_trace_is_no_answer_and_silence_is_one() -> None:
 def test_every_turn_of_a_conversation_is_told_from_its_trace() -> None:
     turns = ("<think>a</think>one", "<think>b</think>two")
     found = without_reasoning(response(turns[-1], turns=turns))
-    assert (found.text, found.turns) == ("two", ("one", "two"))
+    assert (found.text, found.turns, found.thinking) == ("two", ("one", "two"), "a\n\nb")
 
 
 def test_a_conversation_with_a_turn_that_has_no_answer_has_none() -> None:
     found = without_reasoning(response("two", turns=("<think>a", "two")))
     assert (found.text, found.turns, found.reason) == (None, (), f"turn 1 of 2: {UNFINISHED}")
+
+
+def test_a_cut_turn_takes_no_answer_from_a_turn_without_a_trace() -> None:
+    """Which turn was cut is not known: an empty one without a trace of its own was not cut within it."""
+    found = without_reasoning(response("", "length", turns=("<think>a</think>one", "")))
+    assert (found.text, found.turns, found.thinking) == ("", ("one", ""), "a")
+    found = without_reasoning(replace(response("", "length", turns=("one", "")), thinking="a"))
+    assert found.turns == ("one", "")
+
+
+def test_a_turn_that_is_all_trace_is_no_answer_wherever_it_stands() -> None:
+    found = without_reasoning(response("two", "length", turns=("<think>a</think>", "two")))
+    assert (found.text, found.reason, found.thinking) == (None, f"turn 1 of 2: {UNFINISHED}", "a")
+    found = without_reasoning(response("two", "stop", turns=("<think>a</think>", "two")))
+    assert found.turns == ("", "two")
 
 
 def test_an_answer_that_was_cut_in_the_trace_that_its_prompt_opened_is_none() -> None:

@@ -82,6 +82,9 @@ def test_a_value_at_the_floor_cannot_be_lost() -> None:
     found = compare_parts("tuned", "base", SCORE, nothing, nothing)
     assert found.low is not None and found.low < 0
     assert only(found, allowed=0.05).standing == "at the floor"
+    gained = {str(place): (float(place < 2), 1.0) for place in range(20)}
+    gain = only(compare_parts("tuned", "base", SCORE, gained, nothing), allowed=0.05)
+    assert gain.standing == "inconclusive" and gain.needed is not None and gain.needed > 20
     right = {str(place): (1.0, 1.0) for place in range(20)}
     assert only(compare_parts("tuned", "base", SCORE, right, right), allowed=0.05).standing == "inconclusive"
     many = {str(place): (1.0, 1.0) for place in range(400)}

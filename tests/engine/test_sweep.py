@@ -227,7 +227,9 @@ def test_the_best_by_gain_are_kept_among_those_that_forgot_least() -> None:
     assert [(item.model, item.rank, item.kept) for item in held] == [
         *(("b", 1, True), ("a", 2, False), ("d", 3, False), ("c", 4, False), ("e", None, False))
     ]
-    assert held[2].reason == "not in the better half on bits_per_byte:general"
+    assert held[2].reason == (
+        "not in the better half on bits_per_byte:general, and more than 1% from the best there"
+    )
     assert [item.general for item in held[:3]] == [2.0, 1.0, 4.0]
 
 

@@ -11,7 +11,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, TrainingArguments
 
 from engine import training
-from engine.run import follow
+from engine.run import execute
 from engine.training import AssayCallback
 from store import database, people
 from store.read import history
@@ -25,7 +25,7 @@ NOBODY = 2**22 + 1  # a process id that no process has
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(follow, "LOOK", 0.01)
+    monkeypatch.setattr(execute, "LOOK", 0.01)
     monkeypatch.setattr(training, "_HEED", 0.0)
 
 

@@ -1,9 +1,11 @@
 """A chat-completions server on localhost that answers by script."""
 
 import json
+import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -11,7 +13,7 @@ from typing import Any
 from engine.data.example import Example
 from engine.judges.asking import ServerAsker
 from engine.judges.chat import PairwiseJudge
-from engine.judges.judge import Call, Pair
+from engine.judges.judge import ORDERS, Call, Pair
 from engine.judges.prompt import PairwisePrompt
 from engine.plan.plan import Judge
 
@@ -51,6 +53,18 @@ def prefers(winner: str, a: int = 7, b: int = 7) -> Answer:
 
 def fault(status: int, message: str = "no", headers: dict[str, str] | None = None, **error: Any) -> Answer:
     return Answer(status, json.dumps({"error": {"message": message, **error}}).encode(), headers or {})
+
+
+@contextmanager
+def kept_port() -> Iterator[int]:
+    """A port that nobody else is given meanwhile: a server may listen there, leave, and return.
+
+    While none does, connections are refused.
+    """
+    with socket.socket() as kept:
+        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        kept.bind(("127.0.0.1", 0))
+        yield kept.getsockname()[1]
 
 
 class JudgeServer:
@@ -151,6 +165,11 @@ def pair(
     query = f"What is the capital of country {number}?"
     example = Example(f"e{number}", query, ({"role": "user", "content": query},), references)
     return Pair(example, "tuned", candidate, "base", baseline)
+
+
+def calls_for(pairs: Iterable[Pair]) -> list[Call]:
+    """Every pair in both orders, as a run asks them."""
+    return [Call(each, order) for each in pairs for order in ORDERS]
 
 
 def call(number: int = 0, **texts: Any) -> Call:

@@ -477,6 +477,81 @@ def test_a_baseline_may_be_the_accepted_candidate_of_an_earlier_run(
     assert (rate.wins, rate.failed) == (COUNT - 1, 2)
 
 
+@pytest.mark.parametrize("named", ["last", "recorded"])
+def test_a_baseline_named_after_its_own_run_is_that_of_the_run_before(tmp_path: Path, named: str) -> None:
+    first, store = run_of(tmp_path, ""), tmp_path / "store"
+    plan = tmp_path / "plan.toml"
+    plan.write_text(plan.read_text().replace('outputs = "base.jsonl"', f'run = "{named}"'))
+    run = carry_out(store, queue(store, plan))
+    (model,) = run.rows(records.StoredModel, id=id_of(run, "base"))
+    assert ((model.details or {})["run"], (model.details or {})["model"]) == (first.run_id, "tuned")
+    given = run.rows(records.StoredResponse, model_id=model.id)
+    assert [row.text for row in given] == list(answers("much longer").values())
+
+
+def test_a_checkpoint_that_a_sweep_cut_is_no_candidate_of_an_earlier_run(tmp_path: Path) -> None:
+    texts = {"base": answers("short"), "tuned": answers("longer"), "cut": answers("cut")}
+    first, store = run_of(tmp_path, "", **texts), tmp_path / "store"
+    details = {"sweep": {"kept": False, "measure": "perplexity"}}
+    first.set_model(id_of(first, "cut"), details=details)
+    plan = tmp_path / "plan.toml"
+    text = plan.read_text().replace('outputs = "base.jsonl"', 'run = "last"')
+    plan.write_text(text)
+    run = carry_out(store, queue(store, plan))
+    (model,) = run.rows(records.StoredModel, id=id_of(run, "base"))
+    assert (model.details or {})["model"] == "tuned"
+    plan.write_text(text.replace('run = "last"', f'run = "{first.run_id}"\nmodel = "cut"'))
+    found = {row.subject: (row.level, row.message) for row in check(read_plan(plan), store)}
+    assert found["model base"] == ("error", f"run {first.run_id} has no answers of a model 'cut'")
+
+
+TOOL = {"type": "function", "function": {"name": "look_up", "parameters": {"type": "object"}}}
+
+
+@pytest.mark.parametrize(
+    "asked", [{"turns": ["Question 3?", "And then?"]}, {"tools": [TOOL]}, {"schema": {"type": "object"}}]
+)
+def test_a_recorded_answer_belongs_to_the_same_turns_tools_and_schema(
+    tmp_path: Path, asked: dict[str, Any]
+) -> None:
+    items = examples()
+    first, store = run_of(tmp_path, "", items), tmp_path / "store"
+    plan = tmp_path / "plan.toml"
+    plan.write_text(plan.read_text().replace('outputs = "base.jsonl"', 'run = "last"'))
+    items[3] |= asked
+    (tmp_path / "examples.jsonl").write_text("".join(json.dumps(item) + "\n" for item in items))
+    run = carry_out(store, queue(store, plan))
+    given = run.rows(records.StoredResponse, model_id=id_of(run, "base"))
+    missing = [(row.example_id, row.reason) for row in given if row.text is None]
+    assert [reason for _, reason in missing] == [f"run {first.run_id} asked something else under this id"]
+    with opened(store) as connection:
+        between = compare_runs(connection, first.run_id, run.run_id)
+    assert between.shared == COUNT - 1
+
+
+def test_an_answer_of_an_earlier_run_is_apart_from_its_trace_already(tmp_path: Path) -> None:
+    """Taken off again, the tag that the answer speaks of would end a second trace."""
+    said = "So end with </think> as usual."
+    texts = dict.fromkeys(answers(""), f"<think>hm</think>{said}")
+    run_of(tmp_path, "", base=answers("short"), tuned=texts)
+    store, plan = tmp_path / "store", tmp_path / "plan.toml"
+    plan.write_text(plan.read_text().replace('outputs = "base.jsonl"', 'run = "last"'))
+    run = carry_out(store, queue(store, plan))
+    given = run.rows(records.StoredResponse, model_id=id_of(run, "base"))
+    assert {(row.text, row.thinking) for row in given} == {(said, "hm")}
+
+
+def test_traces_that_an_earlier_run_kept_are_taken_off_now(tmp_path: Path) -> None:
+    texts = dict.fromkeys(answers(""), "<think>hm</think>42")
+    run_of(tmp_path, '[generation]\nreasoning = "keep"', base=answers("short"), tuned=texts)
+    store, plan = tmp_path / "store", tmp_path / "plan.toml"
+    text = plan.read_text().replace('outputs = "base.jsonl"', 'run = "last"')
+    plan.write_text(text.replace('reasoning = "keep"', ""))
+    run = carry_out(store, queue(store, plan))
+    given = run.rows(records.StoredResponse, model_id=id_of(run, "base"))
+    assert {(row.text, row.thinking) for row in given} == {("42", "hm")}
+
+
 def test_a_plan_against_an_accepted_run_needs_one(tmp_path: Path) -> None:
     plan = recorded_plan(tmp_path, examples(), {"base": answers("short"), "tuned": answers("longer")}, "")
     text = plan.read_text().replace('outputs = "base.jsonl"', 'run = "accepted"')

@@ -1,10 +1,12 @@
 """Judges that run on this machine: graded verdicts from the probabilities of what they could have said."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from engine.data.example import Example
+from engine.data.examples import read_examples
 from engine.decision.judges import about_judge
 from engine.errors import BadInput
 from engine.judges.asking import JudgmentCache
@@ -12,7 +14,8 @@ from engine.judges.chat import PairwiseJudge, PointwiseJudge, _question
 from engine.judges.judge import Call, Item, Pair, Rating, RatingCall
 from engine.judges.load import load_judge, pairwise_form
 from engine.judges.local import LocalAsker
-from engine.plan.plan import Judge
+from engine.plan.plan import Judge, read_plan
+from engine.preflight.estimate import local_judge
 from engine.servers.wire import Reply
 from store import database, records
 from store.read import history
@@ -223,6 +226,30 @@ format = "prometheus"
     assert judge.is_language_model and (judge.details or {})["fingerprint"]
     (pace,) = judge_speeds(history.attach(database.connect(tmp_path / "store")))
     assert (pace.answers, (pace.details or {})["model"]) == (12, str(tmp_path / "judge"))
+
+
+def test_a_rater_asked_several_times_is_timed_by_the_calls_that_it_made(tmp_path: Path) -> None:
+    make_judge(tmp_path / "judge", PROMETHEUS | {"[RESULT]": _spread()})
+    rest = """
+[metrics]
+use = ["length"]
+[[judges]]
+name = "prometheus"
+local = "judge"
+format = "prometheus"
+kind = "pointwise"
+repeat = 3
+"""
+    examples = [{"id": f"e{place}", "query": f"Question {place}?"} for place in range(2)]
+    texts = {f"e{place}": "An answer." for place in range(2)}
+    plan = recorded_plan(tmp_path, examples, {"base": texts, "tuned": dict.fromkeys(texts, "Other.")}, rest)
+    carry_out(tmp_path / "store", queue(tmp_path / "store", plan))
+    (pace,) = judge_speeds(history.attach(database.connect(tmp_path / "store")))
+    assert (pace.answers, (pace.details or {})["repeat"]) == (4, 3)
+    read = read_plan(plan)
+    pace = replace(pace, seconds=60.0)
+    found = local_judge(read, read.judges[0], read_examples(read.data.examples), [pace])
+    assert found.message.startswith("12 calls, ") and "about 60 s at the pace of run 1" in found.message
 
 
 def test_a_run_says_that_its_judge_is_scored_by_tokens(tmp_path: Path) -> None:

@@ -39,6 +39,9 @@ def test_math_reasoning_and_coding_are_judged_beside_the_references(category: st
 def test_a_category_that_needs_a_reference_is_not_judged_without() -> None:
     item = Item(_example("math"), "lora", "b", turns=("a", "b"))
     assert "no reference" in (SinglePrompt(None, True).lacks(RatingCall(item, 1)) or "")
+    last = Item(_example("math", ("right two",)), "lora", "b", turns=("a", "b"))
+    said = "the example has no reference for turn 1, which its category math needs"
+    assert SinglePrompt(None, True).lacks(RatingCall(last, 2)) == said
 
 
 def test_both_conversations_of_a_pair_are_shown_in_the_places_of_the_order() -> None:

@@ -14,7 +14,7 @@ import pytest
 from engine.errors import CannotRun, Paused
 from engine.judges.answers import verdict
 from engine.judges.asking import JudgmentCache
-from engine.judges.judge import Call, Judgment, calls_for
+from engine.judges.judge import Call, Judgment
 from engine.judges.load import load_judge
 from engine.stats.winrate import position_bias, win_rate
 from tests.judges.scripted import (
@@ -22,6 +22,7 @@ from tests.judges.scripted import (
     Json,
     JudgeServer,
     call,
+    calls_for,
     fault,
     judge_for,
     pair,

@@ -3,11 +3,10 @@
 import pytest
 
 from engine.judges.answers import verdict
-from engine.judges.judge import ORDERS, Call, calls_for
 from engine.judges.load import load_judge
 from engine.judges.reference import ReferenceJudge
 from engine.plan.plan import Judge
-from tests.judges.scripted import pair
+from tests.judges.scripted import calls_for, pair
 
 PARIS = ("The capital is Paris.",)
 
@@ -56,9 +55,3 @@ def test_it_is_what_a_plan_without_a_server_gets_and_says_what_it_is() -> None:
     judge = load_judge(Judge(name="reference", embedded=True), None)
     assert not judge.is_language_model
     assert "not a language model" in judge.describe()["note"]
-
-
-def test_every_pair_is_called_in_both_orders() -> None:
-    pairs = [pair(0), pair(1)]
-    assert list(calls_for(pairs)) == [Call(each, order) for each in pairs for order in ORDERS]
-    assert [call.texts for call in calls_for(pairs[:1])] == [("Paris.", "London."), ("London.", "Paris.")]

@@ -8,9 +8,14 @@ import pytest
 from engine.data.example import Example
 from engine.data.examples import read_examples
 from engine.judges.judge import ORDERS, Call, Item, Judgment, Pair, RatingCall
+from engine.judges.prometheus import AbsoluteGrading
 from engine.judges.prompt import PairwisePrompt, PointwisePrompt
 from engine.judges.questions import references_of
 from engine.judges.reference import ReferenceJudge
+from engine.metrics.load import load_metrics
+from engine.metrics.metric import score_pairs
+from engine.models.model import Response
+from engine.plan.rubric import find_rubric
 
 ASKED = ("Name a river.", "And its length?")
 
@@ -116,17 +121,60 @@ def test_the_embedded_judge_holds_each_turn_against_its_own_reference(turn: int,
 
 
 def test_the_embedded_judge_says_which_turn_it_knows_nothing_about() -> None:
-    judged = pair(references=("The Elbe.",))
+    judged = pair(references=("The Elbe.", ""))
     assert only(Call(judged, "candidate_first", 1)).winner == "candidate"
     assert only(Call(judged, "candidate_first", 2)).failure == "the example has no reference"
     assert only(Call(judged, "candidate_first")).winner == "candidate"
 
 
+def test_a_single_reference_is_that_of_the_last_turn_for_judges_and_metrics() -> None:
+    judged = pair(references=("1094 km.",))
+    assert only(Call(judged, "candidate_first", 1)).failure == "the example has no reference"
+    assert only(Call(judged, "candidate_first", 2)).winner == "candidate"
+    assert only(Call(judged, "candidate_first")).winner == "candidate"
+    shown_first, shown_second = (shown(PairwisePrompt(), Call(judged, "candidate_first", n)) for n in (1, 2))
+    assert "REFERENCE" not in shown_first and places(shown_second, "REFERENCE FOR REQUEST 2")
+    assert _exact(judged.example, "1094 km.") == 1.0 and _exact(judged.example, "The Elbe.") == 0.0
+
+
+@pytest.mark.parametrize(
+    ("references", "text", "value"),
+    [
+        (("The Elbe", "1094 km"), "1094 km", 1.0),
+        (("The Elbe", "1094 km"), "The Elbe", 0.0),
+        (("The Elbe", ""), "The Elbe", None),
+        ((), "The Elbe", None),
+    ],
+)
+def test_metrics_hold_the_last_answer_against_the_last_turns_reference(
+    references: tuple[str, ...], text: str, value: float | None
+) -> None:
+    assert _exact(example(references), text) == value
+
+
+def _exact(asked: Example, text: str) -> float | None:
+    said = Response(asked.id, text, None, None, "stop", None, turns=("The Elbe.", text))
+    (metric,) = load_metrics(["exact_match"], {}).values()
+    [[score, *_]] = score_pairs(metric, [(asked, said)])
+    return score.value
+
+
+def test_a_rubric_that_needs_a_reference_is_not_asked_of_a_turn_without_one() -> None:
+    item = Item(example(("1094 km",)), "tuned", "1094 km.", ("The Elbe.", "1094 km."))
+    accuracy = find_rubric("accuracy")
+    accuracy = accuracy.model_copy(update={"criteria": accuracy.criteria[:1]})
+    for prompt in (PointwisePrompt(accuracy), AbsoluteGrading(accuracy, True)):
+        lacks = [prompt.lacks(RatingCall(item, turn)) for turn in (0, 1, 2)]
+        assert lacks == [None, "the example has no reference, which the rubric needs", None]
+
+
 def test_a_last_answer_alone_is_held_against_the_last_turn_s_reference() -> None:
     both = Pair(example(("Elbe", "1094 km")), "tuned", "1094 km", "base", "Elbe")
     assert only(Call(both, "candidate_first")).winner == "candidate"
-    first_only = Pair(example(("Elbe",)), "tuned", "1094 km", "base", "Elbe")
+    first_only = Pair(example(("Elbe", "")), "tuned", "1094 km", "base", "Elbe")
     assert only(Call(first_only, "candidate_first")).failure == "the example has no reference"
+    alone = Pair(example(("1094 km",)), "tuned", "1094 km", "base", "Elbe")
+    assert only(Call(alone, "candidate_first")).winner == "candidate"
 
 
 def test_the_references_of_all_turns_are_read_from_the_file(tmp_path: Path) -> None:

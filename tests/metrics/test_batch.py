@@ -18,11 +18,10 @@ from engine.metrics.batch import (
     Pair,
     Scorers,
     score_all,
-    score_with,
     useful_processes,
 )
 from engine.metrics.load import load_metric
-from engine.metrics.metric import Measure, Metric, Score, fraction
+from engine.metrics.metric import Measure, Score, fraction
 from engine.models.model import Response
 
 ROUGE = ["rouge1", "rouge2", "rougeL", "rougeLsum"]
@@ -89,25 +88,30 @@ def asked(queries: Sequence[str]) -> list[Pair]:
     ]
 
 
-def together(queries: Sequence[str], *others: Metric) -> list[float | str | None]:
-    rows = list(score_with([Together(), *others], asked(queries)))
+def together(queries: Sequence[str]) -> list[float | str | None]:
+    rows = list(score_all(["together"], {}, asked(queries)))
     return [row[0].reason if row[0].value is None else row[0].value for row in rows]
 
 
-def test_samples_of_one_task_are_never_parted(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def chunks_of_three(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch, "CHUNK", 3)
+    known = {"together": Together(), "length": load_metric("length", {})}
+    monkeypatch.setattr(batch, "load_metrics", lambda names, settings: known)
+
+
+@pytest.mark.usefixtures("chunks_of_three")
+def test_samples_of_one_task_are_never_parted() -> None:
     assert together(["a", "a", "b", "b", "b", "b", "b", "c"]) == [2, 2, 5, 5, 5, 5, 5, 1]
     assert together(["a"] * 7) == [7] * 7
     assert together(["-", "-", "a", "a", "a", "-"]) == [1 + 1, 1 + 1, 3, 3, 3, 1]
 
 
-def test_samples_that_stand_apart_are_missing_once_their_task_is_scored(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(batch, "CHUNK", 3)
+@pytest.mark.usefixtures("chunks_of_three")
+def test_samples_that_stand_apart_are_missing_once_their_task_is_scored() -> None:
     queries = ["a", "b", "a", "b", "c", "a", "a", "d"]
     assert together(queries) == [2, 1, 2, SCATTERED, 1, SCATTERED, SCATTERED, 1]
-    others = list(score_with([Together(), load_metric("length", {})], asked(queries)))
+    others = list(score_all(["together", "length"], {}, asked(queries)))
     assert all(row[1].value == 1.0 for row in others)
 
 

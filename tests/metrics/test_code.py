@@ -255,6 +255,40 @@ CONTEST = {"public_tests": {"input": ["1 2\n"], "output": ["3\n"]}}
         ),
         (LIVE, "def f(a, b): return a + sum(b)", "def f(a, b): return '4'"),
         (CONTEST, "print(sum(map(int, input().split())))", "print(*map(int, input().split()))"),
+        *(
+            (APPS, source, "print(6)")
+            for source in (
+                "import os\nprint(int(os.read(0, 100)) * 2)",
+                "import os, sys\nfd = sys.stdin.fileno()\nprint(int(os.read(fd, os.fstat(fd).st_size)) * 2)",
+                "print(int(open(0, 'rb').read()) * 2)",
+                "import os\nprint(int(os.fdopen(0).read()) * 2)",
+                "import io\nprint(int(io.open(0).read()) * 2)",
+                "print(int(open('/dev/stdin').read()) * 2)",
+                "import os\nos.write(1, b'%d' % (int(input()) * 2))",
+                "import atexit, io, os, sys\nsys.stdout = io.BytesIO()\n"
+                "atexit.register(lambda: os.write(1, sys.stdout.getvalue()))\n"
+                "sys.stdout.write(b'%d' % (int(sys.stdin.readline()) * 2))",
+                "import threading, time\ndef main():\n  time.sleep(0.05)\n  print(int(input()) * 2)\n"
+                "threading.Thread(target=main).start()",
+                "import sys\nprint(int(input()) * 2)\nsys.stdout.close()\nsys.stdin.close()",
+            )
+        ),
+        (
+            {"input_output": '{"fn_name": "same", "inputs": [[1]], "outputs": [[NaN, -Infinity]]}'},
+            "def same(x): return (float('nan'), float('-inf'))",
+            "import decimal\ndef same(x): return [decimal.Decimal('sNaN'), float('inf')]",
+        ),
+        (
+            {"input_output": '{"inputs": ["x"], "outputs": ["1.50 NaN"]}'},
+            "print('1.5 nan')",
+            "print('1.5 sNaN')",
+        ),
+        ({"input_output": '{"inputs": ["x"], "outputs": ["10"]}'}, "print('10.0')", "print('1_0')"),
+        (
+            {"input_output": '{"inputs": ["' + "1 " * 3_000_000 + '"], "outputs": ["3000000"]}'},
+            "print(len(input().split()))",
+            "print(len(input()))",
+        ),
         (
             {"test_cases": [{"input": "1", "expected_output": "2"}]},
             "print(int(input()) + 1)",

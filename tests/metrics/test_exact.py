@@ -11,6 +11,7 @@ from engine.metrics.exact import (
     TOO_LONG,
     Contains,
     EditSimilarity,
+    ExactMatch,
     Numeric,
     Regex,
     edit_similarity,
@@ -38,6 +39,24 @@ def score(metric: Metric, answer: str | None, *references: str, **extra: object)
 )
 def test_a_reference_is_found_as_whole_words(reference: str, answer: str, contains: int, prefix: int) -> None:
     assert [one.value for one in score(Contains(), answer, reference)] == [contains, prefix]
+
+
+@pytest.mark.parametrize(
+    ("reference", "answer", "value"),
+    [
+        ("(1, 2)", "1, 2", 1.0),
+        ("(-1, 2)", "(1, 2)", 0.0),
+        ("Room 5B", "room 5b", 1.0),
+        ("6 ft 2 in", "6 ft. 2 in.", 1.0),
+        ("5 to 10", "5  to 10.", 1.0),
+        ("January 5, 2020", "january 5 2020", 1.0),
+        ("5-10", "51-0", 0.0),
+        ("12:30", "1:230", 0.0),
+        ("52", "5²", 0.0),
+    ],
+)
+def test_equal_texts_hold_the_same_numbers(reference: str, answer: str, value: float) -> None:
+    assert score(ExactMatch(), answer, reference)[0].value == value
 
 
 def test_a_pattern_comes_from_the_example_before_the_plan() -> None:

@@ -91,6 +91,102 @@ def test_the_majority_is_of_final_answers_and_a_tie_counts_with_its_mean() -> No
     assert free["maj@2:exact_match"].value is None
 
 
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["0.5", "1/2", r"\frac12", r"$\frac{1}{2}$", "50%", "½", "The answer is 0.50."],
+        ["1,000", "1000", "1000.0", "1 000"],
+        ["(1, 2)", "(1,2)", r"\left(1, 2\right)", "$(1,2)$"],
+        ["x = 3", "3", "$x=3$", r"\boxed{3}", "three", "So 3."],
+        [r"3\pi", "3π", r"$3\pi$", r"3 \pi"],
+        [r"\sqrt2", r"\sqrt{2}", "√2"],
+        ["5 cm", "5cm", r"5\text{ cm}", r"5\,\mathrm{cm}", "5 centimeters"],
+        ["42", "42 apples", "42 apples left"],
+        ["$5", "5 dollars", "USD 5", r"\$5", "5"],
+        ["A", "(A)", "A.", "**A**", "a)"],
+        ["C++", "C++."],
+        ["(1/2, 3)", "(0.5,3)"],
+        ["2.5", "2½", "5/2", r"2\frac12", "two and a half"],
+        ["yes", "Yes!", "**yes**"],
+        [r"\frac{\pi}{2}", r"\pi/2", "π/2"],
+        ["5 km/h", "5 km/h."],
+        ["2x+1", "2x + 1", "2*x + 1"],
+        ["1e3", "1000", "1,000"],
+        ["-3", "−3", "x = -3", "minus 3"],
+        ["10^6", "1000000", "1 million"],
+        ["3/4", "0.75", "75%", "three quarters"],
+        ["25 cm^2", "25 cm²", r"25 \text{ cm}^2"],
+        ["5:30", "5:30"],
+        ["-x", "-x"],
+        ["x^2", "x**2", "x^{2}"],
+        ["(-1, 2)", "(-1,2)"],
+        ["3.0 m", "3 meters"],
+    ],
+)
+def test_equal_answers_vote_together_however_they_are_written(texts: list[str]) -> None:
+    assert majority(texts) == [[*range(len(texts))]]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (r"3\pi", "3"),
+        (r"\sqrt2", "2"),
+        ("x=3", "3y"),
+        ("5 cm", "5 kg"),
+        ("[1, 2)", "(1, 2]"),
+        ("x > 3", "x < 3"),
+        ("A+", "A"),
+        ("C++", "C"),
+        ("C#", "C"),
+        ("-5, 3", "5, 3"),
+        ("$5", "€5"),
+        ("3 - 4i", "3 + 4i"),
+        ("at least 4", "4"),
+        ("not 4", "4"),
+        ("5%", "5"),
+        ("-x", "x"),
+        ("x=3, y=4", "4"),
+        ("x = 2 or x = 3", "3"),
+        ("3", "-3"),
+        ("1/2", "1/3"),
+        ("2x", "2"),
+        ("5 apples", "5 pears"),
+        ("5 min", "5 m"),
+        ("12:30", "1230"),
+        ("1.5", "15"),
+        ("x^2", "x^3"),
+        ("x²", "x2"),
+        ("5²", "52"),
+        ("2½", "21/2"),
+        ("no one", "one"),
+        ("5 or 6", "6"),
+        ("5-10", "510"),
+        ("more than 5", "5"),
+        ("5+", "5"),
+        (r"\frac{1}{2}", "12"),
+        ("12345678901234567890", "12345678901234567891"),
+        ("(1, 2)", "(2, 1)"),
+        ("3 m", "3 km"),
+        ("(1,000, 5)", "(1000.5)"),
+        ("20%", "20"),
+        ("3 hours", "3 days"),
+        ("log 2", "2"),
+        (r"5 \text{ or } 6", "5"),
+        ("10^2", "102"),
+        ("B-52", "52"),
+        ("Option 1 and 2", "2"),
+    ],
+)
+def test_different_answers_vote_apart(one: str, other: str) -> None:
+    assert majority([one, other]) == [[0], [1]]
+
+
+def test_an_answer_without_its_unit_votes_with_the_only_unit_there_is() -> None:
+    assert majority(["5 cm", "5", "5 cm", "6"]) == [[0, 1, 2]]
+    assert majority(["5 cm", "5", "5 kg", "5"]) == [[1, 3]]
+
+
 def test_only_verdicts_have_a_pass_at_k_and_programs_and_calls_no_majority() -> None:
     def names(metric: Any) -> list[str]:
         return [measure.name for measure in sampled_measures(metric, 4, ())]

@@ -314,9 +314,40 @@ class TestShapesOfTests:
             "import subprocess\nassert subprocess.run(['python', 'solution.py']).returncode == 0",
         ],
     )
-    def test_tests_of_standard_input_and_output_decide_nothing(self, sandbox: Sandbox, tests: str) -> None:
-        outcome = sandbox.run(Job("def f(): return int(input())", tests))
+    @pytest.mark.parametrize(
+        "program", ["def f(): return int(input())", "def f(): return 3", "def f(): return 4", "def f(:"]
+    )
+    def test_tests_of_standard_input_and_output_decide_nothing_of_any_program(
+        self, sandbox: Sandbox, tests: str, program: str
+    ) -> None:
+        outcome = sandbox.run(Job(program, tests))
         assert outcome.passed is None and "standard input or output" in str(outcome.reason)
+
+    @pytest.mark.parametrize("program", ["def f(): return 1", "def f(): return 2", "def f(:"])
+    @pytest.mark.parametrize(
+        ("tests", "why"),
+        [
+            ("def test_f():\n  assert f() == 1\n  import numpy\n  assert numpy.array(f()) == 1", "numpy"),
+            ("import asyncio\nassert f\nassert asyncio.run(f()) == 1", "cannot be awaited"),
+            (
+                "import asyncio\nasync def main(): return await f()\nassert asyncio.run(main()) == 1",
+                "awaited",
+            ),
+        ],
+    )
+    def test_what_the_tests_alone_lack_is_missing_for_every_program(
+        self, sandbox: Sandbox, tests: str, why: str, program: str
+    ) -> None:
+        outcome = sandbox.run(Job(program, tests))
+        assert outcome.passed is None and why in str(outcome.reason)
+
+    def test_a_function_of_the_tests_imports_the_program(self, sandbox: Sandbox) -> None:
+        tests = "def test_add():\n  from solution import add\n  assert add(1, 2) == 3"
+        assert sandbox.run(Job("def add(a, b): return a + b", tests)).passed
+        assert sandbox.run(Job("def add(a, b): return 0", tests)).passed is False
+        assert sandbox.run(Job("def plus(a, b): return a + b", tests)).passed is False
+        tried = "try:\n  import numpy\nexcept ImportError:\n  numpy = None\nassert add(1, 2) == 3"
+        assert sandbox.run(Job("def add(a, b): return a + b", tried)).passed
 
 
 class TestEscapes:

@@ -1,7 +1,6 @@
 """A real `transformers serve` on this machine, with the sample model."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -11,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.judges.scripted import kept_port
+
 ROOT = Path(__file__).parents[2]
 MODEL = "samples/models/base"
 
@@ -18,9 +19,12 @@ MODEL = "samples/models/base"
 @contextmanager
 def transformers_serve(log: Path) -> Iterator[str]:
     """The address of a server that answers with the sample model, as it stands relative to the root."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port = taken.getsockname()[1]
+    with kept_port() as port, _serving(port, log):
+        yield f"http://127.0.0.1:{port}/v1"
+
+
+@contextmanager
+def _serving(port: int, log: Path) -> Iterator[None]:
     command = [str(Path(sys.executable).with_name("transformers")), "serve", MODEL]
     command += ["--host", "127.0.0.1", "--port", str(port), "--device", "cpu", "--dtype", "float32"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
@@ -28,14 +32,14 @@ def transformers_serve(log: Path) -> Iterator[str]:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output)
     try:
         _wait_for(f"http://127.0.0.1:{port}/health", process, log)
-        yield f"http://127.0.0.1:{port}/v1"
+        yield
     finally:
         process.kill()
         process.wait()
 
 
 def _wait_for(address: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while True:
         try:
             urllib.request.urlopen(address, timeout=5).close()

@@ -103,6 +103,28 @@ def test_recorded_conversations_give_an_answer_for_each_turn(tmp_path: Path) -> 
     assert batch[0].text is None
 
 
+@pytest.mark.parametrize(
+    ("ends", "together"),
+    [
+        (("length", "stop"), "length"),
+        (("stop", "length"), "length"),
+        ((None, "length"), "length"),
+        ((None, "stop"), None),
+        (("stop", None), None),
+        (("stop", "stop"), "stop"),
+    ],
+)
+def test_a_conversation_is_cut_where_any_turn_was(ends: tuple[str | None, ...], together: str | None) -> None:
+    class Ending(Echo):
+        def generate(self, examples: Sequence[Example], settings: Settings) -> Iterator[list[Response]]:
+            for batch in super().generate(examples, settings):
+                yield [replace(each, finish_reason=next(reasons)) for each in batch]
+
+    reasons = iter(ends)
+    [found] = [r for batch in converse(Ending(), [talk("a", "one", "two")], SETTINGS) for r in batch]  # type: ignore[arg-type]
+    assert found.finish_reason == together
+
+
 @pytest.mark.parametrize("turns", ['"text"', "[]", "[1]", "null, null"])
 def test_recorded_turns_that_are_no_texts_are_refused_with_their_line(tmp_path: Path, turns: str) -> None:
     with pytest.raises(BadInput, match=r"said\.jsonl:1"):

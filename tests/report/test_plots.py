@@ -5,6 +5,7 @@ import pytest
 
 from tui.report import plots
 from tui.report.plots import Bar, BeforeAfter, PlotPlace, Reading
+from tui.widgets import pictures
 
 NARROW = 320  # pixels of a picture on a telephone
 LETTER = 7.5  # pixels, more than a letter of 12 px takes
@@ -92,3 +93,28 @@ def test_a_scale_holds_all_values_with_ends_that_are_round() -> None:
     found = plots.scale([0.12, -0.03], 0.0)
     assert (round(found.low, 9), round(found.high, 9)) == (-0.05, 0.15)
     assert plots.Scale(0.0, 1.0).at(2.0) == plots.Scale(0.0, 1.0).at(1.0) < 100
+
+
+def test_a_forest_plot_has_a_line_at_the_limit_of_the_gate_that_its_scale_holds() -> None:
+    readings = [Reading("a", 0.02, 0.0, 0.04, limits=(-0.1,)), Reading("b", None, reason="no data")]
+    drawn = plots.forest(readings, "rougeL")
+    of = plots.difference_scale(readings)
+    assert of.low <= -0.1
+    assert f'class="wanted" x1="{of.at(-0.1):.2f}%"' in drawn and drawn.count('class="wanted"') == 1
+
+
+def test_a_histogram_draws_the_bins_of_the_terminal_and_a_line_at_the_median() -> None:
+    found = pictures.histogram({"base": [0.0, 0.05, 1.0], "tuned <b>": [1.0]}, 0.0, 1.0)
+    assert found is not None
+    drawn = plots.histogram(found, "rougeL")
+    assert drawn.count("<rect") == 3 and drawn.count('class="wanted"') == 2
+    assert "0.000 to 0.100: 2 of 3" in drawn and "median 0.050, n 3" in drawn and "tuned &lt;b&gt;" in drawn
+    heights = sorted(float(size) for size in re.findall(r'<rect[^>]* height="([\d.]+)"', drawn))
+    assert heights == [pytest.approx(44 / 3, abs=0.1), pytest.approx(88 / 3, abs=0.1), 44.0]
+    assert all(0 <= place <= 100 for place in places(drawn))
+
+
+def test_values_of_another_scale_are_bars_from_its_low_end() -> None:
+    drawn = plots.rates([Reading("score 3", 3.0)], "judge", of=pictures.Scale(1.0, 5.0))
+    left, width = re.search(r'x="([\d.]+)%" width="([\d.]+)%"', drawn).groups()  # type: ignore[union-attr]
+    assert (float(left), float(width)) == (2.0, 48.0)

@@ -50,31 +50,47 @@ def counts(name: str, cut: int, of: int) -> AnswerCount:
     return AnswerCount(name, of, 0, 0, of, cut, 0, 0, None, None)
 
 
+def cut_first(cut: int, of: int) -> dict[str, tuple[int, int]]:
+    return {str(place): (int(place < cut), 1) for place in range(of)}
+
+
+def cut_last(cut: int, of: int) -> dict[str, tuple[int, int]]:
+    return {str(place): (int(place >= of - cut), 1) for place in range(of)}
+
+
 @pytest.mark.parametrize(
     ("base", "tuned", "found"),
     [
-        ((0, 40), (3, 40), None),  # 7.5 %, and so few that 3 % would be no surprise
-        ((0, 400), (30, 400), ("warning", None, 0.075)),
-        ((0, 40), (10, 40), ("warning", None, 0.25)),
-        ((0, 40), (12, 40), ("critical", "base", 0.3)),
-        ((0, 3), (1, 3), ("note", "base", 1 / 3)),  # may be chance
-        ((6, 40), (12, 40), ("warning", None, 0.3)),  # the base has half of that
-        ((0, 0), (12, 40), ("warning", None, 0.3)),  # how the base's answers ended is not known
-        ((40, 40), (0, 40), ("warning", "base", 1.0)),
-        ((30, 40), (12, 40), ("warning", "base", 0.75)),  # of the two the one with the larger share
-        ((0, 40), (0, 0), None),
+        ((0, 40), (3, 40), []),  # 7.5 %, and so few that 3 % would be no surprise
+        ((0, 400), (30, 400), [("warning", None, 0.075)]),
+        ((0, 40), (10, 40), [("warning", None, 0.25)]),
+        ((0, 40), (12, 40), [("critical", "base", 0.3)]),
+        ((0, 3), (1, 3), [("note", "base", 1 / 3)]),  # may be chance
+        ((5, 40), (12, 40), [("note", "base", 0.3), ("warning", None, 0.3)]),  # that it is more may be chance
+        ((6, 40), (12, 40), [("warning", None, 0.3)]),  # the base has half of that
+        ((0, 0), (12, 40), [("warning", None, 0.3)]),  # how the base's answers ended is not known
+        ((40, 40), (0, 40), [("warning", "base", 1.0)]),
+        ((30, 40), (12, 40), [("warning", "base", 0.75)]),  # of the two the one with the larger share
+        ((0, 40), (0, 0), []),
     ],
 )
 def test_many_cut_answers_are_an_alert(
-    base: tuple[int, int], tuned: tuple[int, int], found: tuple[str, str | None, float] | None
+    base: tuple[int, int], tuned: tuple[int, int], found: list[tuple[str, str | None, float]]
 ) -> None:
-    ends = {
-        name: {str(place): (int(place < cut), 1) for place in range(of)}
-        for name, (cut, of) in (("base", base), ("tuned", tuned))
-    }
+    ends = {"base": cut_last(*base), "tuned": cut_first(*tuned)}
     alerts = cut_alerts(ends, ["tuned"], ["base"])
-    assert [(a.severity, a.baseline, a.evidence.value) for a in alerts] == ([found] if found else [])  # type: ignore[attr-defined]
+    assert [(a.severity, a.baseline, a.evidence.value) for a in alerts] == found  # type: ignore[attr-defined]
     assert all("max_new_tokens" in alert.message for alert in alerts)
+
+
+def test_a_clearer_difference_of_cut_answers_is_never_a_weaker_alert() -> None:
+    def weight(base: int) -> int:
+        ends = {"base": cut_last(base, 40), "tuned": cut_first(12, 40)}
+        found = cut_alerts(ends, ["tuned"], ["base"])
+        return max(("note", "warning", "critical").index(alert.severity) for alert in found)
+
+    weights = [weight(base) for base in range(13)]
+    assert weights == sorted(weights, reverse=True) and (weights[0], weights[-1]) == (2, 1)
 
 
 def test_cut_answers_are_counted_by_example(store: Path) -> None:

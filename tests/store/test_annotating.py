@@ -198,3 +198,38 @@ def test_the_newest_word_is_the_last_one_also_when_the_clock_was_set_back(
     assert outcomes(connection)[before:] == [("ann", "loss")]
     assert undo(connection, 1, "ann") == examples[0]
     assert outcomes(connection)[before:] == [("ann", "win")]
+
+
+def test_a_tag_on_several_answers_is_one_step_to_undo(connection: Connection) -> None:
+    candidate, _, examples = ids(connection)
+    said = {"run_id": 1, "annotator": "ann", "left_id": candidate, "value": "late", "queue": "flips"}
+
+    def tagged() -> list[int]:
+        return sorted(row.example_id for row in failures.failures(connection, tag="late"))
+
+    reviewing.toggle_tag(connection, {**said, "kind": "tag", "example_id": examples[1]})
+    assert reviewing.tag_all(connection, said, examples[:3]) == ("late", 2), "one has it already"
+    assert tagged() == sorted(examples[:3])
+    taken = reviewing.take_back(connection, 1, "ann")
+    assert taken is not None and (taken.kind, taken.value, taken.answers) == ("tag", "late", 2)
+    assert tagged() == [examples[1]], "what was tagged before stays"
+    assert reviewing.tag_all(connection, said, examples[:2]) == ("late", 1)
+    reviewing.toggle_tag(connection, {**said, "kind": "tag", "example_id": examples[0]})
+    assert tagged() == [examples[1]], "a single one can be taken off"
+    taken = reviewing.take_back(connection, 1, "ann")
+    assert taken is not None and taken.answers == 1 and tagged() == []
+
+
+def test_an_undo_takes_back_nothing_of_another_person_or_tag(connection: Connection) -> None:
+    candidate, _, examples = ids(connection)
+    said = {"run_id": 1, "annotator": "ann", "left_id": candidate, "value": "late"}
+    reviewing.tag_all(connection, said, examples[:2])
+    reviewing.tag_all(connection, said | {"value": "rude"}, examples[:2])
+    reviewing.tag_all(connection, said | {"annotator": "bob"}, examples[:2])
+    connection.execute("UPDATE annotation SET created = 5.0")
+    taken = reviewing.take_back(connection, 1, "ann")
+    assert taken is not None and (taken.value, taken.answers) == ("rude", 2)
+    assert (
+        sorted(row.annotator for row in failures.failures(connection, tag="late"))
+        == ["ann"] * 2 + ["bob"] * 2
+    )

@@ -47,9 +47,21 @@ def test_a_run_is_found_by_id_by_name_and_as_the_last(
     assert history.find_run(connection, str(recorder.run_id)) == recorder.run_id
     assert history.find_run(connection, "first") == newest
     assert history.find_run(connection, "last") == newest
-    for wrong in ("77", "nothing"):
+    for wrong in ("77", "nothing", "9" * 30):
         with pytest.raises(StoreError, match="there is no run"):
             history.find_run(connection, wrong)
+
+
+def test_a_run_that_asks_means_one_before_itself(recorder: Recorder, connection: sqlite3.Connection) -> None:
+    first = recorder.run_id
+    name = history.run(connection, first).name
+    asking, later = queued_run(recorder.folder, name), queued_run(recorder.folder, name)
+    for text in (name, "last", str(first)):
+        assert history.find_run(connection, text, before=asking) == first
+    assert history.find_run(connection, "last", before=later) == asking
+    for text in (name, "last", str(first), str(asking), str(later)):
+        with pytest.raises(StoreError, match=f"there is no run '{text}' before run {first}"):
+            history.find_run(connection, text, before=first)
 
 
 def test_cancelling_a_run_without_a_worker_takes_effect_at_once(

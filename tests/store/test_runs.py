@@ -7,10 +7,11 @@ import pytest
 
 from store import database, people
 from store.errors import StoreError
-from store.read import history, runs
+from store.read import history, judging, runs, trends
 from store.read.history import Connection
 from store.read.query import Word
 from store.transfer.merge import held_by, purge
+from tests.engine.runs import carry_out, queue, recorded_plan
 from tests.tui.history import build
 
 
@@ -70,6 +71,8 @@ def test_what_a_person_types_is_never_sql(connection: history.Connection) -> Non
     for text in ("tag:x'; DROP TABLE run --", "model:%", "' OR 1 --", "eval:_____"):
         found(connection, text)
     assert found(connection, "' OR 1 --") == []
+    assert [row.id for row in runs.page(connection, limit=10**30)] == [3, 2, 1]
+    assert len(trends.trend(connection, "rougeL", limit=10**30)) == 3
     assert len(found(connection, "")) == 3
 
 
@@ -90,6 +93,31 @@ def test_a_deleted_run_is_in_no_list_and_comes_back(connection: history.Connecti
     assert history.find_run(connection, "tickets-v2") == 2
     with pytest.raises(StoreError, match="is not deleted"):
         people.restore(connection, 2, "ann")
+
+
+def test_a_runs_win_rate_is_the_first_whole_judges_over_the_first_baseline(tmp_path: Path) -> None:
+    """Not that of two candidates, here listed before the baseline, nor that of a judge of a panel."""
+    items = [{"id": f"e{place}", "query": f"{place}?", "reference": f"right {place}"} for place in range(8)]
+    texts = {
+        name: {
+            item["id"]: item["reference"] if place < right else "wrong" for place, item in enumerate(items)
+        }
+        for name, right in (("worse", 2), ("better", 6), ("base", 4))
+    }
+    rest = "[judging]\nall_pairs = true\n[[judges]]\nname = 'reference'"
+    plan = recorded_plan(tmp_path, items, texts, rest)
+    roles = plan.read_text().replace('role = "baseline"', 'role = "candidate"')
+    plan.write_text(roles.replace('"base"\nrole = "candidate"', '"base"\nrole = "baseline"'))
+    run = carry_out(tmp_path / "store", queue(tmp_path / "store", plan))
+    connection = history.attach(database.connect(tmp_path / "store"))
+    rates = {(row.candidate, row.baseline): row.win_rate for row in history.win_rates(connection, run.run_id)}
+    assert rates == {("worse", "base"): 0.375, ("better", "base"): 0.625, ("better", "worse"): 0.75}
+    assert runs.page(connection)[0].win_rate == 0.625
+    connection.execute("UPDATE judge SET details = json_set(details, '$.part_of', 'panel')")
+    assert runs.page(connection)[0].win_rate is None
+    both = history.win_rates(connection, run.run_id), judging.judging(connection, run.run_id).win_rates
+    assert both[0] == both[1]
+    connection.close()
 
 
 def test_a_running_run_cannot_be_deleted(connection: history.Connection) -> None:

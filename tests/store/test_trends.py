@@ -1,5 +1,6 @@
 """A measure over the runs: what each run's value is, and between which of them no line may be drawn."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -77,6 +78,7 @@ def test_only_what_was_taken_in_the_same_way_is_joined(connection: history.Conne
 
 
 def test_other_examples_and_other_generation_settings_make_a_gap(connection: history.Connection) -> None:
+    connection.execute("UPDATE model SET details = json_set(details, '$.tokenization', 'same')")
     for plan, wanted in (
         ("[data]\nsample = 5\n", "the choice of examples differs"),
         ("[generation]\ntemperature = 0.7\n", "the generation settings differ"),
@@ -108,13 +110,31 @@ def test_a_default_that_is_written_out_is_known_as_the_plans_own() -> None:
         }
 
 
-def test_perplexities_under_other_tokenizers_are_not_joined(connection: history.Connection) -> None:
-    for fact in ("tokenization", "tokenizer"):  # a GGUF file has the first alone
-        connection.execute(
-            "UPDATE model SET details = json_set(coalesce(details, '{}'), ?, 'new') WHERE run_id = 2",
-            (f"$.{fact}",),
-        )
-        assert gaps(connection, "perplexity")[1] == "the tokenizer differs"
+TOKENIZER = "the tokenizer differs or is not known"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "gap"),
+    [
+        ({"tokenization": "a", "tokenizer": "x"}, {"tokenization": "a", "tokenizer": "x"}, None),
+        # Other files that cut texts alike, and a GGUF file, which has no other.
+        ({"tokenization": "a", "tokenizer": "x"}, {"tokenization": "a", "tokenizer": "y"}, None),
+        ({"tokenization": "a", "tokenizer": "x"}, {"tokenization": "a"}, None),
+        ({"tokenization": "a", "tokenizer": "x"}, {"tokenizer": "x"}, None),
+        ({"tokenization": "a", "tokenizer": "x"}, {"tokenization": "b", "tokenizer": "y"}, TOKENIZER),
+        ({"tokenization": "a"}, {"tokenizer": "a"}, TOKENIZER),
+        ({"tokenization": "a"}, {}, TOKENIZER),
+        ({}, {}, TOKENIZER),
+    ],
+)
+def test_perplexities_are_joined_under_tokenizers_known_to_be_the_same(
+    connection: history.Connection, first: dict[str, str], second: dict[str, str], gap: str | None
+) -> None:
+    for run, facts in ((1, first), (2, second)):
+        sql = "UPDATE model SET details = json_patch(details, ?) WHERE run_id = ?"
+        connection.execute(sql, (json.dumps(facts), run))
+    assert gaps(connection, "perplexity")[1] == gap
+    assert trends.same_tokenizer(first, second) == (gap is None)
     assert gaps(connection, "rougeL") == [None, None, None]
 
 

@@ -5,11 +5,22 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 
-from tests.tui.driver import settle
+from tests.tui.driver import Quiet, settle
 from tests.tui.history import build
 from tests.tui.leaky import leak
 
 Settled = Callable[[Pilot[int]], Awaitable[None]]
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key is done when the app has nothing more to do, not after a length of time."""
+    quiet = Quiet()
+    monkeypatch.setattr(
+        "asyncio.BaseEventLoop.run_in_executor", lambda loop, *work: quiet.run_in_executor(loop, *work)
+    )
+    for module in ("app", "pilot"):
+        monkeypatch.setattr(f"textual.{module}.wait_for_idle", quiet.wait)
 
 
 @pytest.fixture(scope="session")

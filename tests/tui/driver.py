@@ -8,11 +8,14 @@ Nothing waits for a length of time: `press` returns when the screen in front has
 its condition holds. DEADLINE only ends a test that would wait for ever.
 """
 
+import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
+from weakref import WeakSet
 
 from textual.pilot import Pilot
 from textual.screen import Screen
@@ -20,15 +23,53 @@ from textual.worker import WorkerCancelled
 
 from tests.tui.history import NOW
 from tui.app.app import AssayApp
+from tui.screens.base import AssayScreen
 
 S = TypeVar("S", bound=Screen[Any])
 DEADLINE = 240.0  # seconds; what a busy machine needs at most, no measure of anything
 SAME = 3  # pictures in a row that are equal on a screen at rest
+LONG = 30.0  # seconds; what keeps the app at work for longer is held by the test itself
+FRAME = 0.02  # seconds; Textual draws what has changed sooner than this
 
 
 def text_of(app: AssayApp) -> str:
     """What is on the screen, line by line."""
     return "\n".join(strip.text for strip in app.screen._compositor.render_strips())
+
+
+class Quiet:
+    """Knows when the app has nothing more to do: nothing on the loop, now or within a frame, nor in a thread.
+
+    Textual's own `wait_for_idle` sleeps for 20 ms at least, and for a second where anything else in the
+    process is at work. That was most of what a test of the app took.
+    """
+
+    def __init__(self) -> None:
+        self._threads: WeakSet[asyncio.Future[Any]] = WeakSet()
+        self._start: Any = asyncio.BaseEventLoop.run_in_executor
+
+    def run_in_executor(self, loop: asyncio.BaseEventLoop, *work: Any) -> "asyncio.Future[Any]":
+        """In place of the loop's own: keeps what is under way in mind."""
+        under_way: asyncio.Future[Any] = self._start(loop, *work)
+        self._threads.add(under_way)
+        return under_way
+
+    async def wait(self, min_sleep: float = 0.0, max_sleep: float = 1.0) -> None:
+        """In place of `wait_for_idle`; a timer that never rests is waited for as long as `max_sleep`."""
+        loop: Any = asyncio.get_running_loop()
+        end, slept = loop.time() + LONG, 0.0
+        while loop.time() < end and slept < max_sleep:
+            await asyncio.sleep(0)
+            if loop._ready:
+                continue
+            if not all(thread.done() for thread in list(self._threads)):
+                await asyncio.sleep(0.001)
+                continue
+            due = min((timer.when() for timer in loop._scheduled if not timer.cancelled()), default=math.inf)
+            if (left := due - loop.time()) > FRAME:
+                return
+            slept += max(left, 0.001)
+            await asyncio.sleep(max(left, 0.0))
 
 
 async def settle(pilot: Pilot[int]) -> None:
@@ -65,6 +106,20 @@ class Driver:
     @property
     def lines(self) -> list[str]:
         return self.text.splitlines()
+
+    @property
+    def head(self) -> str:
+        """What stands above the screen's own parts: tabs, title and card."""
+        return "\n".join(self.lines[: self._top])
+
+    @property
+    def body(self) -> list[str]:
+        """The lines below that."""
+        return self.lines[self._top :]
+
+    @property
+    def _top(self) -> int:
+        return self.on(AssayScreen).top
 
     @property
     def screen(self) -> Screen[Any]:

@@ -167,3 +167,29 @@ def test_the_gate_is_met_missed_or_needs_so_many_more_labels() -> None:
     assert "labels on all examples" in gate_said(match() | {"labels_to_settle": None})
     assert gate_said(match(value=None, reason="too few")) == "Not corrected: too few."
     assert gate_said(match() | {"min_win_rate": None}) == ""
+
+
+async def test_a_judges_confidence_and_a_raters_scores_are_drawn_against_people(store: Path) -> None:
+    connection = database.connect(store)
+    connection.execute(
+        "UPDATE judgment SET confidence = NULL WHERE judge_id = (SELECT id FROM judge WHERE name = 'strict')"
+    )
+    connection.close()
+    async with opened(store, "agreement", run=1, size=(120, 40)) as ui:
+        await ui.press("p")
+        line = next(line for line in ui.lines if "80% to 90%" in line)
+        assert "n 6" in line and "50.0% [19, 81]" in line and "◆" in line
+        assert "people's mean rating by its score" in ui.text
+        score = next(line for line in ui.lines if "score 3" in line)
+        assert "n 7" in score and "3.00" in score
+        await ui.press("right_square_bracket")
+        assert "the judge's confidence is needed" in ui.text
+        await ui.press("p")
+        assert "kappa" in ui.text and "score 3" not in ui.text
+
+
+async def test_a_picture_before_any_label_says_what_is_needed(tmp_path: Path) -> None:
+    folder = judged.build(tmp_path / "store")
+    async with opened(folder, "agreement", run=1) as ui:
+        await ui.press("p")
+        assert "people's labels are needed first" in ui.text

@@ -73,7 +73,7 @@ async def test_enter_opens_the_questions_behind_a_benchmark_alert_losses_first(s
     async with opened(store_folder, "alerts") as ui:
         await ui.press("enter")
         assert isinstance(ui.screen, SamplesScreen)
-        assert ui.lines[2].split()[1:3] == ["−", "worse"]
+        assert ui.body[1].split()[1:3] == ["−", "worse"]
         await ui.tap("escape")
         assert isinstance(ui.screen, AlertsScreen)
 

@@ -17,6 +17,7 @@ from tui.screens.decision import DecisionScreen
 from tui.screens.help import HelpScreen
 from tui.screens.live.screen import LiveScreen
 from tui.screens.runs import RunsScreen
+from tui.widgets.menu import TALLEST, Menu
 
 
 async def test_screens_are_one_key_away_and_esc_leads_back_to_runs(store_folder: Path) -> None:
@@ -180,7 +181,8 @@ async def test_a_store_deleted_under_the_app_is_told_and_not_written_to(own_stor
     async with opened(own_store, "review") as ui:
         shutil.rmtree(own_store)
         await ui.press("1")
-        assert isinstance(ui.screen, MessageScreen) or "is gone" in ui.text
+        assert "2/12" not in ui.text
+        await ui.until(lambda: isinstance(ui.screen, MessageScreen), "what the next look at the store finds")
         assert "2/12" not in ui.text
 
 
@@ -283,3 +285,22 @@ async def test_help_that_is_longer_than_the_screen_says_so(store_folder: Path) -
         assert place == "1" and int(count) > 20
         await ui.press(*["ctrl+d"] * 6)
         assert ui.lines[-2].split()[-1] == f"{count}/{count}"
+
+
+async def test_what_is_asked_at_the_bottom_stays_on_a_small_screen(store_folder: Path) -> None:
+    async with opened(store_folder, "review", size=(30, 8)) as ui:
+        await ui.press("F")
+        menu = ui.screen.query_one(Menu)
+        assert ui.lines[1].strip().startswith("queue") and len(menu.items) > menu.size.height
+        await ui.press("end")
+        assert menu.items[-1].text.split()[0] in ui.lines[-1]
+        await ui.pilot.resize_terminal(80, 40)
+        await ui.press("home")
+        assert menu.size.height == min(TALLEST, len(menu.items))
+        await ui.press("escape")
+        await ui.pilot.resize_terminal(30, 8)
+        ui.screen.confirm("Remove it?", lambda: None)  # type: ignore[attr-defined]
+        await ui.press()
+        assert ui.lines[-1].startswith(" Remove it?")
+        await ui.press("n")
+        assert "Remove it?" not in ui.text and "quit" in ui.lines[-1]

@@ -92,10 +92,10 @@ async def test_the_declaration_of_a_measure_is_one_key_away(store_folder: Path) 
 async def test_what_was_forgotten_stands_on_top_with_a_verdict(store_folder: Path) -> None:
     async with opened(store_folder, "compare") as ui:
         await ui.press("c")
-        lines = ui.lines
-        assert "▾ forgetting" in lines[2]
-        assert "bits per byte of" in lines[3] and "− forgotten" in lines[3]
-        assert "drifted" in lines[7]
+        lines = ui.body
+        assert "▾ forgetting" in lines[1]
+        assert "bits per byte of" in lines[2] and "− forgotten" in lines[2]
+        assert "drifted" in lines[6]
 
 
 async def test_a_gap_between_groups_is_no_better_or_worse(store_folder: Path) -> None:

@@ -132,6 +132,29 @@ def test_what_a_checkpoint_was_chosen_by_does_not_show_that_it_forgot_nothing(st
     assert answer(lost, "forgotten").standing == "bad"  # what favours it explains no drop
 
 
+@pytest.mark.parametrize(
+    ("chosen", "task", "is_settled"),
+    [
+        ("maths", "arithmetic", False),  # a task of the group
+        ("arithmetic", "maths", False),  # the group's mean holds the task
+        ("maths", "sums", False),  # a group in the group
+        ("maths", "maths", False),
+        ("maths", "copying", True),
+        ("copying", "maths", True),
+    ],
+)
+def test_what_chose_a_checkpoint_holds_the_tasks_of_a_group(
+    store: Path, chosen: str, task: str, is_settled: bool
+) -> None:
+    groups = {"maths": ["arithmetic", "adding", "taking"], "sums": ["adding", "taking"]}
+    sweep = {"kept": True, "value": 0.9, "of": 9, "keep": 3, "sample": 50, "on_examples": 0}
+    details = {"sweep": sweep | {"measure": chosen}, "benchmark_groups": groups}
+    rows = [*GOOD[:2], benchmark(0.0, measure=f"{task} · acc")]
+    verdict = decided(store, rows, details=details)
+    assert (verdict.word == "ship") == is_settled
+    assert (answer(verdict, "forgotten").standing == "good") == is_settled
+
+
 def test_a_gain_on_the_benchmark_that_chose_it_shows_nothing(store: Path) -> None:
     sweep = {"kept": True, "value": 0.9, "of": 9, "keep": 3, "sample": 50, "on_examples": 0}
     gain = benchmark(0.08, baseline_value=0.5)

@@ -15,7 +15,7 @@ from tests.tui.driver import driven, opened
 from tests.tui.history import NOW
 from tests.tui.terminal import terminal
 from tui.app.app import AssayApp
-from tui.screens.review.answers import Answers
+from tui.screens.review.views import Answers
 from tui.text.diff import text_of
 from tui.text.gate import printable
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tui.driver import Driver, driven, opened
+from tests.tui.driver import driven, opened
 from tests.tui.history import NOW
 from tui.app.app import AssayApp
 from tui.screens.compare.screen import CompareScreen
@@ -12,10 +12,6 @@ from tui.screens.decision import DecisionScreen
 from tui.screens.review.screen import ReviewScreen
 from tui.screens.runs import RunsScreen
 from tui.screens.slices import SlicesScreen
-
-
-def title(ui: Driver) -> str:
-    return ui.lines[0]
 
 
 @pytest.mark.parametrize("name", ["good", "overfit"])
@@ -30,7 +26,7 @@ async def test_every_screen_is_about_the_candidate_that_was_taken_in_decision(
         await ui.settled()
         for key in ("C", "V", "J", "A", "K", "S", "E", "L", "H"):
             await ui.press(key)
-            assert name in title(ui), key
+            assert name in ui.head, key
         assert isinstance(ui.screen, DecisionScreen)
         assert ui.screen.candidates.item is not None and ui.screen.candidates.item.candidate == name
 
@@ -51,7 +47,7 @@ async def test_what_another_screen_takes_is_in_hand_when_esc_leads_back(own_stor
         assert other[0] == before and other[1] != against
         await ui.press("escape")
         assert isinstance(ui.screen, CompareScreen) and ui.screen.pair == other
-        assert all(name in ui.lines[1] for name in other)
+        assert all(name in ui.body[0] for name in other)
         await ui.press("H")
         assert ui.screen.hand.candidate == before  # type: ignore[attr-defined]
 
@@ -97,7 +93,7 @@ async def test_a_run_without_the_model_in_hand_shows_its_own_and_the_first_keeps
         assert isinstance(ui.screen, RunsScreen)
         ui.app.go("compare", 1)
         await ui.settled()
-        assert isinstance(ui.screen, CompareScreen) and ui.screen.pair[0] in title(ui)
+        assert isinstance(ui.screen, CompareScreen) and ui.screen.pair[0] in ui.head
         ui.app.go("compare", 2)
         await ui.settled()
         assert isinstance(ui.screen, CompareScreen) and ui.screen.pair == taken

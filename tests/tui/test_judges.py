@@ -33,9 +33,9 @@ async def test_judges_stand_side_by_side_on_one_match(judged: Path) -> None:
     async with opened(judged, "runs", run=1) as ui:
         await ui.press("J")
         assert isinstance(ui.screen, JudgesScreen)
-        lines = ui.lines
-        assert "tuned against base" in lines[1]
-        gpt, strict, panel, grader = lines[3:7]
+        lines = ui.body
+        assert "tuned against base" in lines[0]
+        gpt, strict, panel, grader = lines[2:6]
         assert (
             "gpt-4o" in gpt and "75% [55, 95]" in gpt and "!42%" in gpt and "!71%" in gpt and "$0.24" in gpt
         )

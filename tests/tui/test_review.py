@@ -15,9 +15,9 @@ from tests.tui.driver import driven, opened
 from tests.tui.history import NOW
 from tests.tui.terminal import terminal
 from tui.app.app import AssayApp
-from tui.screens.review.answers import Answers
 from tui.screens.review.lines import excerpt
 from tui.screens.review.screen import ReviewScreen
+from tui.screens.review.views import Answers
 
 HOSTILE_TAG = "[/b] [red] {x}"
 Settled = Callable[[Pilot[int]], Awaitable[None]]
@@ -177,7 +177,7 @@ async def test_the_list_of_queues_has_their_counts_and_a_letter_opens_one(own_st
             line = next(line for line in ui.lines if f" {name} " in line)
             assert line.split()[-1] == str(held)
             await ui.press(line.strip(" ›").split()[0])
-            assert f" 1/{held} " in ui.text and name[-7:] in ui.lines[1]
+            assert f" 1/{held} " in ui.text and name[-7:] in ui.body[0]
             await ui.press("F")
             await ui.press("c")
     connection.close()
@@ -206,7 +206,7 @@ async def test_worst_first_starts_with_the_candidate_s_own_failures_beside_the_r
         assert known == sorted(known)
         assert "right against reference" in ui.text
         await ui.press("W")
-        assert "worst" not in ui.lines[1]
+        assert "worst" not in ui.body[0]
 
 
 async def test_search_finds_as_it_is_typed_and_esc_takes_it_off(own_store: Path) -> None:
@@ -225,7 +225,7 @@ async def test_long_answers_scroll_together(own_store: Path, settled: Settled) -
     async with driven(app) as ui:
         await ui.tap("ctrl+d", "down")
         await ui.pilot.pause()
-        first = ui.lines[6]
+        first = ui.body[5]
         left, right = (int(side.split()[2]) for side in first.split("▲"))
         assert left == right > 0
         top = ui.screen.query_one(Answers).top

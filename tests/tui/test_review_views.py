@@ -19,8 +19,7 @@ from tests.tui.history import NOW
 from tests.tui.terminal import terminal
 from tests.tui.test_hostile import CORPUS, check
 from tui.app.app import AssayApp
-from tui.screens.review.answers import Answers
-from tui.screens.review.views import VIEWS, nearest
+from tui.screens.review.views import VIEWS, Answers, nearest
 from tui.text.diff import Segment, diff, text_of
 from tui.text.gate import printable
 from tui.text.json_fields import NoJsonFound, field_rows, read_json, reordered

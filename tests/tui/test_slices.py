@@ -7,10 +7,15 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
+from engine.data.leak import is_counted
+from store import database
+from store.read import evidence, history
 from tests.tui.driver import opened
-from tests.tui.history import NOW
+from tests.tui.history import EVAL_SET, NOW
+from tests.tui.leaky import set_summary, summary
 from tui.app.app import AssayApp
 from tui.screens.compare.screen import CompareScreen
+from tui.screens.review.data import slices
 from tui.screens.review.screen import ReviewScreen
 from tui.screens.slices import SlicesScreen
 
@@ -21,10 +26,10 @@ async def test_slices_show_the_worse_ones_first_and_open_in_review(store_folder:
     async with opened(store_folder, "compare") as ui:
         await ui.press("slash", *"rougeL", "enter", "G", "s")
         assert isinstance(ui.screen, SlicesScreen)
-        lines = ui.lines
-        assert "rougeL" in lines[1] and "− 2 worse" in lines[1]
-        assert "category: shipping" in lines[3] and "−0.310" in lines[3] and "− worse" in lines[3]
-        assert "0.004" in lines[3] and "−0.410..−0.210" in lines[3]
+        lines = ui.body
+        assert "rougeL" in lines[0] and "− 2 worse" in lines[0]
+        assert "category: shipping" in lines[2] and "−0.310" in lines[2] and "− worse" in lines[2]
+        assert "0.004" in lines[2] and "−0.410..−0.210" in lines[2]
         assert "exact_match" not in ui.text
         await ui.tap("a")
         assert "exact_match" in ui.text and "all measures" in ui.text
@@ -55,3 +60,21 @@ def test_how_slices_look(
 
     app = AssayApp(store_folder, run=2, screen="compare", now=lambda: NOW)
     assert snap_compare(app, terminal_size=size, run_before=before)
+
+
+def test_the_examples_of_a_slice_are_those_that_the_run_compared_it_on(leaky: Path) -> None:
+    connection = history.attach(database.connect(leaky))
+    set_summary(connection, summary(connection) | {"similar_ids": ["t-007", "t-008"]})
+    counted = {row.example for row in history.leaks(connection, 2) if is_counted(row.tier, row.field)}
+    connection.execute(
+        "UPDATE leak SET field = 'reference', tier = 'near' WHERE example_id = "
+        "(SELECT id FROM example WHERE eval_set = ? AND example = ?)",
+        (EVAL_SET, min(counted)),
+    )
+    names = {row.id: row.example for row in evidence.run_examples(connection, 2)}
+    found = {name: {names[one] for one in own} for name, own in slices(connection, 2).items()}
+    assert found["leaked"] == counted - {min(counted)}, "an answer alone is no leaked example"
+    assert found["not leaked"] == set(names.values()) - found["leaked"]
+    assert found["similar to training"] == {"t-007", "t-008"}
+    assert found["unlike training"] == set(names.values()) - found["leaked"] - {"t-007", "t-008"}
+    assert found["category: shipping"] == {"t-003", "t-004", "t-009"}

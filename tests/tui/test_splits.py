@@ -25,7 +25,7 @@ Settled = Callable[[Pilot[int]], Awaitable[None]]
 async def test_the_judgement_names_every_tier_the_lock_and_the_smallest_change(leaky: Path) -> None:
     app = open_splits(leaky)
     async with driven(app, (160, 48)) as ui:
-        first, second = ui.lines[1:3]
+        first, second = ui.body[:2]
     assert (
         "! 4 of 12 evaluated examples leaked: 1 identical, 1 near, 1 long shared n-gram, 1 same meaning"
         in first

@@ -52,7 +52,7 @@ async def test_versions_list_what_is_out_and_x_there_puts_it_back(leaky: Path, s
         await ui.tap("G")
         await rest(ui.pilot, settled, "leaked: identical, training line 412")
         await ui.press("x")
-        assert "× t-003" not in ui.text and "next run " not in ui.lines[6]
+        assert "× t-003" not in ui.text and "next run " not in ui.body[5]
 
 
 async def test_x_where_there_is_no_example_says_what_it_is_for(leaky: Path) -> None:

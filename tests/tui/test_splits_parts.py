@@ -1,12 +1,18 @@
 """What the parts of the Splits screen say: the judgement in words, sizes, coverage, the ledger, the pair."""
 
+from pathlib import Path
 from typing import Any
 
+import pytest
+
+from engine.formats.importing import import_run
 from store.read.datasets import Use
 from store.read.rows import LeakTexts
+from store.session import opened
+from tests.formats.files import mt_bench
 from tests.tui.history import EVAL_SET, NOW
 from tests.tui.leaky import COVERAGE
-from tui.screens.splits.data import SplitsData
+from tui.screens.splits.data import SplitsData, read_data
 from tui.screens.splits.parts import CoveragePart, LeakPair, LeaksPart, LockPart, SizesPart, lines, pair
 from tui.screens.splits.screen import judgement
 from tui.text.diff import text_of as joined
@@ -49,6 +55,18 @@ def test_without_training_data_nothing_is_claimed_about_leaks() -> None:
 def test_a_run_that_has_not_read_its_data_says_so() -> None:
     assert said(SplitsData()) == "the data was not read yet"
     assert SizesPart(SplitsData()).empty == LeaksPart(SplitsData(), {}).empty == "the data was not read yet"
+
+
+@pytest.mark.parametrize("held", ["2 examples (version ", "no examples;"])
+def test_an_imported_run_says_what_it_came_with(tmp_path: Path, held: str) -> None:
+    run = import_run("mt-bench", mt_bench(tmp_path / "mt_bench"), tmp_path / "store")
+    with opened(tmp_path / "store") as connection:
+        if held.startswith("no"):
+            connection.execute("UPDATE run SET eval_set = NULL")
+        data = read_data(connection, run, "", 0, {})
+    assert data.unread.startswith(f"imported from mt-bench with {held}")
+    assert " ".join(said(data, 40).split()) == data.unread
+    assert SizesPart(data).empty == LeaksPart(data, {}).empty == data.unread
 
 
 def test_sizes_of_a_million_rows_stay_in_their_columns() -> None:

@@ -139,9 +139,9 @@ def test_whatever_is_typed_is_a_search(text: str) -> None:
 async def test_two_marked_runs_are_compared(store_folder: Path) -> None:
     async with opened(store_folder, run=None, size=(120, 30)) as ui:
         await ui.press("G", "space")
-        assert "#1 marked" in ui.lines[0] and "*#1" in ui.text
+        assert "#1 marked" in ui.head and "*#1" in ui.text
         await ui.press("k", "space")
-        assert "#1 and #2 marked: C compares them" in ui.lines[0]
+        assert "#1 and #2 marked: C compares them" in ui.head
         await ui.press("C")
         await ui.shows("Run 2 against run 1", "rougeL")
 

@@ -114,7 +114,7 @@ def spot(value: float | None, *, joined: bool = True, half: float = 0.0) -> Spot
 
 
 def test_every_line_of_a_plot_keeps_to_its_width() -> None:
-    for count in (1, 2, 7, 60, 500):
+    for count in (2, 7, 60, 500):
         spots = [spot(place % 5 / 5, joined=place > 0, half=0.1) for place in range(count)]
         lines = drawn(spots)
         assert len(lines) == 12
@@ -136,9 +136,16 @@ def test_a_missing_value_is_marked_on_the_axis_and_breaks_the_line() -> None:
     assert sum(line.count("●") for line in lines) == 2
 
 
-def test_equal_values_and_nothing_at_all_can_be_drawn() -> None:
+def test_equal_values_can_be_drawn() -> None:
     assert "1.000" in "".join(drawn([spot(1.0, joined=False), spot(1.0)])) or drawn([spot(1.0), spot(1.0)])
-    assert drawn([spot(None)]) == ["no value to draw"]
+
+
+def test_a_chart_of_one_value_says_what_it_needs_instead() -> None:
+    assert drawn([spot(0.5)]) == ["a chart needs 2 runs with a value"]
+    assert drawn([spot(0.5), spot(None)]) == ["a chart needs 2 runs with a value; 2 ru…"]
+    assert (
+        plot([spot(None)], 80, 9)[0].plain == "a chart needs 2 runs with a value; 1 run here, none with one"
+    )
 
 
 def test_an_ascii_plot_is_ascii() -> None:

@@ -22,7 +22,7 @@ from tui.app.settings import AppSettings
 from tui.app.themes import THEMES
 from tui.keys import EVERYWHERE, bindings
 from tui.screens import NAMES, load
-from tui.screens.base import AssayScreen, InHand
+from tui.screens.base import AssayScreen, Cards, InHand
 from tui.screens.control import Control
 from tui.screens.runs import RunsScreen
 from tui.screens.watch import NoStore, StoreFailed, StoreWatch
@@ -62,6 +62,7 @@ class AssayApp(App[int], inherit_bindings=False):
         self.now = now
         self.run_id: int | None = None
         self.ascii = self.settings.ascii  # a terminal, or a font, that has nothing but ASCII
+        self.cards: dict[int, Cards] = {}
         self._in_hand: dict[int, InHand] = {}  # by run, the latest last
         self._first = (screen or "live", run) if run is not None or screen not in (None, "runs") else None
         self._stale = False

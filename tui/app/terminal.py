@@ -1,12 +1,12 @@
-"""The terminal behind a slow link: what already stands on a line is not written to it again.
+"""The terminal behind a slow link: only the cells that differ from what stands there are written.
 
 Opening a screen makes Textual draw it three to five times (laid out, styled, focused, filled), whole and
-mostly the same. Each drawing is a row of pieces that begin with an absolute cursor position, so one that
-equals the last one written to its line, at the same column, can be left out.
+mostly the same. Each drawing is a row of pieces that begin with an absolute cursor position. The driver knows
+every cell that it wrote, leaves out those that stay, and of a style writes what is new in it.
 
 Terminals disagree on how many cells combining and joined characters take. A piece that has such is
-written on blanks, and what follows a gap goes to its own column: so nothing older shows through, and columns
-stand in line however the terminal counts.
+written whole, on blanks, and what follows a gap goes to its own column: so nothing older shows through, and
+columns stand in line however the terminal counts.
 """
 
 import base64
@@ -15,10 +15,12 @@ import re
 import select
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from types import FrameType
+from typing import NamedTuple
 
 from rich.cells import cell_len, split_text
 from textual.drivers.linux_driver import LinuxDriver
@@ -67,9 +69,9 @@ _ALIKE = {
     "≠": "!", "▸": ">", "▾": "v",
     "“": '"', "”": '"', "‘": "'", "’": "'", "→": ">", "←": "<", "↑": "^", "↓": "v", "⏎": "$", "⏐": "|",
     "›": ">", "‹": "<", "✓": "+", "✗": "x", "▶": ">", "‖": "=", "○": "o", "●": "*", "█": "#", "░": ".",
-    "▒": ":", "▓": "#", "□": "_", "■": "#", "␉": ">", "␡": "?", "°": "o", "²": "2", "√": "V", "Δ": "D",
+    "▒": ":", "▓": "%", "□": "_", "■": "#", "␉": ">", "␡": "?", "°": "o", "²": "2", "√": "V", "Δ": "D",
     "▲": "^", "▼": "v", "◆": "*", "◇": "o", "•": "*", "└": "+", "├": "+", "┌": "+", "┐": "+", "┘": "+",
-    "┤": "+", "┬": "+", "┴": "+", "┼": "+", "─": "-", "━": "=", "│": "|", "┃": "|", "╌": "-", "╎": "|",
+    "┤": "+", "┬": "+", "┴": "+", "┼": "+", "─": "-", "━": "=", "│": "|", "┃": "|", "╌": "~", "╎": "|",
 }  # fmt: skip
 _STEPS = "▁▂▃▄▅▆▇"  # of spark lines: from low to high
 
@@ -92,22 +94,218 @@ def _ascii(character: str) -> str:
 _PLACE = re.compile(r"\x1b\[(\d+);(\d+)H")
 _STYLE = re.compile(r"(\x1b\[[\d;]*m)")
 _STYLE_OR_GAP = re.compile(r"(\x1b\[[\d;]*m| {2,})")
+_STYLED = re.compile(r"\x1b\[([\d;]*)m|([^\x1b]+)|(\x1b)")
+_SYNC, _END_SYNC = "\x1b[?2026h", "\x1b[?2026l"
+_ENDS = {"1": "22", "2": "22", "3": "23", "4": "24", "5": "25", "7": "27", "9": "29"}
+_SEEN_ON_BLANKS = frozenset("479")  # underlined, reversed, struck through
+_BLANKS = 9  # as many and more are erased rather than written
+_PASSED = 4  # cells that stay are written again where that is shorter than to pass over them
 
 
-def _on_blanks(column: int, drawn: str) -> str:
-    """A piece for `column` that looks the same on every terminal: blanks first, each gap's end placed."""
-    if not is_width_in_doubt(drawn):
-        return drawn
-    pieces, cells = [], 0
-    for part in _STYLE_OR_GAP.split(drawn):
-        cells += 0 if part.startswith("\x1b") else cell_len(part)
-        pieces.append(f"{part}\x1b[{column + cells}G" if part.startswith("  ") else part)
-    # Behind the first style, so that the blanks take its background.
-    pieces.insert(2 if drawn.startswith("\x1b") else 0, f"\x1b[{cells}X")
-    return "".join(pieces)
+class _Style(NamedTuple):
+    """What a sequence of SGR codes comes to; colours as the codes that set them."""
+
+    marks: frozenset[str] = frozenset()
+    colour: str = "39"
+    ground: str = "49"
+
+    @property
+    def of_blank(self) -> "_Style":
+        """As much of it as shows on a blank."""
+        return self if self.marks & _SEEN_ON_BLANKS else _Style(ground=self.ground)
+
+    def after(self, other: "_Style") -> str:
+        """The sequence that leads to this style from another."""
+        ends = {_ENDS[mark] for mark in other.marks - self.marks}
+        kept = {mark for mark in other.marks & self.marks if _ENDS[mark] not in ends}
+        codes = [*sorted(ends), *sorted(self.marks - kept)]
+        codes += [self.colour] * (self.colour != other.colour) + [self.ground] * (self.ground != other.ground)
+        if self == _Style():
+            codes = ["0"]
+        return f"\x1b[{';'.join(codes)}m" if codes and self != other else ""
 
 
-def _cells(drawn: str) -> int:
+@lru_cache(maxsize=2_000)
+def _style(codes: str) -> _Style | None:
+    """The style after a reset and these codes; None where one of them is not known here."""
+    marks, colour, ground = set(), "39", "49"
+    left = codes.split(";")
+    while left:
+        code = left.pop(0)
+        if code in ("38", "48"):
+            size = {"2": 4, "5": 2}.get(left[0] if left else "", 0)
+            whole, left = ";".join([code, *left[:size]]), left[size:]
+            if not size:
+                return None
+            colour, ground = (whole, ground) if code == "38" else (colour, whole)
+        elif code in _ENDS:
+            marks.add(code)
+        elif re.fullmatch("3[0-79]|9[0-7]", code):
+            colour = code
+        elif re.fullmatch("4[0-79]|10[0-7]", code):
+            ground = code
+        elif code not in ("", "0"):
+            return None
+    return _Style(frozenset(marks), colour, ground)
+
+
+_Cell = tuple[str, _Style]  # of a wide character the second one has no text
+
+
+def _fits(cell: _Cell, style: _Style) -> bool:
+    """Whether a cell that is written in this style looks as it should."""
+    return cell[1] == (style.of_blank if cell[0] == " " else style)
+
+
+class Painted:
+    """What stands on the terminal, by line and cell; a cell of which nothing is known is not in it.
+
+    `erases`: what the terminal erases takes the background's colour.
+    """
+
+    def __init__(self, *, erases: bool = False) -> None:
+        self._erases = erases
+        self._lines: dict[int, dict[int, _Cell]] = {}
+        self._cursor = ""  # the sequence that leads to where it rests
+        self._whole: dict[int, dict[int, str]] = {}  # pieces of doubtful width, by line and column
+
+    def forget(self) -> None:
+        self._lines.clear()
+        self._whole.clear()
+        self._cursor = ""
+
+    def needed(self, data: str) -> str:
+        """As much of what Textual writes as changes something."""
+        start, *placed = _PLACE.split(data)
+        if not placed:
+            return data
+        rests, pieces = self._cursor, []
+        for row, column, text in zip(placed[::3], placed[1::3], placed[2::3], strict=True):
+            if drawn := text.removesuffix("\n"):
+                pieces.append((int(row), int(column), drawn))
+            else:
+                rests = f"\x1b[{row};{column}H"
+        written = start + self.changes(pieces)
+        # At the top left nothing is written in: there it may rest anywhere.
+        moves = rests != "\x1b[1;1H" and (written or rests != self._cursor)
+        self._cursor = rests
+        return written + rests if moves else written
+
+    def changes(self, pieces: Iterable[tuple[int, int, str]]) -> str:
+        """What has to be written so that each piece stands at its row and column; no style is left behind."""
+        written: list[str] = []
+        style = _Style()  # the terminal's, at the end of what is written
+        for row, column, drawn in pieces:
+            cells = None if is_width_in_doubt(drawn) else self._cells(drawn)
+            whole = self._whole.setdefault(row, {})
+            if cells is None and whole.get(column) == drawn:
+                continue
+            end = column + _width(drawn)
+            over = [place for place, old in whole.items() if place < end and column < place + _width(old)]
+            behind = [_behind(whole.pop(place), end - place) for place in over]
+            if cells is not None:
+                style = self._write(row, column, cells, style, written)
+            else:
+                whole[column] = drawn
+                style = self._write_whole(row, column, drawn, style, written)
+            # What is or was wider on the terminal than it should be has run into what stands behind it.
+            if over or cells is None:
+                for rest in filter(None, behind):
+                    self._keep(row, end, rest)
+                style = self._write_again(row, end, style, written)
+        return "".join(written) + _Style().after(style)
+
+    def _write_whole(self, row: int, column: int, drawn: str, style: _Style, written: list[str]) -> _Style:
+        line = self._lines.setdefault(row, {})
+        for place in range(column, column + _width(drawn)):
+            line.pop(place, None)
+        written.append(f"{_Style().after(style)}\x1b[{row};{column}H{_on_blanks(column, drawn)}")
+        return _Style()
+
+    def _keep(self, row: int, column: int, drawn: str) -> None:
+        """Remembers what stands somewhere."""
+        cells = None if is_width_in_doubt(drawn) else self._cells(drawn)
+        if cells is None:
+            self._whole[row][column] = drawn
+        else:
+            self._lines[row] |= dict(enumerate(cells, column))
+
+    def _write_again(self, row: int, start: int, style: _Style, written: list[str]) -> _Style:
+        """Writes what stands on a line from a column on, which something may have run into."""
+        line = self._lines.setdefault(row, {})
+        for column, cells in _runs({place: line[place] for place in sorted(line) if place >= start}):
+            for place in range(column, column + len(cells)):
+                del line[place]
+            style = self._write(row, column, cells, style, written)
+        for column, drawn in self._whole.get(row, {}).items():
+            if column >= start:
+                style = self._write_whole(row, column, drawn, style, written)
+        return style
+
+    def _write(self, row: int, column: int, cells: list[_Cell], style: _Style, written: list[str]) -> _Style:
+        """Writes those cells of a line that differ; returns the style that they leave."""
+        line = self._lines.setdefault(row, {})
+        at = 0  # the cursor's column, once it is on this line
+        end = column
+        for place, cell in enumerate(cells, column):
+            known = line.get(place)
+            line[place] = cell
+            if place < end or known == cell or not cell[0]:
+                continue
+            passed = cells[at - column : place - column]
+            if not at:
+                written.append(f"\x1b[{row};{place}H")
+            elif len(passed) <= _PASSED and all(_fits(other, style) for other in passed):
+                written += [text for text, _ in passed]
+            else:
+                written.append(f"\x1b[{place}G")
+            if not _fits(cell, style):
+                written.append(cell[1].after(style))
+                style = cell[1]
+            end = at = place + 1
+            while end - column < len(cells) and not cells[end - column][0]:
+                end = at = end + 1
+            blanks = next(
+                (n for n, other in enumerate(cells[place - column :]) if other != cell),
+                len(cells) - place + column,
+            )
+            if self._erases and cell[0] == " " and blanks >= _BLANKS and not cell[1].marks:
+                written.append(f"\x1b[{blanks}X")
+                end, at = place + blanks, place
+            else:
+                written.append(cell[0])
+            # Of a wide character half of which is written over, nothing stays.
+            if known is not None and not known[0]:
+                line.pop(place - 1, None)
+            if end not in line or not line[end][0]:
+                line.pop(end, None)
+        return style
+
+    def _cells(self, drawn: str) -> list[_Cell] | None:
+        """The cells of a piece; None where it has sequences other than styles."""
+        cells: list[_Cell] = []
+        style = _Style()
+        for codes, text, other in _STYLED.findall(drawn):
+            if other:
+                return None
+            if not text:
+                found = _style(codes)
+                if found is None:
+                    return None
+                style = found
+                continue
+            blank = style.of_blank
+            if text.isascii():
+                cells += [(character, blank if character == " " else style) for character in text]
+                continue
+            for character in text:
+                cells.append((character, blank if character == " " else style))
+                if cell_len(character) == 2:
+                    cells.append(("", style))
+        return cells
+
+
+def _width(drawn: str) -> int:
     return cell_len(_STYLE.sub("", drawn))
 
 
@@ -125,51 +323,52 @@ def _behind(drawn: str, cells: int) -> str:
     return ""
 
 
-class Painted:
-    """What was written to each line: the last piece and what is known to stand behind it."""
+def _runs(cells: Mapping[int, _Cell]) -> list[tuple[int, list[_Cell]]]:
+    """Cells that stand side by side, by the column of the first."""
+    found: list[tuple[int, list[_Cell]]] = []
+    for place, cell in cells.items():
+        if found and found[-1][0] + len(found[-1][1]) == place:
+            found[-1][1].append(cell)
+        else:
+            found.append((place, [cell]))
+    return found
 
-    def __init__(self) -> None:
-        self._lines: dict[str, tuple[int, str]] = {}  # from which column on, and what
 
-    def forget(self) -> None:
-        self._lines.clear()
+def _on_blanks(column: int, drawn: str) -> str:
+    """A piece for `column` that looks the same on every terminal: blanks first, each gap's end placed."""
+    if not is_width_in_doubt(drawn):
+        return drawn
+    pieces, cells = [], 0
+    for part in _STYLE_OR_GAP.split(drawn):
+        cells += 0 if part.startswith("\x1b") else cell_len(part)
+        pieces.append(f"{part}\x1b[{column + cells}G" if part.startswith("  ") else part)
+    # Behind the first style, so that the blanks take its background.
+    pieces.insert(2 if drawn.startswith("\x1b") else 0, f"\x1b[{cells}X")
+    return "".join(pieces)
 
-    def needed(self, data: str) -> str:
-        """The data without the pieces that stand on their lines already."""
-        start, *placed = _PLACE.split(data)
-        if not placed:
-            return data
-        kept = [start]
-        rows, columns, texts = placed[::3], placed[1::3], placed[2::3]
-        for row, column, text in zip(rows, columns, texts, strict=True):
-            drawn = text.removesuffix("\n")
-            if drawn:
-                kept += self._line(row, int(column), drawn)
-            else:  # where the cursor rests
-                kept.append(f"\x1b[{row};{column}H")
-        return "".join(kept)
 
-    def _line(self, row: str, column: int, drawn: str) -> Iterator[str]:
-        start, shown = self._lines.get(row, (0, ""))
-        if start == column and shown.startswith(drawn):
-            return
-        end = column + _cells(drawn)
-        behind = _behind(shown, end - start) if 0 < start <= end else ""
-        self._lines[row] = (column, drawn + behind)
-        yield f"\x1b[{row};{column}H{_on_blanks(column, drawn)}"
-        # What is or was wider on the terminal than it should be has run into what stands behind it.
-        if behind and is_width_in_doubt(drawn + shown):
-            yield f"\x1b[{row};{end}H{_on_blanks(end, behind)}"
+def _erases() -> bool:
+    """Whether what the terminal erases takes the current background, as its terminfo entry says."""
+    try:
+        import curses
+    except ImportError:  # some builds of Python have none
+        return False
+    try:
+        curses.setupterm(fd=1)
+    except curses.error:
+        return False
+    return curses.tigetflag("bce") == 1
 
 
 class ThriftyDriver(LinuxDriver):
-    """Textual's driver, which remembers what it has written."""
+    """Textual's driver, which writes only what changes the picture."""
 
     _painted: Painted
     _size: os.terminal_size | None = None
+    _held = ""  # the begin of an update of which nothing is written yet
 
     def start_application_mode(self) -> None:
-        self._painted = Painted()
+        self._painted = Painted(erases=_erases())
         self.exit_event.clear()  # `close` has set it where the app comes back from a shell or an editor
         super().start_application_mode()  # type: ignore[no-untyped-call]  # Textual leaves it untyped
         self._forget_on_resize()
@@ -199,8 +398,13 @@ class ThriftyDriver(LinuxDriver):
 
     def write(self, data: str) -> None:
         self._notice_resize()
-        if needed := self._painted.needed(data):
-            super().write(needed)
+        if data == _SYNC:
+            self._held = data
+        elif data == _END_SYNC and self._held:
+            self._held = ""
+        elif needed := self._painted.needed(data):
+            super().write(self._held + needed)
+            self._held = ""
 
     def redraw(self) -> None:
         """Clears the screen, so that all that is drawn next is written."""

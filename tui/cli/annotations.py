@@ -29,7 +29,7 @@ from tui.text.output import heading
 
 if TYPE_CHECKING:
     from engine.compare.calibration import CriterionAgreement, Raters
-    from engine.gates.judges import JudgeAgreement, RunAgreement
+    from engine.gates.judges import JudgeAgreement, JudgeCurve, RunAgreement
     from engine.stats.agreement import Agreement
 
 
@@ -79,6 +79,7 @@ def agreement_values(run_id: int, found: "RunAgreement") -> dict[str, Any]:
             judge: [{"turn": turn, **asdict(counts)} for turn, counts in turns.items()]
             for judge, turns in found.by_vote.items()
         },
+        "curves": [asdict(curve) for curve in found.curves],
         "alerts": [asdict(alert) for alert in found.alerts],
     }
 
@@ -112,10 +113,34 @@ def _print(run_id: int, found: "RunAgreement") -> None:
             )
     for name, items in found.criteria.items():
         _print_criteria(name, items)
+    for curve in found.curves:
+        _print_curve(curve)
     if found.alerts:
         heading("Alerts")
         for alert in found.alerts:
             paragraph(alert.message, " " * 9, f"{alert.severity.upper():9}")
+
+
+def _print_curve(curve: "JudgeCurve") -> None:
+    """What people said where the judge was so sure, or gave that score."""
+    pair = f" · {curve.candidate} against {curve.baseline}" if curve.candidate else ""
+    if not curve.bins:
+        return
+    heading(f"{curve.judge}{pair}: its {curve.kind} and people")
+    if curve.kind == "score":
+        columns = [Column("score"), Column("answers", True), Column("people's mean rating", True)]
+        rows = [[f"{each.low:g}", f"{each.n:,}", f"{each.people:.2f}"] for each in curve.bins]
+    else:
+        columns = [Column("confidence"), Column("mean", True), Column("verdicts", True)]
+        columns.append(Column("people agree [95%]", True))
+        rows = [
+            [
+                f"{each.low:.0%} to {each.high:.0%}", percent(each.judge), f"{each.n:,}",
+                _share(each.people, each.people_low, each.people_high),
+            ]
+            for each in curve.bins
+        ]  # fmt: skip
+    print_table(columns, rows)
 
 
 def _print_match(match: "JudgeAgreement") -> None:
@@ -270,10 +295,26 @@ def export(
     sample: Annotated[
         int | None, typer.Option(min=1, help="With --format crowd: only so many, at random.")
     ] = None,
+    flips: Annotated[
+        str | None,
+        typer.Option(
+            metavar="GROUP",
+            help="With --format examples: a group of flips, as `assay show --flips --json` names it; "
+            "all that are lost, or gained.",
+        ),
+    ] = None,
+    candidate: Annotated[str | None, typer.Option(help="With --flips: whose [default: the first's].")] = None,
+    baseline: Annotated[
+        str | None, typer.Option(help="With --flips: against which [default: the first].")
+    ] = None,
+    measure: Annotated[
+        str | None, typer.Option(help="With --flips: by which measure [default: as --flips of show].")
+    ] = None,
     store: Store = None,
     as_json: Json = False,
 ) -> int:
     """Write a run's annotations, or what people elsewhere shall label."""
+    from engine.decision.flips import flipped_examples
     from engine.errors import BadInput
     from engine.formats import annotated as protocol
     from store.read import history
@@ -282,16 +323,23 @@ def export(
 
     if tag is not None and form is not AnnotationFormat.EXAMPLES:
         raise BadInput("--tag chooses examples", "add --format examples")
+    if flips is not None and (form is not AnnotationFormat.EXAMPLES or tag is not None):
+        raise BadInput("--flips chooses examples by themselves", "add --format examples, and no --tag")
+    if flips is None and (candidate, baseline, measure) != (None, None, None):
+        raise BadInput("--candidate, --baseline and --measure say which flips", "add --flips GROUP")
     if sample is not None and form is not AnnotationFormat.CROWD:
         raise BadInput("--sample chooses pairs to label", "add --format crowd")
     with opened(store_folder(context, store)) as connection:
         run_id = history.find_run(connection, run)
         crowd = protocol.crowd_records(connection, run_id, sample) if form is AnnotationFormat.CROWD else None
-        rows, examples = annotated(connection, run_id), annotated_examples(connection, run_id)
+        chosen = None
+        if flips is not None:
+            chosen = flipped_examples(connection, run_id, flips, candidate, baseline, measure)
+        rows, examples = annotated(connection, run_id), annotated_examples(connection, run_id, chosen)
     if crowd is not None:
         written = crowd
     elif form is AnnotationFormat.EXAMPLES:
-        written = protocol.example_records(rows, examples, tag)
+        written = protocol.example_records(rows, examples, tag, chosen)
     else:
         make = {
             AnnotationFormat.ANNOTATIONS: protocol.annotation_records,
@@ -301,10 +349,15 @@ def export(
         }
         written = make[form](rows, examples)
     _write(file, written, as_csv=crowd is not None)
+    line = f"[data]\nexamples = {json.dumps(str(file.absolute()), ensure_ascii=False)}"
+    plan = line if form is AnnotationFormat.EXAMPLES else None
     if as_json:
-        print_json({"file": str(file), "records": len(written.records), "skipped": written.skipped})
+        values = {"file": str(file), "records": len(written.records), "skipped": written.skipped}
+        print_json(values | ({"plan": plan} if plan else {}))
         return 0
     paragraph(f"{len(written.records):,} records in {file}")
+    if plan:  # whole, to be copied into one
+        out(f"a plan evaluates them with:\n\n{printable(plan)}")
     for reason, count in written.skipped.items():
         paragraph(f"left out {count:,}: {reason}", "  ")
     return 0

@@ -1,24 +1,29 @@
 """Commands that read one run or two: show, report, compare."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from enum import StrEnum
 from itertools import groupby
+from json import dumps, loads
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from engine.decision.families import NO_GATE, NOT_EVALUATED
+from engine.errors import BadInput
 from store.read import history
 from store.read.query import by_key
 from store.read.rows import ComparisonRow
 from store.session import opened
 from tui.cli.common import FAILED_GATE, AllowEmpty, Json, Run, Store, store_folder
+from tui.text.gate import counted, printable, probability
 from tui.text.output import err, heading, out, paragraph, print_json
 
 if TYPE_CHECKING:
     from engine.compare.comparison import Comparison
+    from engine.decision.what_if import GatedRun
     from engine.gates.checks import RunComparison
     from engine.plan.training_config import Retrained
 
@@ -43,6 +48,19 @@ Find = Annotated[
 Decision = Annotated[
     bool, typer.Option("--decision", help="Only the decision, with every question and its numbers.")
 ]
+Flips = Annotated[
+    bool, typer.Option("--flips", help="Only the examples that turned wrong or right, in groups.")
+]
+GateOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--gate",
+        metavar="NAME=VALUE",
+        help="What if: the decision under this limit, which is not stored. May be repeated; NAME=off turns a "
+        "gate off; - reads a JSON object of limits from each line of standard input, and answers in JSON.",
+    ),
+]
+Write = Annotated[bool, typer.Option("--write", help="With --gate: write the limits into the plan's file.")]
 FormatOption = Annotated[ReportFormat, typer.Option("--format", help="What to write.")]
 Older = Annotated[str, typer.Argument(metavar="RUN", help="The run to compare with: id, name or last.")]
 Newer = Annotated[str, typer.Argument(metavar="RUN", help="The run in question: id, name or last.")]
@@ -59,9 +77,21 @@ def show(
     slices: Slices = False,
     find: Find = "",
     decision: Decision = False,
+    flips: Flips = False,
+    gate: GateOption = None,
+    write: Write = False,
     store: Store = None,
 ) -> None:
     """Show one run: the decision, then its numbers, comparisons and alerts."""
+    if flips:
+        _show_flips(store_folder(context, store), run, json=json)
+        return
+    if gate:
+        with opened(store_folder(context, store)) as connection:
+            _what_if(connection, history.find_run(connection, run), gate, json=json, write=write)
+        return
+    if write:
+        raise BadInput("--write goes with --gate", "name the limits to write: --gate NAME=VALUE")
     from tui.cli.terminal import print_decision, print_head, print_run
     from tui.report.json import run_values
     from tui.sections.gather import gather
@@ -76,6 +106,162 @@ def show(
         print_decision(found.decision, full=True)
     else:
         print_run(found, full=full, slices=slices, find=find)
+
+
+def _show_flips(folder: Path, run: str, *, json: bool) -> None:
+    """What the flips of each candidate have in common."""
+    from engine.decision.flips import run_flips
+    from store.read.evidence import examples_by_name
+
+    with opened(folder) as connection:
+        run_id = history.find_run(connection, run)
+        found = run_flips(connection, run_id)
+        names = {key: name for name, key in examples_by_name(connection, run_id).items()}
+    if json:
+        values = [
+            asdict(item)
+            | {
+                "lost": [names[key] for key in item.lost],
+                "gained": [names[key] for key in item.gained],
+                "groups": [
+                    {
+                        "group": group.key,
+                        **asdict(group),
+                        "share": group.share,
+                        "examples": [names[key] for key in group.examples],
+                    }
+                    for group in item.groups
+                ],
+            }
+            for item in found
+        ]
+        print_json({"run": str(run_id), "flips": values})
+        return
+    for item in found:
+        heading(f"{item.candidate} against {item.baseline} by {item.measure}")
+        turned = f"{len(item.lost):,} turned wrong, {len(item.gained):,} turned right"
+        out(f"{turned}, of {counted(item.compared, 'example')} with a value of both models")
+        for group in item.groups:
+            p = f"p {probability(group.p)}, corrected {probability(group.p_corrected)}"
+            paragraph(f"{group.said} · {p}", "    ", "  - ")
+        if not item.groups:
+            out(item.reason or f"no slice and no word stands out among them ({item.looked_at:,} looked at)")
+    if not found:
+        out("this run has no candidate and baseline to compare")
+    elif any(item.groups for item in found):
+        out()
+        paragraph(
+            "p: Fisher's exact test, one-sided; corrected for all slices and words that at least three "
+            "flips have (Holm). Above 0.05 there, chance may explain the group."
+        )
+
+
+def _what_if(
+    connection: history.Connection, run_id: int, given: Sequence[str], *, json: bool, write: bool
+) -> None:
+    """The decision under the limits given; of each line of standard input where they are "-"."""
+    from engine.decision.what_if import GatedRun, write_limits
+
+    found = GatedRun(connection, run_id)
+    if list(given) == ["-"]:
+        for line in sys.stdin:
+            try:
+                values = _under(found, _limits_in(line))
+            except BadInput as error:
+                values = {"error": str(error)}
+            out(dumps(values))
+            sys.stdout.flush()
+        return
+    limits = _limits(given)
+    values = _under(found, limits)
+    if write:
+        write_limits(found.plan_file, found.changes(found.moved(limits)))
+    if json:
+        print_json(values)
+        return
+    _print_what_if(found, values)
+    if write:
+        err(f"wrote {found.plan_file}")
+
+
+def _limits(given: Sequence[str]) -> dict[str, float | None]:
+    """NAME=VALUE each. Raises BadInput."""
+    limits: dict[str, float | None] = {}
+    for each in given:
+        name, _, value = each.rpartition("=")
+        try:
+            limits[name.strip()] = None if value.strip() == "off" else float(value)
+        except ValueError as error:
+            raise BadInput(f"--gate {each}: {value or 'nothing'} is no number", "write NAME=VALUE") from error
+    return limits
+
+
+def _limits_in(line: str) -> dict[str, float | None]:
+    """The limits in a JSON object; null turns a gate off. Raises BadInput."""
+    try:
+        found = loads(line)
+    except ValueError as error:
+        raise BadInput(f"not JSON: {error}", 'write {"max_metric_drop": 0.02}') from error
+    numbers = isinstance(found, dict) and all(
+        value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+        for value in found.values()
+    )
+    if not numbers:
+        raise BadInput("not an object of numbers", 'write {"max_metric_drop": 0.02}')
+    return dict(found)
+
+
+def _under(found: "GatedRun", limits: dict[str, float | None]) -> dict[str, Any]:
+    """The documented JSON shape of a decision under other limits."""
+    from engine.decision.decision import decision_values
+
+    gates = found.moved(limits)
+    moved, before = found.changes(gates), {each.candidate: each.word for each in found.stored}
+    looks = found.looks(limits)
+    decided = decision_values(found.decide(limits))
+    diff, reason = found.plan_diff(moved)
+    return {
+        "gates": [
+            {
+                "name": gate.name,
+                "about": gate.about,
+                "limit": found.limit(gate.name, gates),
+                "plan": found.limit(gate.name, found.gates),
+                "step": gate.step,
+                "most": gate.most,
+                "start": gate.start,
+                "looks": [asdict(look) for look in looks[gate.name]],
+            }
+            for gate in found.known.values()
+        ],
+        "decision": [item | {"before": before[item["candidate"]]} for item in decided],
+        "plan": {"file": str(found.plan_file), "diff": diff, "reason": reason},
+    }
+
+
+def _print_what_if(found: "GatedRun", values: dict[str, Any]) -> None:
+    heading(f"What if, run {found.facts.run.id}")
+    from tui.cli.terminal import WORD_SIGNS
+
+    moved = [gate for gate in values["gates"] if gate["limit"] != gate["plan"]]
+    for gate in moved:
+        out(f"{gate['name']} {_limit_said(gate['limit'])}, in the plan {_limit_said(gate['plan'])}")
+    if not moved:
+        out("no limit differs from the plan's")
+    for item in values["decision"]:
+        was = "" if item["word"] == item["before"] else f" (was: {item['before']})"
+        out(printable(f"{WORD_SIGNS[item['word']]} {item['candidate']}: {item['word']}{was}"))
+        for reason in item["reasons"]:
+            paragraph(reason, "      ", "    - ")
+    for gate in moved:
+        heading(f"{gate['name']}: {gate['about']}")
+        for look in gate["looks"]:
+            more = f"; {look['more']}" if look["more"] else ""
+            paragraph(f"{look['side']:8} {look['candidate']}: {look['said']}{more}", "           ", "  ")
+
+
+def _limit_said(value: float | None) -> str:
+    return "off" if value is None else f"{value:g}"
 
 
 def report(
@@ -107,7 +293,7 @@ def compare(
     """Compare the candidates of two runs, the older first.
 
     The comparison is paired, on the examples that both evaluated in the same words. Exits with 1 where
-    nothing that a gate checks could be compared.
+    nothing that a gate checks could be compared, and with 2 where nothing could.
     """
     from engine.compare.comparable import shared_sets
     from engine.decision.facts import retrainings
@@ -138,6 +324,9 @@ def compare(
             paragraph(sets.said)
         for remark in remarks:
             paragraph(remark, "  ", "")
+    if found.is_empty and not allow_empty:
+        said = f"runs {found.older} and {found.newer} have nothing in common that can be compared"
+        raise BadInput(said, "the list above says why; name runs of the same candidate on the same examples")
     if not found.is_evaluated and not allow_empty:
         raise typer.Exit(FAILED_GATE)
 
@@ -183,11 +372,11 @@ def _print_run_comparison(found: "RunComparison", trained: "Sequence[Retrained]"
     shared = f", on the {found.shared} examples that both evaluated" if found.shared else ""
     out(f"run {found.newer} against run {found.older}{shared}")
     _print_training(trained)
-    everything = [*found.comparisons, *found.benchmarks]
+    everything = [item for item in (*found.comparisons, *found.benchmarks) if item.delta is not None]
     for (candidate, baseline), rows in groupby(everything, key=lambda item: (item.candidate, item.baseline)):
         heading(f"{candidate} against {baseline}")
-        print_comparisons([item for item in rows if item.delta is not None])
-    if not everything:
+        print_comparisons(list(rows))
+    if found.is_empty:
         out("the runs have nothing in common that can be compared")
     heading("Drops beyond the gates")
     for alert in found.alerts:

@@ -1,4 +1,4 @@
-"""Commands that maintain what Assay keeps: doctor, cache, keys."""
+"""Commands that maintain a store, doctor and cache, and the settings of the app: keys."""
 
 import re
 import time

@@ -90,7 +90,7 @@ def print_head(found: RunSections) -> None:
     plan = f" · plan {run.plan_file} {run.plan_hash[:12]}" if run.plan_hash else ""
     when = f"started {moment(run.started)} UTC" if run.started else "not started"
     # An imported run may hold benchmarks alone.
-    data = f" · eval set {run.eval_set_file or ''} {run.eval_set or 'not read yet'}"
+    data = f" · eval set {run.eval_set_file or ''} {run.eval_set or run.no_data}"
     paragraph(f"{when}{took}{plan}{data if plan or run.eval_set else ''} · seed {run.seed}")
     costs = found.costs
     if costs.unknown or costs.dollars:
@@ -116,6 +116,7 @@ def print_decision(verdicts: Sequence[Decision], *, full: bool = False) -> None:
     for verdict in verdicts:
         word = verdict.word.upper() if verdict.word == "don't ship" else verdict.word
         out(strong(printable(f"{WORD_SIGNS[verdict.word]} {verdict.candidate}: {word}")))
+        paragraph(" · ".join(verdict.card), "    ", "    ")
         for reason in verdict.reasons:
             paragraph(reason, "      ", "    - ")
         if full:

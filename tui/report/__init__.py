@@ -19,7 +19,7 @@ def render(found: "RunSections", form: str) -> str:
 
         return markdown(found)
     if form == "junit":
-        from tui.report.junit import junit
+        from tui.report.json import junit
 
         return junit(found)
     from tui.report.json import json_report

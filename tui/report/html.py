@@ -20,7 +20,7 @@ from tui.sections.alerts import WITH_EXAMPLES
 from tui.sections.data import CoverageGap, DataSection
 from tui.sections.eta import in_gpu_hours
 from tui.sections.gather import RunSections
-from tui.sections.judging import JudgingSection
+from tui.sections.judging import GRADES, JudgingSection
 from tui.sections.measures import (
     DIRECTION,
     NOT_FOUND,
@@ -28,11 +28,13 @@ from tui.sections.measures import (
     MeasuresSection,
     SlicesSection,
     between_samples,
+    slice_map,
 )
 from tui.sections.overview import CostsSection, MeasureTrend
 from tui.sections.protocol import plan_tables
 from tui.sections.remarks import ANSWERS, answer_table
 from tui.text.output import number
+from tui.widgets.pictures import HEAT_KEY, HeatMap, LabelAnswers, Scale, shade
 
 WORST = 10  # slices in a table
 MOST_GROUPS = 20  # of questions
@@ -75,6 +77,12 @@ def _plots(found: RunSections) -> dict[str, Any]:
     plan = plan_tables(found.run)
     return {
         "measured": _families(found.measures),
+        "spread": _spreads(found),
+        "heat": list(_heat_maps(found.slices)),
+        "heat_key": HEAT_KEY,
+        "shade": shade,
+        "shares": lambda row: [LabelAnswers(row.name, row.answers).share(count) for count in row.answers],
+        "curves": _curves(found),
         "trends": list(_trends(found.trends)),
         "benchmarked": _benchmarks(found.measures),
         "rated": _win_rates(found.judging, (plan.get("gates") or {}).get("min_win_rate")),
@@ -129,21 +137,27 @@ class PlottedFamily:
 def _families(found: MeasuresSection) -> list[PlottedFamily]:
     """The forest plots of all measures that were compared, benchmarks aside."""
     grouped = by_key((change.family, change) for change in found.changes if change.row.kind != "benchmark")
+    limits = found.limits_of
     metrics = {metric.measure: metric for metric in found.metrics}
     return [
-        _family(name, changes, metrics) for name, changes in sorted(grouped.items(), key=lambda g: rank(g[0]))
+        _family(name, [(change, _difference(change, limits(change.row))) for change in changes], metrics)
+        for name, changes in sorted(grouped.items(), key=lambda g: rank(g[0]))
     ]
 
 
-def _family(name: str, changes: Sequence[Change], metrics: Mapping[str, StoredMetric]) -> PlottedFamily:
-    by_measure = by_key((change.row.measure, change) for change in changes)
+def _family(
+    name: str, drawn: Sequence[tuple[Change, plots.Reading]], metrics: Mapping[str, StoredMetric]
+) -> PlottedFamily:
+    changes = [change for change, _ in drawn]
+    by_measure = by_key((change.row.measure, reading) for change, reading in drawn)
     shared = plots.difference_scale(
-        [_difference(change) for change in changes if _is_share(metrics.get(change.row.measure))]
+        [item for measure, own in by_measure.items() if _is_share(metrics.get(measure)) for item in own]
     )
-    drawn = [
+    figures = [
         plots.forest(
-            [_difference(change) for change in own],
-            _caption(measure, metrics.get(measure)),
+            own,
+            _caption(measure, metrics.get(measure))
+            + ("; the dashed line is the gate's limit" if any(item.limits for item in own) else ""),
             shared if _is_share(metrics.get(measure)) else None,
         )
         for measure, own in by_measure.items()
@@ -157,7 +171,7 @@ def _family(name: str, changes: Sequence[Change], metrics: Mapping[str, StoredMe
         )
     ]
     said = ", ".join(f"{count} {word}" for count, word in counts if count)
-    return PlottedFamily(name, said, words.count("worse"), drawn)
+    return PlottedFamily(name, said, words.count("worse"), figures)
 
 
 def _is_share(metric: StoredMetric | None) -> bool:
@@ -171,10 +185,54 @@ def _caption(measure: str, metric: StoredMetric | None) -> str:
     return f"{measure}{unit}: {metric.meaning}; {DIRECTION[metric.direction]}"
 
 
-def _difference(change: Change) -> plots.Reading:
+def _difference(change: Change, limits: Sequence[float]) -> plots.Reading:
     row, word = change.row, change.word
     name = f"{row.candidate} against {row.baseline}"
-    return plots.Reading(name, row.delta, row.low, row.high, _SIDES.get(word, "even"), word, row.reason)
+    side = _SIDES.get(word, "even")
+    return plots.Reading(name, row.delta, row.low, row.high, side, word, row.reason, limits)
+
+
+def _spreads(found: RunSections) -> list[Markup]:
+    metrics = {metric.measure: metric for metric in found.measures.metrics}
+    return [
+        plots.histogram(item.histogram, _caption(item.measure, metrics[item.measure]))
+        for item in found.spreads
+    ]
+
+
+def _curves(found: RunSections) -> list[Markup]:
+    """Judges' confidence and scores against what people said."""
+    drawn = []
+    for curve in found.curves:
+        pair = f", {curve.candidate} against {curve.baseline}" if curve.candidate else ""
+        if not curve.bins:
+            reading = plots.Reading(f"{curve.judge}{pair}", None, reason=curve.reason)
+            drawn.append(plots.rates([reading], f"judge {curve.judge}: {curve.kind} and people"))
+        elif curve.kind == "confidence":
+            readings = [
+                plots.Reading(
+                    f"{bin.low:.0%} to {bin.high:.0%} sure", bin.people, bin.people_low, bin.people_high,
+                    said=f"n {bin.n:,}",
+                )
+                for bin in curve.bins
+            ]  # fmt: skip
+            caption = f"judge {curve.judge}{pair}: how often people give its verdict, by its confidence"
+            drawn.append(plots.rates(readings, caption))
+        else:
+            steps = [
+                plots.Reading(f"score {bin.low:g}", bin.people, said=f"mean rating, n {bin.n:,}")
+                for bin in curve.bins
+            ]
+            caption = f"judge {curve.judge}: people's mean rating of the answers, by its score"
+            drawn.append(plots.rates(steps, caption, of=Scale(*GRADES)))
+    return drawn
+
+
+def _heat_maps(found: SlicesSection) -> Iterator[tuple[str, HeatMap]]:
+    """Each pair's slices by measure."""
+    pairs = by_key(((row.candidate, row.baseline), row) for row in found.rows)
+    for (candidate, baseline), rows in pairs.items():
+        yield f"{candidate} against {baseline}", slice_map(rows)
 
 
 def _benchmarks(found: MeasuresSection) -> list[Markup]:

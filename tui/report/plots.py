@@ -11,17 +11,17 @@ is missing is drawn as missing, with its reason, and never as 0.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from math import ceil, floor, log10
 from typing import Literal
 
 from markupsafe import Markup, escape
 
 from tui.text.gate import printable
 from tui.text.output import interval, number
+from tui.widgets.pictures import Histogram, Scale, scale
 
+WHOLE = Scale(0.0, 1.0)
 HEIGHT = 22  # pixels of one row
 MIDDLE = HEIGHT // 2
-_EDGE = 2.0  # per cent left free on both sides, so that no mark is cut off
 _ROOM = 18.0  # per cent that a number on the axis takes
 _MARKS = {
     "better": "M-6 5 L0 -6 L6 5z",
@@ -31,29 +31,6 @@ _MARKS = {
     "open": "M-4 0a4 4 0 1 0 8 0a4 4 0 1 0 -8 0z",
     "tick": "M-1 -6 L1 -6 L1 6 L-1 6z",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Scale:
-    """The values at the left and right end of a picture."""
-
-    low: float
-    high: float
-
-    def at(self, value: float) -> float:
-        """The position of a value in per cent of the width; what is outside the scale is at the edge."""
-        share = (value - self.low) / (self.high - self.low)
-        return _EDGE + min(1.0, max(0.0, share)) * (100 - 2 * _EDGE)
-
-
-def scale(values: Iterable[float | None], *shown: float) -> Scale:
-    """A scale that holds all known values and those that must be `shown`, its ends rounded outwards."""
-    known = [*(value for value in values if value is not None), *shown]
-    low, high = min(known, default=0.0), max(known, default=1.0)
-    if low == high:
-        low, high = low - (abs(low) or 1.0) / 2, high + (abs(high) or 1.0) / 2
-    step = 10.0 ** floor(log10(high - low)) / 2
-    return Scale(floor(low / step + 1e-9) * step, ceil(high / step - 1e-9) * step)
 
 
 def picture(shapes: Iterable[str], title: str, described: str = "", height: int = HEIGHT) -> Markup:
@@ -132,6 +109,7 @@ class Reading:
     side: Side = "even"
     said: str = ""
     reason: str | None = None
+    limits: Sequence[float] = ()  # beyond which a gate trips
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +152,7 @@ def forest(readings: Sequence[Reading], caption: str, within: Scale | None = Non
     rows = [
         _row(
             item.name,
-            missing() if item.value is None else [upright(of.at(0), "zero"), *_point(item, of)],
+            missing() if item.value is None else [*_lines(item, of), *_point(item, of)],
             item.side,
             _difference(item),
         )
@@ -185,7 +163,12 @@ def forest(readings: Sequence[Reading], caption: str, within: Scale | None = Non
 
 def difference_scale(readings: Iterable[Reading]) -> Scale:
     """A scale that holds 0 and all differences with their intervals."""
-    return scale([end for item in readings for end in (item.low, item.value, item.high)], 0.0)
+    return scale([end for item in readings for end in (item.low, item.value, item.high, *item.limits)], 0.0)
+
+
+def _lines(item: Reading, of: Scale) -> list[str]:
+    """No difference, and the limits of the gate."""
+    return [upright(of.at(0), "zero"), *(upright(of.at(limit), "wanted") for limit in item.limits)]
 
 
 def dumbbells(steps: Sequence[BeforeAfter], caption: str) -> Markup:
@@ -195,18 +178,23 @@ def dumbbells(steps: Sequence[BeforeAfter], caption: str) -> Markup:
     return _figure(caption, rows, axis(of))
 
 
-def rates(readings: Sequence[Reading], caption: str, wanted: float | None = None) -> Markup:
-    """Win rates from 0 to 1 as bars with intervals; the line at a half, and the one that the plan wants."""
-    of = Scale(0.0, 1.0)
-    lines = [upright(of.at(0.5), "zero")]
+def rates(
+    readings: Sequence[Reading], caption: str, wanted: float | None = None, of: Scale = WHOLE
+) -> Markup:
+    """Win rates from 0 to 1, or values on another scale, as bars with intervals.
+
+    With a line in the middle, and the one that the plan wants.
+    """
+    middle = (of.low + of.high) / 2
+    lines = [upright(of.at(middle), "zero")]
     lines += [] if wanted is None else [upright(of.at(wanted), "wanted")]
     rows = []
     for item in readings:
         shapes = missing()
         if item.value is not None:
-            shapes = [block(of.at(0), of.at(item.value), f"pale {item.side}"), *lines, *_point(item, of)]
+            shapes = [block(of.at(of.low), of.at(item.value), f"pale {item.side}"), *lines, *_point(item, of)]
         rows.append(_row(item.name, shapes, item.side, _rate(item)))
-    return _figure(caption, rows, axis(of, 0.5))
+    return _figure(caption, rows, axis(of, middle))
 
 
 def percentiles(rows: Sequence[tuple[str, Sequence[tuple[str, float | None]], str]], caption: str) -> Markup:
@@ -225,6 +213,26 @@ def percentiles(rows: Sequence[tuple[str, Sequence[tuple[str, float | None]], st
         said = " · ".join(f"{label} {number(value)}" for label, value in points)
         drawn.append(_row(name, shapes, "even", f"{said}{': ' + reason if reason else ''}", sign=False))
     return _figure(caption, drawn, axis(of))
+
+
+def histogram(found: Histogram, caption: str) -> Markup:
+    """How the values of each name spread, in the same bins, with a line at the median."""
+    of, height = found.scale, 48
+    largest = found.largest() or 1.0
+    rows = []
+    for name, counts in found.counts.items():
+        total, median = sum(counts), found.medians.get(name)
+        shapes = [line(0, 100, "zero", height)]
+        for (low, high), count in zip(pairwise(found.edges), counts, strict=True):
+            size = count / total / largest * (height - 4) if total else 0.0
+            label = f"{number(low)} to {number(high)}: {count:,} of {total:,}"
+            if count:
+                shapes.append(block(of.at(low), of.at(high), "even pale", height - size, size, label))
+        if median is not None:
+            shapes.append(line(of.at(median), of.at(median), "wanted", 0, height))
+        said = f"median {number(median)}, n {total:,}"
+        rows.append(_line(name, picture(shapes, name, said, height), _words(said)))
+    return _figure(caption, rows, axis(of))
 
 
 def sparkline(places: Sequence[PlotPlace], name: str, said: str) -> Markup:

@@ -16,7 +16,7 @@ from store.read.rows import WinRateRow
 from tui.keys import bindings, written
 from tui.screens.base import RunScreen
 from tui.screens.choosing import run_command
-from tui.sections.judging import FIGURES, OUTCOMES, gate_in_words
+from tui.sections.judging import FIGURES, GRADES, OUTCOMES, gate_in_words
 from tui.text.gate import MISSING, cut, fit, join, one_line, percent, plain, wrap
 from tui.widgets.lines import Line, Pane
 from tui.widgets.plot import band, key
@@ -130,6 +130,45 @@ def settled(match: Found) -> str:
     )
 
 
+CURVE_KEY = "█ people give the same verdict  ▒ 95% CI  ◆ the judge's confidence  │ 50%"
+
+
+def curves(match: Found | None, found: Sequence[Found], width: int) -> list[Content]:
+    """The judge's confidence on this match against people's verdicts, then raters' scores against theirs."""
+    sides = None if match is None else (match["judge"], match["candidate"], match["baseline"])
+    shown = [
+        curve
+        for curve in found
+        if curve["kind"] == "score" or (curve["judge"], curve["candidate"], curve["baseline"]) == sides
+    ]
+    return [line for curve in shown for line in [*_curve(curve, width), Content("")]]
+
+
+def _curve(curve: Found, width: int) -> list[Content]:
+    is_score = curve["kind"] == "score"
+    said = "people's mean rating by its score" if is_score else "how often people agree by its confidence"
+    lines = [join([plain(cut(curve["judge"], 24), "bold"), plain(f"  {said}", "$heading")])]
+    if not curve["bins"]:
+        return [*lines, *wrap(plain(curve["reason"] or "nothing to draw", "$warn"), width)]
+    if not is_score:
+        lines.append(Content.styled(cut(CURVE_KEY, width), "$muted"))
+    cells = max(10, min(BAND, width - TITLE - CELLS - 2))
+    least, most = GRADES
+    for each in curve["bins"]:
+        value, low, high = each["people"], each["people_low"], each["people_high"]
+        if is_score:
+            name, figures, mark = f"score {each['low']:g}, n {each['n']:,}", f"{value:.2f}", None
+            value = (value - least) / (most - least)
+        else:
+            name = f"{each['low']:.0%} to {each['high']:.0%}, n {each['n']:,}"
+            figures, mark = share(value, low, high), each["judge"]
+        drawn = band(value, low, high, cells, mark)
+        lines.append(join([fit(name, TITLE), fit(figures, CELLS, "right"), drawn], " "))
+    if is_score:
+        lines.append(Content.styled(f"from {least} to {most}, │ is {(least + most) / 2:g}", "$muted"))
+    return lines
+
+
 def _reasons(raters: Mapping[str, Found], width: int) -> list[Content]:
     """Why figures are missing, each reason once."""
     why: dict[str, list[str]] = {}
@@ -220,10 +259,13 @@ class AgreementScreen(RunScreen):
     """One judge on one match at a time; enter opens the answers on which people and judge differ."""
 
     NAME = "Agreement"
-    FOOTER = ("agreement.open", "agreement.next", "agreement.label", "agreement.pane")
+    FOOTER = (
+        "agreement.open", "agreement.next", "agreement.label", "agreement.pane", "agreement.picture",
+    )  # fmt: skip
     BINDINGS = bindings(
-        "agreement.next", "agreement.previous", "agreement.label", "agreement.pane", "agreement.open"
-    )
+        "agreement.next", "agreement.previous", "agreement.label", "agreement.pane", "agreement.open",
+        "agreement.picture",
+    )  # fmt: skip
     DEFAULT_CSS = """
     AgreementScreen #match { background: $panel; padding: 0 1; }
     AgreementScreen #figures { padding: 0 1; }
@@ -236,6 +278,7 @@ class AgreementScreen(RunScreen):
         self._found: dict[str, Any] | None = None
         self._place: int | None = None  # among the matches; None: where the models and the judge in hand are
         self._computing = False
+        self._is_picture = False
 
     def compose(self) -> ComposeResult:
         yield from self.framed(
@@ -329,7 +372,7 @@ class AgreementScreen(RunScreen):
         pane, table, heading = self.query_one("#figures", Pane), self.table, self.query_one("#heading", Line)
         table.display = heading.display = bool(matches)
         if not matches:
-            pane.show(worst)
+            pane.show(curves(None, self._found["curves"], width) if self._is_picture else worst)
             return
         if self._place is None:
             self._place = self._in_hand(matches)
@@ -339,8 +382,10 @@ class AgreementScreen(RunScreen):
         sides = match["judge"], match["candidate"], match["baseline"]
         rates = {(row.judge, row.candidate, row.baseline): row for row in self._read.rates}
         lines = [*figures(match, rates.get(sides), width), *worst]
+        if self._is_picture:
+            lines = curves(match, self._found["curves"], width)
         rows = confused(match)
-        room = self.size.height - 5  # beside title, match, the table's heading and footer
+        room = self.size.height - self.top - 4  # beside match, the table's heading and footer
         pane.styles.height = min(len(lines), room - min(len(rows), LEAST_ROWS))
         pane.show(lines)
         heading.set(confusion_heading(width))
@@ -368,6 +413,15 @@ class AgreementScreen(RunScreen):
             return match["candidate"] == pair[0], match["baseline"] == pair[1], match["judge"] == judge
 
         return max(range(len(matches)), key=lambda place: common(matches[place]))
+
+    def action_picture(self) -> None:
+        """From the figures to the calibration curves, and back."""
+        if self._found is None:
+            needed = f"people's labels are needed first: {written('agreement.label')} opens a random sample"
+            self.say("still computing" if self._computing else needed, error=not self._computing)
+            return
+        self._is_picture = not self._is_picture
+        self.redraw()
 
     def action_label(self) -> None:
         self._review("random")

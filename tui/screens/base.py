@@ -1,8 +1,8 @@
-"""What all screens share: a title line, a footer, questions at the bottom, and reading the store."""
+"""What all screens share: tabs, title and card at the top, a footer, questions, and reading the store."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 from textual import work
 from textual.app import ComposeResult
@@ -11,15 +11,19 @@ from textual.events import Resize, ScreenResume
 from textual.screen import Screen
 from textual.widget import Widget
 
+from tui.keys import REGISTRY, written
+from tui.screens import NAMES
 from tui.screens.watch import NoStore, StoreFailed, StoreWatch
-from tui.text.gate import cut, join, one_line, plain, told_apart, wrap
+from tui.text.gate import cut, fit, join, one_line, plain, told_apart, wrap
 from tui.widgets.lines import Line, Lines, Pane
-from tui.widgets.menu import Footer
+from tui.widgets.menu import Footer, Menu
 
 if TYPE_CHECKING:
+    from engine.decision.decision import Decision
     from store.read.history import Connection
     from store.read.rows import RunRow
     from store.records import Run
+    from tui.widgets.menu import Choice
 
 # A word and a sign each, so that colour only repeats what is said.
 STATUS = {
@@ -99,8 +103,49 @@ class InHand:
             self.baseline = next(iter(baselines), "")
 
 
+class Cards(NamedTuple):
+    """The decisions on a run's candidates by name, as of one state of the store."""
+
+    state: int
+    decided: "dict[str, Decision]"
+
+
+# A decision's words with a sign each, and their style.
+WORDS = {
+    "ship": ("+", "bold $good"),
+    "don't ship": ("−", "bold $bad"),
+    "inconclusive": ("?", "bold $warn"),
+}
+WIDE = 100  # cells from which on the tabs stand above the title
+TALL, ROOM_FOR_CARD = 14, 44  # lines and cells that leave room for the card
+
+
+def tabs(current: str, room: int) -> Content:
+    """All screens with their keys, [the current one] marked; where there is no room the last ones go."""
+    titles = {name: REGISTRY[f"go.{name}"].help.partition(":")[0] for name in NAMES}
+    drawn = {
+        name: join(
+            [
+                plain(written(f"go.{name}"), "$key"),
+                plain(f" {title}", "bold" if name == current else "$muted"),
+            ]
+        )
+        for name, title in titles.items()
+    }
+    if current:
+        drawn[current] = join(["[", drawn[current], "]"])
+    cells = sum(each.cell_length for each in drawn.values())
+    between = "  " if cells + 2 * (len(drawn) - 1) <= room else " "
+    while len(drawn) > 1 and cells + (len(drawn) - 1) + 2 * (len(drawn) < len(titles)) > room:
+        last = [name for name in drawn if name != current][-1]
+        cells -= drawn.pop(last).cell_length
+    return join([*drawn.values(), *([] if len(drawn) == len(titles) else ["…"])], between)
+
+
 class Workbench(Protocol):
     """The app, as its screens see it."""
+
+    cards: dict[int, Cards]  # by run
 
     run_id: int | None  # the run that the next screen is about
     ascii: bool  # whether the terminal has ASCII alone
@@ -134,6 +179,7 @@ class AssayScreen(Screen[None]):
     AUTO_FOCUS = "*"
     FOOTER: tuple[str, ...] = ()  # ids of the actions that the footer names, most wanted first
     NAME = ""
+    HAS_TABS = True  # whether the keys of other screens work from here
 
     def __init__(self) -> None:
         super().__init__()
@@ -151,23 +197,59 @@ class AssayScreen(Screen[None]):
     # What a screen is made of
 
     def framed(self, *parts: Widget) -> list[Widget]:
-        """The title line, the screen's own parts, the footer."""
-        return [Line(id="title"), *parts, Footer()]
+        """What stands at the top, the screen's own parts, and the footer at the bottom of any height."""
+        return [Line(id="tabs"), Line(id="title"), Line(id="card"), *parts, Footer()]
 
     def title_line(self) -> Content:
         """What stands in the top line, right of the product's name."""
-        return Content(self.NAME)
+        return Content("")
+
+    @property
+    def shows_tabs(self) -> bool:
+        return self.HAS_TABS and self.size.width >= WIDE and self.size.height >= TALL
+
+    @property
+    def shows_card(self) -> bool:
+        """Whether the card has a line of its own."""
+        return False
+
+    @property
+    def top(self) -> int:
+        """The lines above the screen's own parts."""
+        return 1 + self.shows_tabs + self.shows_card
+
+    @property
+    def _tab(self) -> str:
+        """The screen's name among the tabs; "" where it has none."""
+        return next((name for name in NAMES if REGISTRY[f"go.{name}"].help.startswith(f"{self.NAME}:")), "")
+
+    @property
+    def _named(self) -> Content:
+        """The product, and the screen where no tab is marked as it; then the key that lists all."""
+        brand = Content.styled("assay", "$brand")
+        if self.shows_tabs:
+            return brand if self._tab else join([brand, self.NAME], "  ")
+        way = [Content.styled(written("app.jump"), "$key")] if self.HAS_TABS else []
+        return join([brand, join([self.NAME, *way], " ")], "  ")
 
     def refresh_title(self) -> None:
-        name = Content.styled("assay", "$brand")
-        self.query_one("#title", Line).set(join([name, self.title_line()], "  "))
+        if self.shows_tabs:
+            self.query_one("#tabs", Line).set(tabs(self._tab, self.size.width - 2))
+        self.query_one("#title", Line).set(join(filter(None, [self._named, self.title_line()]), "  "))
+
+    def _arrange_top(self) -> None:
+        self.query_one("#tabs").display = self.shows_tabs
+        self.query_one("#card").display = self.shows_card
+        self.refresh_title()
 
     def on_mount(self) -> None:
-        self.refresh_title()
+        self._arrange_top()
         self._show_footer()
 
     def on_resize(self, event: Resize) -> None:
+        self._arrange_top()
         self._show_footer()
+        self._fit_question()
         self.redraw()
 
     def redraw(self) -> None:
@@ -311,6 +393,18 @@ class AssayScreen(Screen[None]):
         self._open_question(Prompt(done, changed=changed, value=value))
         self.query_one("#footer", Footer).ask(label, "enter save · esc cancel")
 
+    def choose(self, label: str, choices: "Sequence[Choice[str]]", chosen: Callable[[str], None]) -> None:
+        """Opens a menu at the bottom; its label stands above it."""
+        from tui.widgets.menu import Menu
+
+        def done(value: str | None) -> None:
+            self._close_question()
+            if value is not None:
+                chosen(value)
+
+        self._open_question(Menu(choices, done))
+        self.query_one("#footer", Footer).ask(label, "a letter, or j k and enter · esc cancel")
+
     def confirm(self, question: str, confirmed: Callable[[], None]) -> None:
         """Asks yes or no at the bottom; only `y` is yes."""
         from tui.widgets.menu import YesNo
@@ -326,8 +420,17 @@ class AssayScreen(Screen[None]):
     def _open_question(self, widget: Widget) -> None:
         self._close_question()
         self._asked, self._focused_before = widget, self.focused
+        widget.styles.dock = "bottom"
+        self._fit_question()
         self.mount(widget)
         self.set_focus(widget)  # at once: the next key is meant for it
+
+    def _fit_question(self) -> None:
+        """What is asked stands below the footer; a long list leaves room for it and for the title."""
+        asked = self._asked
+        if asked is not None:
+            below = asked.fit(self.size.height - 2) if isinstance(asked, Menu) else 1
+            self.query_one("#footer").styles.margin = (0, 0, below, 0)
 
     def _close_question(self) -> None:
         if self._asked is not None:
@@ -335,7 +438,7 @@ class AssayScreen(Screen[None]):
             self._asked.remove()
             self._asked = None
             footer = self.query_one("#footer", Footer)
-            footer.display = True
+            footer.display, footer.styles.margin = True, 0
             footer.asked()
 
 
@@ -384,19 +487,72 @@ class RunScreen(AssayScreen):
 
     def title_line(self) -> Content:
         if self.run is None:
-            return Content(f"{self.NAME}  run {self.run_id}")
+            return Content(f"run {self.run_id}")
         phase = f"in {self.run.phase}" if self.run.status == "running" and self.run.phase else ""
+        in_card = self.shows_card or (self.shows_tabs and self._decided is not None)
         parts = [
-            Content(self.NAME),
             join([plain(cut(self.run.name, 24), "bold"), f" #{self.run_id}"]),
             status(self.run.status),
-            Content("") if self.hides_outcome else outcome(self.run.passed, ended=is_ended(self.run)),
+            outcome(self.run.passed, ended=is_ended(self.run))
+            if not (self.hides_outcome or (in_card and self.shows_tabs))
+            else Content(""),
             plain(f"imported from {cut(self.run.imported, 20)}" if self.run.imported else "", "$muted"),
             plain(phase, "$muted"),
         ]
-        said = join([part for part in parts if part], "  ")
-        room = self.size.width - said.cell_length - len("  assay    ")
-        return said if self.hides_outcome else join([said, self._in_title(room)], "  ")
+        said = join(filter(None, parts), "  ")
+        if self.hides_outcome or self.shows_card:
+            return said
+        room = self.size.width - 2 - self._named.cell_length - 2 - said.cell_length - 2
+        return join([said, self._card(room) if in_card else self._in_title(room)], "  ")
+
+    @property
+    def shows_card(self) -> bool:
+        tall, wide = self.size.height >= TALL, self.size.width >= ROOM_FOR_CARD
+        return tall and wide and not (self.shows_tabs or self.hides_outcome)
+
+    @property
+    def _decided(self) -> "Decision | None":
+        """What is known of the candidate in hand."""
+        known = self.assay.cards.get(self.run_id)
+        return known.decided.get(self.pair[0]) if known is not None else None
+
+    def _card(self, room: int) -> Content:
+        """The decision on the candidate in hand in one line; figures that find no room are left out."""
+        decided = self._decided
+        if decided is None:
+            return self._in_title(room)
+        sign, style = WORDS[decided.word]
+        word = Content.styled(f"{sign} {decided.word.upper()}", style)
+        told = [f" · {figure}" for figure in decided.card]
+        spare = room - word.cell_length - 1
+        named = self._in_title(max(LEAST_PAIR, spare - sum(map(len, told[:3]))))
+        line = join(filter(None, [word, named]), " ")
+        for figure in map(one_line, told):
+            if line.cell_length + figure.cell_length <= room:
+                line += figure
+        return fit(line, min(room, line.cell_length)) if room > 0 else Content("")
+
+    def refresh_title(self) -> None:
+        super().refresh_title()
+        if self.shows_card:
+            self.query_one("#card", Line).set(self._card(self.size.width - 2))
+
+    def keep_cards(self, state: int, decided: "Iterable[Decision]") -> None:
+        """Keeps the decisions for all screens of the run, until the store changes."""
+        self.assay.cards[self.run_id] = Cards(state, {each.candidate: each for each in decided})
+        self.refresh_title()
+
+    @work(group="cards", exclusive=True)
+    async def _read_cards(self) -> None:
+        from engine.decision.decision import cards
+
+        state = self.assay.store.state
+        try:
+            found = await self.assay.store.ask(cards, self.run_id)
+        except StoreFailed:
+            return  # the screen's own reading says so
+        if self.is_mounted:
+            self.keep_cards(state, found)
 
     def _in_title(self, room: int) -> Content:
         """The models in hand, as far as there is room."""
@@ -429,6 +585,12 @@ class RunScreen(AssayScreen):
         self.show_run(found)
         self.refresh_title()
 
+    def _go_on(self) -> None:
+        super()._go_on()
+        known = self.assay.cards.get(self.run_id)
+        if not self.hides_outcome and (known is None or known.state != self.assay.store.state):
+            self._read_cards()
+
     def show_run(self, data: Any) -> None:
         """Puts what `read_run` returned into the widgets."""
 
@@ -436,6 +598,7 @@ class RunScreen(AssayScreen):
 class MessageScreen(AssayScreen):
     """Shows a text under a heading; esc goes back, which after a store's error tries again."""
 
+    HAS_TABS = False
     DEFAULT_CSS = "MessageScreen #message { padding: 1 2 0 2; }"
 
     def __init__(self, heading: str, text: str) -> None:

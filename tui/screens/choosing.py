@@ -1,6 +1,7 @@
 """Choosing what a screen shows: words that filter its rows, and the candidate and baseline it compares."""
 
 import asyncio
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from textual.content import Content
 from textual.events import ScreenResume
 
 from tui.screens.base import AssayScreen, RunScreen
-from tui.text.gate import plain
+from tui.text.gate import counted, plain
 
 
 class CommandResult(NamedTuple):
@@ -55,6 +56,57 @@ async def run_command(*words: str, store: Path | None = None) -> CommandResult:
     return CommandResult(
         process.returncode or 0, out.decode(errors="replace"), errors.decode(errors="replace")
     )
+
+
+class ExportingScreen(RunScreen):
+    """A screen that writes examples as an eval set, by `assay annotations`."""
+
+    def ask_file(self, label: str, name: str, before: Sequence[str], after: Sequence[str]) -> None:
+        """Asks where to, with a place in the store's folder to start from.
+
+        The command is `before`, the file, `after`.
+        """
+        if self.assay.store.read_only:
+            self.say("opened with --read-only: nothing is written", error=True)
+            return
+        short = re.sub(r"[^\w-]+", "-", name).strip("-")[:60] or "examples"
+
+        def answered(text: str) -> None:
+            if not text.strip():
+                return
+            if "\0" in "".join((text, *before, *after)):  # no command can be given it
+                self.say("a name or a path with a NUL character cannot be written", error=True)
+                return
+            file = Path(text.strip()).expanduser().absolute()
+            words = ("annotations", *before, str(file), *after)
+            if file.exists():
+                self.confirm(f"{file.name} exists. Write over it?", lambda: self._write_file(file, words))
+            else:
+                self._write_file(file, words)
+
+        self.ask(label, answered, value=str(self._exports / f"{short}.jsonl"))
+
+    @property
+    def _exports(self) -> Path:
+        return self.assay.store.folder.absolute() / "exports"
+
+    def _write_file(self, file: Path, words: Sequence[str]) -> None:
+        self.run_worker(self._written(file, words))
+
+    async def _written(self, file: Path, words: Sequence[str]) -> None:
+        if file.parent == self._exports:
+            try:
+                file.parent.mkdir(exist_ok=True)
+            except OSError as error:
+                self.say(f"{file.parent} cannot be made: {error.strerror}", error=True)
+                return
+        ended = await run_command(*words, "--json", store=self.assay.store.folder)
+        table = ended.table
+        if ended.code or table is None:
+            self.say(ended.complaint.split("\n")[0], error=True)
+        else:
+            plan = " ".join(table["plan"].split())
+            self.say(f"{counted(table['records'], 'record')} in {file.name}; in a plan: {plan}")
 
 
 class FilteredScreen(AssayScreen):

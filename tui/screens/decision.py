@@ -13,7 +13,7 @@ from store.read.history import Connection
 from store.read.query import matches
 from store.records.alert import kind_of
 from tui.keys import SHARING, bindings
-from tui.screens.base import RunScreen
+from tui.screens.base import WORDS, RunScreen
 from tui.screens.choosing import FilteredScreen
 from tui.screens.control import RunSharing
 from tui.text.gate import fit, join, middle, one_line, plain, told_apart, wrap
@@ -66,11 +66,6 @@ def _lead(case: CandidateFacts) -> Lead:
     )
 
 
-WORDS = {
-    "ship": ("+ ship", "bold $good"),
-    "don't ship": ("− don't ship", "bold $bad"),
-    "inconclusive": ("? inconclusive", "bold $warn"),
-}
 STANDINGS = {
     "good": ("+", "$good"),
     "bad": ("−", "$bad"),
@@ -84,7 +79,8 @@ QUESTION = 29
 
 
 def word(verdict: Decision) -> Content:
-    return Content.styled(*WORDS[verdict.word])
+    sign, style = WORDS[verdict.word]
+    return Content.styled(f"{sign} {verdict.word}", style)
 
 
 def names_of(verdicts: list[Decision], width: int) -> dict[str, str]:
@@ -138,8 +134,8 @@ def _searched(verdict: Decision) -> dict[str, str]:
     }
 
 
-FRAME = 6  # title, heading, three rules, footer
-LEAST_EVIDENCE = 3
+FRAME = 5  # heading, three rules, footer
+LEAST_CANDIDATES, LEAST_QUESTIONS, LEAST_REASONS, LEAST_EVIDENCE = 1, 3, 3, 3
 SETTLE_SECONDS = 0.2  # the cursor rests so long before the lower half follows it
 
 
@@ -151,11 +147,12 @@ class DecisionScreen(RunSharing, FilteredScreen, RunScreen):
     NAME = "Decision"
     FILTER = "filter candidates"
     FOOTER = (
-        "move.open", "decision.worst", "decision.flips", "decision.pane", "compare.candidate", "find.filter"
+        "move.open", "decision.worst", "decision.flips", "decision.what_if", "decision.pane",
+        "compare.candidate", "find.filter",
     )  # fmt: skip
     BINDINGS = bindings(
-        "decision.worst", "decision.flips", "decision.pane", "compare.candidate", "compare.candidate_back",
-        "find.filter", *SHARING,
+        "decision.worst", "decision.flips", "decision.what_if", "decision.pane", "compare.candidate",
+        "compare.candidate_back", "find.filter", *SHARING,
     )  # fmt: skip
     DEFAULT_CSS = """
     DecisionScreen #candidates { height: 1; }
@@ -173,7 +170,12 @@ class DecisionScreen(RunSharing, FilteredScreen, RunScreen):
     def compose(self) -> ComposeResult:
         yield from self.framed(
             Line(id="heading"),
-            Rows(self._candidate, empty=NO_CANDIDATE, id="candidates"),
+            Rows(
+                self._candidate,
+                empty=NO_CANDIDATE,
+                marked=lambda: self._name_cells + WORD + 3,  # the reasons are too long to repaint for a move
+                id="candidates",
+            ),
             Pane(id="reasons"),
             Rows(question, empty="", id="questions"),
             Pane(focusable=True, id="evidence"),
@@ -192,6 +194,7 @@ class DecisionScreen(RunSharing, FilteredScreen, RunScreen):
 
     def show_run(self, data: Page) -> None:
         self._page = data
+        self.keep_cards(self.assay.store.state, data.verdicts)
         self.redraw()
 
     def names(self, role: str) -> list[str]:
@@ -246,11 +249,21 @@ class DecisionScreen(RunSharing, FilteredScreen, RunScreen):
         self._show_evidence()
 
     def _fit(self, reasons: int, questions: int) -> None:
-        """Shares the lines: candidates and reasons as many as they need, the numbers at least three."""
-        room = self.size.height - FRAME
+        """Shares the lines: candidates and reasons as many as they need, the numbers at least three.
+
+        Where there are too few, the numbers go first, then the reasons; the first stands beside the name.
+        """
+        room = self.size.height - self.top - FRAME
+        parts = [LEAST_CANDIDATES, LEAST_QUESTIONS, LEAST_REASONS, LEAST_EVIDENCE]
+        while len(parts) > 2 and room < sum(parts):
+            parts.pop()
+            room += 1  # its rule
+        self.query_one("#evidence").display = len(parts) > 3
+        self.query_one("#reasons").display = len(parts) > 2
         candidates = max(1, min(len(self._page.verdicts), room // 4))
-        reasons = min(reasons, max(3, room // 3))
-        asked = max(3, min(questions, room - candidates - reasons - LEAST_EVIDENCE))
+        reasons = min(reasons, max(LEAST_REASONS, room // 3)) if len(parts) > 2 else 0
+        evidence = LEAST_EVIDENCE if len(parts) > 3 else 0
+        asked = max(1, min(questions, room - candidates - reasons - evidence))
         self.candidates.styles.height = candidates
         self.query_one("#reasons").styles.height = reasons + 1
         self.questions.styles.height = asked + 1
@@ -326,6 +339,12 @@ class DecisionScreen(RunSharing, FilteredScreen, RunScreen):
             self.app.push_screen(ReviewScreen(self.run_id, lead.candidate, lead.base, show="flips"))
         else:
             self.say(NOTHING_DECIDED, error=True)
+
+    def action_what_if(self) -> None:
+        """The gates with their limits, to be moved."""
+        from tui.screens.what_if import WhatIfScreen
+
+        self.app.push_screen(WhatIfScreen(self.run_id))
 
     def _open_samples(self, lead: Lead, task: str, baseline: str) -> None:
         from tui.screens.samples import SamplesScreen

@@ -1,8 +1,6 @@
 """The failure log: which failures people tagged, run after run, and the answers that carry each tag."""
 
-import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from textual.app import ComposeResult
@@ -10,8 +8,7 @@ from textual.content import Content
 
 from store.read.query import matches
 from tui.keys import bindings, written
-from tui.screens.base import RunScreen
-from tui.screens.choosing import FilteredScreen, run_command
+from tui.screens.choosing import ExportingScreen, FilteredScreen
 from tui.screens.watch import StoreFailed
 from tui.text.gate import join, one_line
 from tui.widgets.lines import Line
@@ -56,7 +53,7 @@ class FailureLog(NamedTuple):
     answers: "list[TaggedRow]"
 
 
-class FailureLogScreen(FilteredScreen, RunScreen):
+class FailureLogScreen(FilteredScreen, ExportingScreen):
     """Tags above, the answers of the one under the cursor below."""
 
     NAME = "Failure log"
@@ -197,51 +194,11 @@ class FailureLogScreen(FilteredScreen, RunScreen):
         if tag is None or not tag.answers:
             self.say("there is no tagged answer to write")
             return
-        if self.assay.store.read_only:
-            self.say("opened with --read-only: nothing is written", error=True)
-            return
         tagged = {row.run_id for row in self._log.answers if row.tag == tag.name}
         run_id = self.run_id if self.run_id in tagged else tag.last_run or self.run_id
-        name = re.sub(r"[^\w-]+", "-", tag.name).strip("-")[:40] or "tag"
-        file = self._exports / f"{name}-run-{run_id}.jsonl"
-        self.ask(
-            f"eval set of run {run_id}'s examples with this tag",
-            lambda text: self._export(tag.name, run_id, text),
-            value=str(file),
-        )
-
-    @property
-    def _exports(self) -> Path:
-        return self.assay.store.folder.absolute() / "exports"
-
-    def _export(self, tag: str, run_id: int, text: str) -> None:
-        if not text.strip():
-            return
-        if "\0" in tag + text:  # no command can be given it
-            self.say("a tag or a path with a NUL character cannot be written", error=True)
-            return
-        file = Path(text.strip()).expanduser().absolute()
-        if file.exists():
-            self.confirm(f"{file.name} exists. Write over it?", lambda: self._write_set(tag, run_id, file))
-        else:
-            self._write_set(tag, run_id, file)
-
-    def _write_set(self, tag: str, run_id: int, file: Path) -> None:
-        self.run_worker(self._written(tag, run_id, file))
-
-    async def _written(self, tag: str, run_id: int, file: Path) -> None:
-        if file.parent == self._exports:
-            try:
-                file.parent.mkdir(exist_ok=True)
-            except OSError as error:
-                self.say(f"{file.parent} cannot be made: {error.strerror}", error=True)
-                return
-        words = ("annotations", "export", str(run_id), str(file), "--format", "examples", f"--tag={tag}")
-        ended = await run_command(*words, store=self.assay.store.folder)
-        if ended.code:
-            self.say(ended.errors.strip().split("\n")[0], error=True)
-        else:
-            self.say(" ".join(ended.out.split()))
+        label = f"eval set of run {run_id}'s examples with this tag"
+        words = ("export", str(run_id)), ("--format", "examples", f"--tag={tag.name}")
+        self.ask_file(label, f"{tag.name[:40]}-run-{run_id}", *words)
 
 
 def bars(counts: Sequence[int], most: int) -> str:

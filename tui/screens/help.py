@@ -129,6 +129,7 @@ class Offers(Lines):
 
 class HelpScreen(AssayScreen):
     NAME = "Help"
+    HAS_TABS = False
     DEFAULT_CSS = "HelpScreen #offers, HelpScreen #chosen { padding: 0 1; }"
 
     def __init__(self, alive: Iterable[ActiveBinding]) -> None:
@@ -259,6 +260,7 @@ class JumpScreen(AssayScreen):
     """All screens with their keys, from anywhere."""
 
     NAME = "Go to"
+    HAS_TABS = False
 
     def __init__(self, origin: type[AssayScreen]) -> None:
         super().__init__()

@@ -10,7 +10,7 @@ from textual.content import Content
 from textual.events import ScreenResume
 
 from tui.keys import SHARING, bindings, written
-from tui.screens.base import AssayScreen, MessageScreen, is_ended, outcome, status
+from tui.screens.base import WORDS, AssayScreen, MessageScreen, is_ended, outcome, status
 from tui.screens.choosing import FilteredScreen, run_command
 from tui.screens.control import NO_RUN, RunSharing
 from tui.screens.watch import StoreFailed
@@ -217,9 +217,7 @@ class RunsScreen(RunSharing, FilteredScreen, MarkingScreen):
         found = join([' with "', one_line(self._search, "bold"), '"']) if self._search else Content("")
         marked = f"{' and '.join(f'#{run_id}' for run_id in self._marked)} marked" if self._marked else ""
         compared = f"{marked}: {written('go.compare')} compares them" if len(self._marked) > 1 else marked
-        return join(
-            [self.NAME, Content.styled(total, "$muted") + found, Content.styled(compared, "$brand")], "  "
-        )
+        return join([Content.styled(total, "$muted") + found, Content.styled(compared, "$brand")], "  ")
 
     def _row(self, row: "RunRow", width: int) -> Content:
         ended = outcome(row.passed, ended=True) if is_ended(row) else None
@@ -418,11 +416,10 @@ class RunsScreen(RunSharing, FilteredScreen, MarkingScreen):
 
 def _outcome(connection: "Connection", run_id: int) -> RunOutcome:
     from engine.decision.decision import decide, headline
-    from tui.screens.decision import WORDS
 
     found = decide(connection, run_id)
     words = [each.word for each in found]
-    signs = (f"{sign[0]}{words.count(word)}" for word, (sign, _) in WORDS.items() if word in words)
+    signs = (f"{sign}{words.count(word)}" for word, (sign, _) in WORDS.items() if word in words)
     names = tuple(each.candidate for each in found)
     known = bool(found) and found[0].gain is not None
     return RunOutcome(headline(found, ""), " ".join(signs), names if known else ())

@@ -48,7 +48,7 @@ class SamplesScreen(FilteredScreen, RunScreen):
 
     def title_line(self) -> Content:
         about = one_line(f"{self._benchmark}: {self._compared[0]} against {self._compared[1]}", "bold")
-        return join([self.NAME, about, f"run {self.run_id}"], "  ")
+        return join([about, f"run {self.run_id}"], "  ")
 
     def read_run(self, connection: "Connection") -> "list[BenchmarkSampleRow]":
         from store.read import answers

@@ -15,8 +15,17 @@ from store.read.slices import SliceRow, SliceScoreRow
 from tui.keys import bindings
 from tui.screens.choosing import FilteredScreen, PairScreen
 from tui.screens.compare.lines import difference, interval, value
-from tui.text.gate import MISSING, cut, join, middle, plain, wrap
+from tui.sections.measures import slice_map
+from tui.text.gate import cut, join, middle, plain, probability, wrap
 from tui.widgets.lines import Line, Pane
+from tui.widgets.pictures import (
+    HEAT_KEY,
+    HeatCell,
+    HeatMap,
+    heat_cell,
+    heat_columns,
+    heat_room,
+)
 from tui.widgets.rows import Columns, FlexColumn, Rows
 
 _WORDS = {
@@ -66,7 +75,7 @@ def draw(row: SliceRow, layout: Columns, width: int, *, measure: bool) -> Conten
             value(row.candidate_value),
             difference(row.delta),
             interval(row.low, row.high, sign=True),
-            _sure(row.p),
+            probability(row.p),
             Content.styled(*_WORDS[row.standing]),
         ],
         width,
@@ -78,7 +87,7 @@ def explained(row: SliceRow | None, scores: Sequence[SliceScoreRow], width: int)
     if row is None:
         return []
     said = f"{difference(row.delta)} [{interval(row.low, row.high, sign=True)}]"
-    sure = "" if row.p is None else f", p {_sure(row.p)} (Holm)"
+    sure = "" if row.p is None else f", p {probability(row.p)} (Holm)"
     first = [plain(f"{row.slice} · {row.measure} ", "bold")]
     if row.delta is None:
         first.append(plain(f"not compared: {row.reason or 'no reason was recorded'}", "$warn"))
@@ -92,12 +101,6 @@ def explained(row: SliceRow | None, scores: Sequence[SliceScoreRow], width: int)
     ]
     lines = [join(first), join([_score(score) for score in found], " · ")]
     return [part for line in lines for part in wrap(line, width)]
-
-
-def _sure(p: float | None) -> str:
-    if p is None:
-        return MISSING
-    return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _score(score: SliceScoreRow) -> Content:
@@ -121,9 +124,9 @@ class SlicesScreen(PairScreen, FilteredScreen):
     """The slices of one measure, or of all, for one candidate and one baseline."""
 
     NAME = "Slices"
-    FOOTER = ("slices.all", "compare.candidate", "compare.baseline", "find.filter")
+    FOOTER = ("slices.all", "slices.map", "compare.candidate", "compare.baseline", "find.filter")
     BINDINGS = bindings(
-        "slices.all", "compare.candidate", "compare.candidate_back", "compare.baseline",
+        "slices.all", "slices.map", "compare.candidate", "compare.candidate_back", "compare.baseline",
         "compare.baseline_back", "find.filter",
     )  # fmt: skip
     DEFAULT_CSS = """
@@ -135,13 +138,16 @@ class SlicesScreen(PairScreen, FilteredScreen):
         super().__init__(run_id)
         self._slices: SlicesData | None = None
         self._measure, self._chosen = measure, measure
+        self._map: HeatMap | None = None  # in place of the list
+        self._is_map = False
+        self._by_cell: dict[tuple[str, str], SliceRow] = {}  # by measure and slice
 
     def compose(self) -> ComposeResult:
-        table: Rows[SliceRow] = Rows(self._row, id="table")
+        table: Rows[SliceRow | str] = Rows(self._row, id="table")
         yield from self.framed(Line(id="pair"), table, Pane(id="explained"))
 
     @property
-    def table(self) -> Rows[SliceRow]:
+    def table(self) -> Rows[SliceRow | str]:
         return self.query_one("#table", Rows)
 
     def read_run(self, connection: Connection) -> SlicesData:
@@ -163,21 +169,28 @@ class SlicesScreen(PairScreen, FilteredScreen):
         found = [
             row
             for row in pair
-            if self._measure in (None, row.measure)
+            if (self._is_map or self._measure in (None, row.measure))
             and matches(self._search, {"slice": row.slice, "measure": row.measure, "standing": row.standing})
         ]
+        self._map = slice_map(found) if self._is_map else None
+        self._by_cell = {(row.measure, row.slice): row for row in found}
         self.query_one("#pair", Line).set(self._pair(found))
-        self.table.columns = self._columns()
-        self.table.show(found, empty=self._empty(pair), key=lambda row: (row.measure, row.slice))
+        self.table.columns = heat_columns(self._map, self._in_sight) if self._map else self._columns()
+        rows: Sequence[SliceRow | str] = self._map.slices if self._map else found
+        self.table.show(rows, empty=self._empty(pair), key=_key)
         self._explain()
 
     def _pair(self, found: list[SliceRow]) -> Content:
         worse = sum(row.standing == "worse" for row in found)
+        hidden = len(self._map.measures) - len(self._in_sight) if self._map else 0
         parts = [
             self.against(self.size.width // 4),
-            plain(cut(self._measure, 24), "bold") if self._measure else Content("all measures"),
+            plain(cut(self._measure, 24), "bold")
+            if self._measure and not self._map
+            else Content("all measures"),
             Content.styled(f"− {worse} worse", "bold $bad") if worse else Content("= none clearly worse"),
             plain(f"only “{cut(self._search, 16)}”", "$warn") if self._search else None,
+            Content.styled(f"{hidden} more measures: / finds them", "$muted") if hidden else None,
         ]
         return join([part for part in parts if part], " · ")
 
@@ -193,13 +206,35 @@ class SlicesScreen(PairScreen, FilteredScreen):
         candidate, baseline = (self.short(name, cells) for name in self.pair)
         return columns(baseline, candidate, self._measure is None)
 
-    def _row(self, row: SliceRow, width: int) -> Content:
+    @property
+    def _in_sight(self) -> Sequence[str]:
+        """The map's measures that have room."""
+        return self._map.measures[: heat_room(self.size.width - 3)] if self._map else ()
+
+    def _row(self, row: SliceRow | str, width: int) -> Content:
+        if isinstance(row, str):
+            if self._map is None or self.table.columns is None:
+                return Content("")
+            cells = [heat_cell(self._map.cells.get((row, measure))) for measure in self._in_sight]
+            return self.table.columns.row([row.removeprefix("prompt of "), *cells], width)
         return draw(row, self._columns(), width, measure=self._measure is None)
 
     def _explain(self) -> None:
         scores = self._slices.scores if self._slices else []
-        lines = explained(self.table.item, scores, self.size.width - 2)
+        lines = [] if self._map is None else wrap(Content.styled(HEAT_KEY, "$muted"), self.size.width - 2)
+        lines += explained(self._at_cursor, scores, self.size.width - 2)
         self.query_one("#explained", Pane).show(lines, keep_place=False)
+
+    @property
+    def _at_cursor(self) -> SliceRow | None:
+        """The slice under the cursor; on the map, on the measure that it fell most on."""
+        item = self.table.item
+        if not isinstance(item, str):
+            return item
+        if self._map is None:
+            return None
+        worst = max(self._map.of(item), key=_fall).row
+        return self._by_cell[worst.measure, item]
 
     def on_rows_moved(self, event: Rows.Moved) -> None:
         self._explain()
@@ -209,7 +244,7 @@ class SlicesScreen(PairScreen, FilteredScreen):
         from store.read.queues import CATEGORY, SLICE
         from tui.screens.review.screen import ReviewScreen
 
-        row = self.table.item
+        row = self._at_cursor
         if row is not None:
             show = row.slice if row.slice.startswith(CATEGORY) else SLICE + row.slice
             self.app.push_screen(
@@ -219,9 +254,26 @@ class SlicesScreen(PairScreen, FilteredScreen):
     # Choosing
 
     def action_all_measures(self) -> None:
-        row = self.table.item
-        if self._measure is None:
+        row = self._at_cursor
+        if self._is_map:
+            self.say("the map has all measures; m leads back to the list")
+        elif self._measure is None:
             self._measure = row.measure if row else self._chosen
         else:
             self._chosen, self._measure = self._measure, None
         self.redraw()
+
+    def action_map(self) -> None:
+        """From the list to the map of slices and measures, and back."""
+        self._is_map, self.table.by = not self._is_map, None
+        self.redraw()
+
+
+def _key(row: SliceRow | str) -> tuple[str, str]:
+    return ("", row) if isinstance(row, str) else (row.measure, row.slice)
+
+
+def _fall(cell: HeatCell) -> tuple[bool, float]:
+    """How much a cell speaks of a worsening: settled ones first, then by size."""
+    way = cell.row.worsening or 0.0
+    return cell.row.standing == "worse", (cell.share or 0.0) * (1 if way > 0 else -1 if way < 0 else 0)

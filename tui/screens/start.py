@@ -131,7 +131,7 @@ class StartScreen(AssayScreen):
         yield from self.framed(Rows(self._row, empty="looking for plans …", columns=PLANS, id="choices"))
 
     def title_line(self) -> Content:
-        return join([self.NAME, plain(str(self._folder), "$muted")], "  ")
+        return plain(str(self._folder), "$muted")
 
     def on_screen_resume(self, event: ScreenResume) -> None:
         super().on_screen_resume(event)
@@ -228,7 +228,7 @@ class WizardScreen(AssayScreen):
         return self.rows.item if self._proposal is not None else None
 
     def title_line(self) -> Content:
-        return join([self.NAME, plain(f"from {self._folder}", "$muted")], "  ")
+        return plain(f"from {self._folder}", "$muted")
 
     def on_mount(self) -> None:
         super().on_mount()
@@ -382,7 +382,7 @@ class CheckScreen(AssayScreen):
         yield from self.framed(Line(id="verdict"), Pane(focusable=True, id="findings"))
 
     def title_line(self) -> Content:
-        return join([self.NAME, plain(str(self._plan), "bold")], "  ")
+        return plain(str(self._plan), "bold")
 
     def on_mount(self) -> None:
         super().on_mount()

@@ -92,7 +92,7 @@ class TrendsScreen(FilteredScreen, RunScreen):
         said = "one measure over the runs, oldest to newest"
         if self._trend.by_step:
             said = f"one measure over the checkpoints of #{self.run_id}; {written('trends.steps')} all runs"
-        return join([self.NAME, Content.styled(said, "$muted")], "  ")
+        return Content.styled(said, "$muted")
 
     def read_run(self, connection: "Connection") -> TrendData:
         from store.read import live, runs, trends

@@ -34,6 +34,7 @@ class StoreWatch:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._connection: Connection | None = None
         self._version = -1
+        self.state = 0  # counts the changes that were seen: as long as it stays, so does what was read
         self._full = False  # the disk, when it was opened
         self._file: tuple[int, int] | None = None  # device and inode of the file that was opened
 
@@ -50,6 +51,7 @@ class StoreWatch:
     def touched(self) -> None:
         """To be called after the app itself wrote: SQLite tells a connection only about the others."""
         self._version = -1
+        self.state += 1
 
     def close(self) -> None:
         self._thread.shutdown(wait=True, cancel_futures=True)
@@ -104,4 +106,5 @@ class StoreWatch:
         from store.read.history import data_version
 
         before, self._version = self._version, data_version(self._open())
+        self.state += before not in (-1, self._version)
         return before != self._version

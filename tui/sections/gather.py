@@ -1,6 +1,7 @@
 """One run gathered for reading: the sections that the terminal and every report render."""
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from engine.decision.decision import Decision, decide, headline
 from store.read import history, live, slices
@@ -16,15 +17,20 @@ from tui.sections.judging import JudgingSection, judging
 from tui.sections.measures import (
     BenchmarksSection,
     ForgettingSection,
+    MeasureSpread,
     MeasuresSection,
     SlicesSection,
     benchmarks,
     forgotten,
     measures,
+    spreads,
 )
 from tui.sections.overview import CostsSection, MeasureTrend, OverviewSection, costs, overview, trends
 from tui.sections.protocol import ProtocolTable, Repetition, protocol, repetition
 from tui.sections.remarks import remarks
+
+if TYPE_CHECKING:
+    from engine.gates.judges import JudgeCurve
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,8 @@ class RunSections:
     repetition: Repetition | None  # of the run that it repeats
     protocol: tuple[ProtocolTable, ...]
     trends: tuple[MeasureTrend, ...] = ()
+    spreads: tuple[MeasureSpread, ...] = ()
+    curves: "tuple[JudgeCurve, ...]" = ()
 
     @property
     def run(self) -> Run:
@@ -58,6 +66,8 @@ class RunSections:
 
 def gather(connection: Connection, run_id: int) -> RunSections:
     """Reads one run. Raises StoreError when there is no such run."""
+    from engine.gates.checks import limits  # with pydantic and NumPy: `assay show --help` does without
+
     run = history.run(connection, run_id)
     every_model = history.models(connection, run_id)
     models = [model for model in every_model if not model.is_cut]
@@ -76,7 +86,7 @@ def gather(connection: Connection, run_id: int) -> RunSections:
         overview=overview(run, every_model, alerts),
         decision=tuple(decide(connection, run_id)),
         data=data(run, models, metrics, scores, slice_scores, leaks, uses),
-        measures=measures(models, metrics, scores, comparisons, alerts),
+        measures=measures(models, metrics, scores, comparisons, alerts, limits(run, comparisons, metrics)),
         judging=judging(judges),
         benchmarks=benchmarks(models, benchmark_rows, slices.corpora(connection, run_id)),
         forgetting=forgotten(comparisons, models),
@@ -103,12 +113,18 @@ def gather(connection: Connection, run_id: int) -> RunSections:
 
 
 def gather_report(connection: Connection, run_id: int) -> RunSections:
-    """As `gather`, with examples behind the alerts and the past of the main measures."""
+    """As `gather`, with examples behind the alerts, the past and the spread of the main measures, and
+    judges' values against what people said.
+    """
+    from engine.gates.judges import curves_of
+
     found = gather(connection, run_id)
     return replace(
         found,
         alerts=with_examples(connection, found.alerts),
         trends=trends(connection, found.run, found.measures, found.judging.win_rates),
+        spreads=spreads(connection, found.overview.models, found.measures),
+        curves=tuple(curves_of(connection, run_id)),
     )
 
 

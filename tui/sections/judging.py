@@ -22,6 +22,7 @@ FIGURES = {
     "kendall": "Kendall's tau-b",
 }
 _POINTS = {"win": 1.0, "loss": 0.0, "tie": 0.5, "both_bad": 0.5}
+GRADES = (1, 5)  # that people rate answers with
 PAUSE = 300.0  # seconds; who looked longer was away
 _FEWEST = 3
 

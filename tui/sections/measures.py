@@ -2,16 +2,23 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine.benchmarks.results import ASKED, NO_COMMAND, asked_as, command
 from engine.compare.forgetting import Conclusion, ForgettingRow, conclusions, forgetting
 from engine.decision.families import change, family, family_of, needs_of, rank
+from store.read.evidence import measure_values
+from store.read.history import Connection
 from store.read.query import by_key
 from store.read.rows import AlertRow, BenchmarkRow, ComparisonRow, ModelRow, ModelScoreRow
 from store.read.slices import CorpusRow, DisparityRow, SliceRow, SliceScoreRow, worst
 from store.records import StoredMetric
 from tui.text.gate import MISSING, number
+from tui.widgets.pictures import HeatMap, HeatRow, Histogram, heat_map
+from tui.widgets.pictures import histogram as histogram_of
+
+if TYPE_CHECKING:
+    from engine.gates.checks import Limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +101,13 @@ class SlicesSection:
         for row in () if self.rows else self.scores:
             found.setdefault((row.measure, row.slice), []).append(row)
         return found
+
+
+def slice_map(rows: Sequence[SliceRow]) -> HeatMap:
+    """A heat map of one pair's slices."""
+    return heat_map(
+        [HeatRow(row.slice, row.measure, row.delta, row.worsening, row.standing, row.reason) for row in rows]
+    )
 
 
 DIRECTION = {"higher": "higher is better", "lower": "lower is better", "none": "no better direction"}
@@ -194,6 +208,11 @@ class MeasuresSection:
     changes: tuple[Change, ...]
     labels: tuple[LabelTable, ...]
     main: Mapping[str, tuple[str, ...]]  # by candidate: the measures that a short table shows
+    limits: "Limits"
+
+    def limits_of(self, row: ComparisonRow) -> tuple[float, ...]:
+        """The differences beyond which a gate or a warning of the plan trips."""
+        return self.limits.get((row.candidate, row.baseline, row.kind, row.measure), ())
 
     def score(self, model: str, measure: str) -> ModelScoreRow | None:
         return next((row for row in self.scores if (row.model, row.measure) == (model, measure)), None)
@@ -214,6 +233,7 @@ def measures(
     scores: Sequence[ModelScoreRow],
     comparisons: Sequence[ComparisonRow],
     alerts: Sequence[AlertRow],
+    limits: "Limits",
 ) -> MeasuresSection:
     changes = tuple(changes_of(comparisons, metrics))
     candidates = [model.name for model in models if model.role == "candidate"]
@@ -224,7 +244,48 @@ def measures(
         changes=changes,
         labels=tuple(LabelTable(model.name, rows) for model in models if (rows := tuple(labels(model)))),
         main={name: _main(name, changes, alerts) for name in candidates},
+        limits=limits,
     )
+
+
+SPREAD = 8  # measures of each candidate
+
+
+@dataclass(frozen=True, slots=True)
+class MeasureSpread:
+    """How the values of single examples spread, of a candidate and the baseline it was compared with."""
+
+    measure: str
+    histogram: Histogram
+
+
+def spreads(
+    connection: Connection, models: Sequence[ModelRow], found: MeasuresSection
+) -> tuple[MeasureSpread, ...]:
+    """Of the main measures of each candidate, those that have a value for each example."""
+    ids = {model.name: model.id for model in models}
+    metrics = {metric.measure: metric for metric in found.metrics}
+    drawn = []
+    for candidate, main in found.main.items():
+        baselines = {
+            change.row.measure: change.row.baseline
+            for change in reversed(found.of(candidate))
+            if change.row.kind == "metric"
+        }
+        for measure in [name for name in main if name in baselines and name in metrics][:SPREAD]:
+            sides = {
+                name: measure_values(connection, ids[name], measure)
+                for name in (baselines[measure], candidate)
+            }
+            histogram = spread(sides, metrics[measure])
+            if histogram is not None:
+                drawn.append(MeasureSpread(measure, histogram))
+    return tuple(drawn)
+
+
+def spread(values: Mapping[str, Sequence[float]], metric: StoredMetric | None) -> Histogram | None:
+    """The values of one measure by model, in bins over its range; None where there are none."""
+    return histogram_of(values, *((metric.low, metric.high) if metric else (None, None)))
 
 
 def changes_of(comparisons: Sequence[ComparisonRow], metrics: Sequence[StoredMetric] = ()) -> list[Change]:

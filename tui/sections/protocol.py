@@ -163,8 +163,8 @@ def _plan(run: Run) -> Iterator[tuple[str, str]]:
 
 
 def _data(run: Run, plan: dict[str, Any], uses: Sequence[SplitUse]) -> Iterator[tuple[str, str]]:
-    yield "eval set", run.eval_set_file or "not read yet"
-    yield "version of the eval set", run.eval_set or "not read yet"
+    yield "eval set", run.eval_set_file or run.no_data
+    yield "version of the eval set", run.eval_set or run.no_data
     summary = run.data_summary or {}
     for key, name in _DATA.items():
         if summary.get(key) is not None:

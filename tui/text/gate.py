@@ -17,6 +17,7 @@ from engine.gates.figures import MISSING as MISSING
 from engine.gates.figures import counted as counted
 from engine.gates.figures import magnitude as magnitude
 from engine.gates.figures import percent as percent
+from engine.gates.figures import probability as probability
 from engine.gates.figures import size as size
 
 ELLIPSIS = "…"

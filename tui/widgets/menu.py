@@ -117,7 +117,7 @@ class Prompt(Input):
 class YesNo(Line):
     """A question that `y` answers with yes and any other key with no."""
 
-    DEFAULT_CSS = "Question { padding: 0 1; }"
+    DEFAULT_CSS = "YesNo { padding: 0 1; }"
 
     def __init__(self, question: Content, done: Callable[[bool], None]) -> None:
         super().__init__(focusable=True)
@@ -161,7 +161,13 @@ class Menu(Rows[Choice[T]], Generic[T]):
         self._cells = max((len(choice.text) for choice in choices), default=0)
         self.show(choices)
         self.cursor = at
-        self.styles.height = min(TALLEST, max(1, len(choices)))
+        self.fit(TALLEST)
+
+    def fit(self, most: int) -> int:
+        """Takes a line for each choice, of so many at most; returns how many."""
+        rows = max(1, min(TALLEST, most, len(self.items)))
+        self.styles.height = rows
+        return rows
 
     def _line(self, choice: Choice[T], width: int) -> Content:
         text = fit(plain(cut(choice.text, width)), min(self._cells, width // 2))

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from textual.content import Content
 
-from tui.text.gate import join, number
+from tui.text.gate import counted, cut, join, number, plain
 
 HALF = "│"
 GATE = "◆"
@@ -60,6 +60,7 @@ def _cell(share: float, cells: int) -> int:
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # of a braille cell, by row and column
 _BRAILLE = 0x2800
 _ROOM_FOR_BAND = 5  # rows from which an interval is more than noise
+_FEWEST = 2  # values of a chart
 _ROOM_FOR_POINTS = 3  # cells from one value to the next
 
 
@@ -101,9 +102,11 @@ def plot(
     """Lines of at most `width` cells: `height` - 2 rows of plot, the axis, and the ends' names."""
     glyphs = _ASCII if ascii else _UNICODE
     rows = max(1, height - 2)
+    known = sum(spot.value is not None for spot in spots)
+    if known < _FEWEST:
+        of = f"; {counted(len(spots), 'run')} here, {known or 'none'} with one" if known < len(spots) else ""
+        return [plain(cut(f"a chart needs {_FEWEST} runs with a value{of}", width), "$muted")]
     scale = _Scale(spots, rows, with_band=rows >= _ROOM_FOR_BAND)
-    if scale.empty:
-        return [Content.styled("no value to draw", "$muted")]
     labels = scale.labels()
     margin = max(len(label) for label in labels.values())
     columns = max(2, width - margin - 2)
@@ -122,7 +125,7 @@ def plot(
     absent = {place for place, spot in zip(places, spots, strict=True) if spot.value is None}
     axis = "".join(glyphs.missing if column in absent else glyphs.axis for column in range(columns))
     lines.append(Content.styled(f"{'':{margin}} {glyphs.corner}{axis}", "$muted"))
-    ends = [spots[0].name] if len(spots) == 1 else [spots[0].name, spots[-1].name]
+    ends = [spots[0].name, spots[-1].name]
     room = places[-1] + 1 - sum(map(len, ends))
     lines.append(Content.styled(" " * (margin + 2) + (" " * max(1, room)).join(ends), "$muted"))
     return lines
@@ -136,9 +139,8 @@ class _Scale:
         self.with_band = with_band
         if with_band:
             known += [end for spot in spots for end in (spot.low, spot.high) if end is not None]
-        self.empty = not known
         self.rows = rows
-        self.low, self.high = (min(known), max(known)) if known else (0.0, 1.0)
+        self.low, self.high = min(known), max(known)
         if self.low == self.high:
             half = abs(self.low) * 0.05 or 0.5
             self.low, self.high = self.low - half, self.high + half
@@ -161,8 +163,6 @@ class _Scale:
 
 
 def _places(count: int, columns: int) -> list[int]:
-    if count == 1:
-        return [columns // 2]
     # Few values stand no further apart than is needed to see them one by one.
     used = min(columns - 1, (count - 1) * 8)
     return [round(place * used / (count - 1)) for place in range(count)]

@@ -31,7 +31,7 @@ class Sorting(NamedTuple):
     backwards: bool = False
 
 
-CellContent = Content | str | Callable[[int], str]  # a function says what stands in so many cells
+CellContent = Content | str | Callable[[int], Content | str]  # a function says what stands in so many cells
 
 
 class Columns:
@@ -170,10 +170,13 @@ class Rows(Lines, Generic[T], can_focus=True):
         *,
         empty: str = "nothing here",
         columns: Columns | None = None,
+        marked: Callable[[], int] | None = None,
         id: str | None = None,
     ) -> None:
+        """`marked` says how many cells of a row the cursor marks; None: all of them."""
         super().__init__(id=id)
         self._draw = draw
+        self._marked = marked
         self._empty = empty
         self.columns = columns
         self.by: Sorting | None = None  # None: in their own order
@@ -238,10 +241,14 @@ class Rows(Lines, Generic[T], can_focus=True):
         mark = "›" if index == self.cursor else " "
         row = fit(self._draw(self.items[index], self.room), self.room)
         bar = self._bar(index - self.top)
+        if index != self.cursor:
+            return join(["  ", row, Content.styled(bar, "$muted")])
         # Under the cursor one style: fewer bytes a move, and contrast that does not depend on the row's own.
-        if index == self.cursor:
+        if self._marked is None:
             return Content(f"{mark} {row.plain}{bar}")
-        return join(["  ", row, Content.styled(bar, "$muted")])
+        start = row.truncate(self._marked(), ellipsis=False).plain
+        named = Content(f"{mark} {start}").stylize(self._cursor_style)
+        return join([named, row[len(start) :], Content.styled(bar, "$muted")])
 
     def _bar(self, place: int) -> str:
         """The scroll bar beside the row at this place in sight; "" where all rows are in sight."""
@@ -258,9 +265,12 @@ class Rows(Lines, Generic[T], can_focus=True):
         return "  ".join(cell for cell in drawn.split("  ") if cell.strip()).strip()
 
     def base_style(self, y: int) -> Style:
-        if self.items and y >= self.head and self.top + y - self.head == self.cursor:
-            return self.get_visual_style("rows--cursor" if self.has_focus else "rows--cursor-away")
-        return self.visual_style
+        at_cursor = self.items and y >= self.head and self.top + y - self.head == self.cursor
+        return self._cursor_style if at_cursor and self._marked is None else self.visual_style
+
+    @property
+    def _cursor_style(self) -> Style:
+        return self.get_visual_style("rows--cursor" if self.has_focus else "rows--cursor-away")
 
     def go_to(self, index: int) -> None:
         """Puts the cursor on a row, as near to it as there are rows."""

@@ -205,11 +205,11 @@ def _standing(row: Row, look: tuple[float, int] | None, reach: float | None) -> 
         if row["direction"] == "none":
             return "more" if low > 0 else "less"
         return "better" if (low > 0) == (row["direction"] == "higher") else "worse"
-    if row["at_floor"]:
+    if row["at_floor"] and not delta:
         return "at the floor"
     # An interval of no width says nothing: older versions wrote one where no example differed.
     worst = high if row["direction"] == "lower" else -low
-    is_limited = row["direction"] != "none" and row["allowed"] is not None
+    is_limited = row["direction"] != "none" and row["allowed"] is not None and not row["at_floor"]
     row["needed"] = _needed(row, quantile)
     if is_limited and row["n"] >= 8 and low < high and worst <= row["allowed"] + 1e-9:
         return "no worse"

@@ -7,7 +7,7 @@ from typing import TypeVar
 from engine.compare.forgetting import ForgettingRow, forgetting
 from engine.compare.ruling import rule_on_rate
 from engine.decision.families import BENCHMARKS, FORGETTING, JUDGE, common_word, family_of, rank, summarize
-from store.read import history, slices
+from store.read import evidence, history, slices
 from store.read.answers import AnswerCount, answer_counts
 from store.read.history import Connection
 from store.read.query import matches
@@ -112,6 +112,27 @@ def read_numbers(connection: Connection, run_id: int) -> Numbers:
         forgetting(comparisons, models),
         answer_counts(connection, run_id),
     )
+
+
+def values_of(connection: Connection, run_id: int, entry: MeasureLine) -> dict[str, list[float]]:
+    """The baseline's and the candidate's values of a measure, of single examples or questions, by model."""
+    names = [cell.model for cell in entry.cells[:2]]
+    ids = {model.name: model.id for model in history.models(connection, run_id)}
+    if entry.kind != "benchmark":
+        return {name: evidence.measure_values(connection, ids[name], entry.name) for name in names}
+    keys = {
+        (score.model, score.task, score.metric, score.filter)
+        for score in history.benchmarks(connection, run_id)
+        if benchmark_name(score) == entry.name
+    }
+    return {
+        name: [
+            row.value
+            for row in evidence.benchmark_values(connection, ids[name])
+            if row.value is not None and (name, row.task, row.metric, row.filter) in keys
+        ]
+        for name in names
+    }
 
 
 def ordered(models: Iterable[ModelRow], candidate: str, baseline: str) -> list[str]:

@@ -1,7 +1,8 @@
 """How the Compare screen writes its lines, and what the pane under the table says of the selected one."""
 
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
 
 from rich.cells import cell_len
 from textual.content import Content
@@ -12,6 +13,7 @@ from store.read.rows import ComparisonRow, ModelRow, WinRateRow
 from tui.screens.compare.data import (
     CompareLine,
     Entry,
+    FamilyGroup,
     FamilyHeading,
     ForgettingLine,
     JudgeLine,
@@ -19,12 +21,36 @@ from tui.screens.compare.data import (
     MeasureLine,
     name_of,
 )
-from tui.sections.measures import DIRECTION, NOT_FOUND, LabelRow, declared, labels
-from tui.text.gate import MISSING, cut, join, middle, number, plain, signed, wrap
-from tui.widgets.rows import Columns, FlexColumn
+from tui.sections.measures import DIRECTION, NOT_FOUND, LabelRow, LabelTable, declared, labels
+from tui.text.gate import MISSING, cut, join, middle, number, plain, probability, signed, wrap
+from tui.widgets.pictures import (
+    FOREST_KEY,
+    MEDIAN_KEY,
+    OWN,
+    DrawnDelta,
+    LabelAnswers,
+    Scale,
+    around_zero,
+    axis,
+    confusion,
+    forest_scale,
+    histogram,
+    histogram_lines,
+)
+from tui.widgets.pictures import forest as picture
+from tui.widgets.plot import band
+from tui.widgets.rows import CellContent, Columns, FlexColumn
 
 LEAST_NAME = 17  # cells of a measure's name
 COMPARED = 44  # cells of delta, interval and ruling, with the gaps
+FOREST = Columns(
+    FlexColumn("", LEAST_NAME, grow=1),
+    FlexColumn("", 20, grow=4),
+    FlexColumn("delta", 7, align="right"),
+    FlexColumn("95% CI", 16, align="right", drop=1),
+    FlexColumn("", 14),
+    gap=1,
+)
 VERDICTS = Columns(
     FlexColumn("▾ judge: win rates", 31, grow=1),
     FlexColumn("rate", 4, align="right"),
@@ -90,6 +116,107 @@ def draw(entry: Entry, models: tuple[str, ...], width: int, names: int = LEAST_N
     return columns("").row([*cells, *compared], width)
 
 
+@dataclass(frozen=True, slots=True)
+class Forest:
+    """What the lines of a forest plot share: the scale of measures from 0 to 1, and the gates' limits."""
+
+    scale: Scale
+    limits: Mapping[tuple[str, ...], Sequence[float]]  # by baseline, kind and measure
+    shared: frozenset[str] = frozenset()  # the families that have such measures
+
+    def interval(self, entry: Entry) -> DrawnDelta | None:
+        """The difference that a line draws; None of a line without one."""
+        if isinstance(entry, ForgettingLine):
+            return DrawnDelta(entry.row.delta, entry.row.low, entry.row.high)
+        if not isinstance(entry, MeasureLine):
+            return None
+        if entry.kind == "disparity":
+            ours = entry.cells[1]
+            return DrawnDelta(ours.value, ours.low, ours.high)
+        row = entry.compared
+        if row is None:
+            return DrawnDelta(None, None, None)
+        limits = self.limits.get((row.baseline, row.kind, row.measure), ())
+        return DrawnDelta(row.delta, row.low, row.high, limits)
+
+    def scale_of(self, entry: Entry, item: DrawnDelta) -> Scale:
+        return self.scale if is_share(entry) else around_zero(item, self.scale)
+
+
+def forest_of(groups: Iterable[FamilyGroup], limits: Mapping[tuple[str, ...], Sequence[float]]) -> Forest:
+    """The forest plot of these families."""
+    unscaled = Forest(Scale(0.0, 1.0), limits)
+    shares = {group.name: [line for line in group.lines if is_share(line)] for group in groups}
+    items = [item for own in shares.values() for line in own if (item := unscaled.interval(line))]
+    return Forest(forest_scale(items), limits, frozenset(name for name, own in shares.items() if own))
+
+
+def is_share(entry: Entry) -> bool:
+    """Whether a line's values are from 0 to 1, so that its difference is drawn on the scale of all such."""
+    if not isinstance(entry, MeasureLine):
+        return False
+    if entry.declared is not None:
+        return (entry.declared.low, entry.declared.high) == (0.0, 1.0)
+    known = [cell.value for cell in entry.cells[:2] if cell.value is not None]
+    return entry.kind == "benchmark" and bool(known) and all(0 <= value <= 1 for value in known)
+
+
+def draw_forest(entry: Entry, forest: Forest, width: int) -> Content:
+    """One line of the forest plot; judges' win rates from 0 to 1, with a mark at a half."""
+    if isinstance(entry, FamilyHeading):
+        if not entry.open:
+            return FOLDED.row(_folded_cells(entry), width)
+        of: CellContent = "0 to 1" if entry.kind == "verdict" else "own scale"
+        if entry.name in forest.shared:
+            of = partial(axis, forest.scale)
+        heads: list[CellContent] = [_title(entry), of]
+        said = ("rate" if entry.kind == "verdict" else "delta", "95% CI", "")
+        return FOREST.row([*heads, *said], width).stylize("bold")
+    if isinstance(entry, JudgeLine):
+        row = entry.row
+        rates: list[CellContent] = [row.judge, lambda cells: band(row.win_rate, row.low, row.high, cells)]
+        rates += [number(row.win_rate, 2), interval(row.low, row.high, digits=2), won(row)]
+        return FOREST.row(rates, width)
+    item = forest.interval(entry) or DrawnDelta(None, None, None)
+    of_line, own = forest.scale_of(entry, item), not is_share(entry)
+    word, style = _ruled(entry)
+    cells: list[CellContent] = [
+        name_of(entry),
+        lambda cells: picture(item, of_line, cells, style, own=own),
+        difference(item.value),
+        interval(item.low, item.high, sign=True),
+        word,
+    ]
+    return FOREST.row(cells, width)
+
+
+def _ruled(entry: MeasureLine | ForgettingLine) -> tuple[Content, str]:
+    """A line's ruling in sign and word, and the colour that goes with it."""
+    if isinstance(entry, ForgettingLine):
+        return verdict(entry.row), _STANDINGS[entry.row.standing][1]
+    if entry.kind == "disparity":
+        word = _gap_cells(entry)[2]
+        return (word if isinstance(word, Content) else Content(word)), "$warn" if entry.is_gap else ""
+    if entry.compared is None:
+        return Content.styled("not compared", "$muted"), ""
+    return meaning(entry.compared), _STANDINGS[entry.compared.standing][1]
+
+
+def forest_brief(entry: Entry | None, forest: Forest, width: int) -> list[Content]:
+    """What the picture of the selected line means: two lines at most."""
+    key = Content.styled(cut(f"{FOREST_KEY}  {OWN} on its own scale", width), "$muted")
+    item = forest.interval(entry) if entry is not None else None
+    if isinstance(entry, FamilyHeading):
+        return [key, HINT]
+    if entry is None or item is None:
+        return brief(entry, width)
+    of = forest.scale_of(entry, item)
+    said = [f"drawn from {difference(of.low)} to {difference(of.high)}"]
+    said += [f"the gate trips beyond {' or '.join(map(difference, item.limits))}"] if item.limits else []
+    gaps = _gaps(entry.gaps, width) if isinstance(entry, MeasureLine) else []
+    return [plain(cut(f"{name_of(entry)}: {'; '.join(said)}", width)), *(gaps or [key])]
+
+
 def _title(family: FamilyHeading) -> str:
     against = f" vs {cut(family.against, 24)}" if family.against else ""
     return f"▾ {family.name}{against}"
@@ -130,7 +257,7 @@ def _forgot_cells(row: ForgettingRow, models: int) -> list[Content | str]:
     return [
         row.aspect, value(row.baseline_value), "", value(row.candidate_value), "", *others,
         difference(row.delta), interval(row.low, row.high, sign=True), verdict(row),
-        "", _sure(row.p), f"{row.n:,}",
+        "", probability(row.p), f"{row.n:,}",
     ]  # fmt: skip
 
 
@@ -171,13 +298,9 @@ def _compared_cells(row: ComparisonRow | None) -> list[Content | str]:
         interval(row.low, row.high, sign=True),
         meaning(row),
         MISSING if row.smallest_detectable is None else f"≥ {value(row.smallest_detectable)}",
-        _sure(row.p_corrected),
+        probability(row.p_corrected),
         f"{row.n:,}",
     ]
-
-
-def _sure(p: float | None) -> str:
-    return MISSING if p is None else "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def meaning(row: ComparisonRow) -> Content:
@@ -362,3 +485,31 @@ def _line(row: LabelRow, before: LabelRow | None, names: list[str]) -> str:
     ]
     said = ", ".join(f"{name} {count:,}" for count, name in sorted(mistakes, reverse=True)[:MISTAKES])
     return f"{row.name}: F1 {was} → {value(row.f1)} · {facts}{f' · taken for {said}' if said else ''}"
+
+
+def picture_lines(
+    entry: Entry | None,
+    values: Mapping[str, Sequence[float]] | None,
+    tables: Sequence[LabelTable],
+    width: int,
+) -> list[Content]:
+    """The selected measure as a picture: a classifier's confusion tables, then how the values spread.
+
+    `values` are those of the baseline and the candidate; None while they are read.
+    """
+    if not isinstance(entry, MeasureLine):
+        return [plain("a measure has a picture: its values, or a classifier's answers by label", "$muted")]
+    lines: list[Content] = []
+    for table in tables:
+        lines.append(
+            plain(f"{middle(table.model, 40)}: examples by label (down) and answer (across)", "bold")
+        )
+        lines += confusion([LabelAnswers(row.name, row.answers) for row in table.labels], NOT_FOUND, width)
+    if values is None:
+        return [*lines, Content.styled("reading …", "$muted")]
+    low, high = (entry.declared.low, entry.declared.high) if entry.declared else (0.0, 1.0)
+    found = histogram(values, low, high if is_share(entry) or entry.declared else None)
+    if found is None:
+        return [*lines, plain(f"{entry.name} has no value for single examples here", "$muted")]
+    title = [plain(entry.name, "bold"), Content.styled(f"examples by value · {MEDIAN_KEY}", "$muted")]
+    return [*lines, join(title, "  "), *histogram_lines(found, width)]

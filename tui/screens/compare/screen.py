@@ -1,6 +1,7 @@
 """Compare: a candidate against a baseline by every metric, judge and benchmark, beside the other models."""
 
 from rich.cells import cell_len
+from textual import work
 from textual.app import ComposeResult
 from textual.content import Content
 from textual.events import Resize
@@ -9,7 +10,7 @@ from engine.decision.families import family_of
 from store.read.history import Connection
 from tui.keys import bindings
 from tui.screens.base import outcome
-from tui.screens.choosing import FilteredScreen, PairScreen
+from tui.screens.choosing import FilteredScreen, PairScreen, run_command
 from tui.screens.compare.data import (
     Entry,
     FamilyGroup,
@@ -25,15 +26,31 @@ from tui.screens.compare.data import (
     ordered,
     read_numbers,
     task_of,
+    values_of,
 )
-from tui.screens.compare.lines import brief, declaration, draw, explained, label_lines
+from tui.screens.compare.lines import (
+    Forest,
+    brief,
+    declaration,
+    draw,
+    draw_forest,
+    explained,
+    forest_brief,
+    forest_of,
+    label_lines,
+    picture_lines,
+)
+from tui.screens.watch import StoreFailed
+from tui.sections.measures import LabelTable, labels
 from tui.sections.remarks import largest_noise
 from tui.text.gate import MISSING, cut, join, percent, plain
 from tui.widgets.lines import Line, Pane
+from tui.widgets.pictures import Scale
 from tui.widgets.rows import Rows
 
+PICTURE = 22  # lines of pictures, with their rule
 SHORT, ROOMY = 7, 110  # cells of a model's name; of a line from which on it is written longer
-FRAME = 6  # lines of the screen that the table does not have, the pane under it being closed
+FRAME = 5  # lines below the top that the table does not have, the pane under it being closed
 PANES = {"brief": brief, "details": explained, "about": declaration}
 
 
@@ -41,12 +58,13 @@ class CompareScreen(PairScreen, FilteredScreen):
     NAME = "Compare"
     FOOTER = (
         "move.open", "compare.fold", "compare.slices", "compare.candidate", "compare.baseline",
-        "compare.about", "find.filter", "compare.details", "compare.fold_all",
+        "compare.about", "find.filter", "compare.details", "compare.fold_all", "compare.forest",
+        "compare.picture",
     )  # fmt: skip
     BINDINGS = bindings(
         "compare.candidate", "compare.candidate_back", "compare.baseline", "compare.baseline_back",
         "compare.details", "compare.about", "compare.fold", "compare.fold_all", "compare.slices",
-        "find.filter",
+        "find.filter", "compare.forest", "compare.picture",
     )  # fmt: skip
     DEFAULT_CSS = """
     CompareScreen #pair { height: 1; padding: 0 1; background: $panel; }
@@ -59,6 +77,12 @@ class CompareScreen(PairScreen, FilteredScreen):
         self._pane = "brief"
         self._groups: list[FamilyGroup] = []
         self._longest = 0  # cells of the longest name of a measure
+        self._is_forest = False
+        self._forest = Forest(Scale(0.0, 1.0), {})
+        self._limits: dict[tuple[str, ...], list[float]] | None = (
+            None  # by candidate, baseline, kind, measure
+        )
+        self._values: dict[tuple[str, ...], dict[str, list[float]]] = {}  # read for pictures
         self._open: frozenset[str] | None = None  # None while nobody folded anything: as much as fits
 
     def compose(self) -> ComposeResult:
@@ -73,8 +97,10 @@ class CompareScreen(PairScreen, FilteredScreen):
         return read_numbers(connection, self.run_id)
 
     def show_run(self, data: Numbers) -> None:
-        self._numbers = data
+        self._numbers, self._values = data, {}
         self._draw()
+        if self._is_forest:
+            self._read_limits()
 
     def _draw(self) -> None:
         if self._numbers is None:
@@ -92,13 +118,17 @@ class CompareScreen(PairScreen, FilteredScreen):
             lines = (line for group in self._groups for line in group.lines)
             names = (cell_len(name_of(line)) for line in lines if not isinstance(line, JudgeLine))
             self._longest = max(names, default=0)
+            limits = {key[1:]: ends for key, ends in (self._limits or {}).items() if key[0] == self.pair[0]}
+            self._forest = forest_of(self._groups, limits)
 
     @property
     def _opened(self) -> frozenset[str]:
         """The names of the open families. A search opens all that it finds."""
         if self._search:
             return frozenset(group.name for group in self._groups)
-        return fitting(self._groups, self.size.height - FRAME) if self._open is None else self._open
+        return (
+            fitting(self._groups, self.size.height - self.top - FRAME) if self._open is None else self._open
+        )
 
     def _pair(self) -> Content:
         candidates, baselines = self.names("candidate"), self.names("baseline")
@@ -130,6 +160,8 @@ class CompareScreen(PairScreen, FilteredScreen):
     def _row(self, entry: Entry, width: int) -> Content:
         if self._numbers is None:
             return Content("")
+        if self._is_forest:
+            return draw_forest(entry, self._forest, width)
         candidate, baseline = self.pair
         if isinstance(entry, FamilyHeading):
             baseline = entry.against or baseline
@@ -141,18 +173,67 @@ class CompareScreen(PairScreen, FilteredScreen):
 
     def _explain(self) -> None:
         entry, width = self.table.item, self.size.width - 2
-        lines = PANES[self._pane](entry, width)
+        if self._pane == "picture":
+            lines = picture_lines(entry, self._values_of(entry), self._tables(entry), width)
+        elif self._pane == "brief" and self._is_forest:
+            lines = forest_brief(entry, self._forest, width)
+        else:
+            lines = PANES[self._pane](entry, width)
         if self._pane == "details" and isinstance(entry, MeasureLine):
             lines = [*lines, *self._labels(entry, width)]
         self.query_one("#explained", Pane).show(lines, keep_place=False)
 
     def _labels(self, entry: MeasureLine, width: int) -> list[Content]:
         """The errors by label, where the selected line measures a classifier."""
-        if self._numbers is None or entry.declared is None:
-            return []
-        if family_of(entry.name, entry.declared.source) != "classification":
+        if self._numbers is None or not _is_of_labels(entry):
             return []
         return label_lines(self._numbers.models, *self.pair, width)
+
+    def _tables(self, entry: Entry | None) -> list[LabelTable]:
+        """The candidate's and the baseline's answers by label, where the line measures a classifier."""
+        if self._numbers is None or not isinstance(entry, MeasureLine) or not _is_of_labels(entry):
+            return []
+        models = {model.name: model for model in self._numbers.models}
+        found = [LabelTable(name, tuple(labels(models[name]))) for name in self.pair if name in models]
+        return [table for table in found if table.labels]
+
+    def _values_of(self, entry: Entry | None) -> dict[str, list[float]] | None:
+        """What the picture of a line draws; None while it is read."""
+        if not isinstance(entry, MeasureLine) or entry.kind not in ("metric", "benchmark"):
+            return {}
+        key = (entry.kind, entry.name, *(cell.model for cell in entry.cells[:2]))
+        if key not in self._values:
+            self._read_values(key, entry)
+        return self._values.get(key)
+
+    @work(group="values", exclusive=True)
+    async def _read_values(self, key: tuple[str, ...], entry: MeasureLine) -> None:
+        try:
+            self._values[key] = await self.assay.store.ask(values_of, self.run_id, entry)
+        except StoreFailed as error:
+            self.say(str(error).split("\n")[0], error=True)
+            return
+        if self.table.item == entry:
+            self._explain()
+
+    @work(group="limits", exclusive=True)
+    async def _read_limits(self) -> None:
+        """The gates' limits: they need libraries that have no place in the app's process."""
+        ended = await run_command("show", str(self.run_id), "--json", store=self.assay.store.folder)
+        if ended.code or ended.table is None:
+            self.say(f"the gates' limits are not known: {ended.complaint}", error=True)
+            return
+        names = ("candidate", "baseline", "kind", "measure")
+        rows = ended.table["comparisons"]
+        self._limits = {tuple(row[name] for name in names): row["limits"] for row in rows if row["limits"]}
+        self._draw()
+
+    def action_forest(self) -> None:
+        """From the table to the forest plot, and back."""
+        self._is_forest = not self._is_forest
+        if self._is_forest and self._limits is None:
+            self._read_limits()
+        self._draw()
 
     def on_resize(self, event: Resize) -> None:
         super().on_resize(event)
@@ -188,7 +269,8 @@ class CompareScreen(PairScreen, FilteredScreen):
 
     def action_pane(self, what: str) -> None:
         self._pane = "brief" if self._pane == what else what
-        self.query_one("#explained").styles.height = 3 if self._pane == "brief" else 8
+        heights = {"brief": 3, "picture": max(8, min(PICTURE, self.size.height * 2 // 3 - 3))}
+        self.query_one("#explained").styles.height = heights.get(self._pane, 8)
         self.call_after_refresh(self._explain)
 
     # Folding
@@ -232,6 +314,12 @@ class CompareScreen(PairScreen, FilteredScreen):
                 self._open = self._opened | {family}
             self._draw()
         return found
+
+
+def _is_of_labels(entry: MeasureLine) -> bool:
+    """Whether the line measures a classifier."""
+    source = entry.declared.source if entry.declared else ""
+    return entry.kind == "metric" and family_of(entry.name, source) == "classification"
 
 
 def _key(entry: Entry) -> tuple[str, str]:

@@ -4,11 +4,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
-from typing import TypedDict
 
-from engine.data.example import Example, query_id
+from engine.data.example import query_id
+from engine.decision.flips import narrowed
 from store.people import is_excluded
-from store.read import evidence
 from store.read.answers import ModelAnswer, PairView, answered, pair
 from store.read.history import Connection, metrics, models
 from store.read.queues import (
@@ -19,12 +18,13 @@ from store.read.queues import (
     QueueItem,
     candidates_for,
     chosen,
-    is_verdict,
+    first_measure,
+    flips_by,
     known_of,
+    signs,
     worst_first,
 )
 from store.read.rows import ModelRow, ResponseRow
-from store.read.slices import LEAKED, NOT_LEAKED
 from store.records import Annotation, StoredMetric
 from store.reviewing import left_at, timings
 from tui.text.diff import Diff, diff
@@ -128,6 +128,7 @@ class Wanted:
     judge: str | None = None  # whose verdicts the queues go by; None is the run's first
     example_id: int | None = None
     place: int = 0  # where to stand when the example is not in the queue
+    within: str = ""  # a group of flips, by its key, that the queue of flips is narrowed to
     blind: bool = False
     resumed: bool = False  # go to where the person left off in this queue
     newest: bool = False  # or rather in the queue of the newest place, whichever that is
@@ -226,7 +227,7 @@ def read_review(connection: Connection, run_id: int, wanted: Wanted, person: str
     measures = metrics(connection, run_id)
     if wanted.show == FLIPS:
         ids = candidate.id, baseline.id
-        wanted = replace(wanted, worst_by=wanted.worst_by or _flips_by(connection, measures, *ids))
+        wanted = replace(wanted, worst_by=wanted.worst_by or flips_by(connection, measures, *ids))
     if wanted.example_id is None and resumes:
         found = left_at(connection, run_id, person, wanted.place_key)
         wanted = replace(wanted, example_id=found[1] if found else None)
@@ -241,24 +242,16 @@ def read_review(connection: Connection, run_id: int, wanted: Wanted, person: str
 
 def read_counts(connection: Connection, run_id: int, review: Review) -> dict[str, int]:
     """How many examples each queue holds for the pair in sight."""
-    measure = _measure(review.wanted, review.metrics)
+    measure = review.wanted.worst_by or first_measure(review.metrics)
     ids = review.candidate.id, review.baseline.id
     items = candidates_for(connection, run_id, *ids, measure=measure, judge=review.wanted.judge)
-    known = known_of(connection, run_id, *ids, review.person, **_signs(measure, review.metrics))
+    known = known_of(connection, run_id, *ids, review.person, **signs(measure, review.metrics))
     counts = {name: len(chosen(items, name, known)) for name in QUEUES}
-    by = review.wanted.worst_by or _flips_by(connection, review.metrics, *ids)
+    by = review.wanted.worst_by or flips_by(connection, review.metrics, *ids)
     if by != measure:
         items = candidates_for(connection, run_id, *ids, measure=by)
-        counts[FLIPS] = len(chosen(items, FLIPS, replace(known, **_signs(by, review.metrics))))
+        counts[FLIPS] = len(chosen(items, FLIPS, replace(known, **signs(by, review.metrics))))
     return counts
-
-
-def _flips_by(
-    connection: Connection, measures: Sequence[StoredMetric], candidate: int, baseline: int
-) -> str | None:
-    """The first measure that says right or wrong, else the first with a better end."""
-    own = (each.measure for each in measures if is_verdict(connection, each.measure, candidate, baseline))
-    return next(own, None) or _measure(Wanted(), measures)
 
 
 def read_pair(connection: Connection, run_id: int, review: Review, item: QueueItem) -> ComparedPair:
@@ -293,38 +286,20 @@ def _items(
     measures: Sequence[StoredMetric],
     person: str,
 ) -> tuple[list[QueueItem], frozenset[int]]:
-    measure = _measure(wanted, measures)
+    measure = wanted.worst_by or first_measure(measures)
     found = candidates_for(
         connection, run_id, *ids, search=wanted.search, measure=measure, judge=wanted.judge
     )
     if wanted.show.startswith(SLICE):
-        members = slices(connection, run_id).get(wanted.show.removeprefix(SLICE), frozenset())
-        found = [item for item in found if item.example_id in members]
-    known = known_of(connection, run_id, *ids, person, **_signs(measure, measures))
+        own = slices(connection, run_id).get(wanted.show.removeprefix(SLICE), frozenset())
+        found = [item for item in found if item.example_id in own]
+    known = known_of(connection, run_id, *ids, person, **signs(measure, measures))
     held = chosen(found, wanted.show, known)
+    if wanted.within and wanted.show == FLIPS:
+        held = narrowed(connection, run_id, held, known, wanted.within)
     if wanted.worst_by is not None and wanted.show not in OWN_ORDER:
         held = worst_first(held, known)
     return with_controls(held, person, run_id) if wanted.blind else held, known.decided
-
-
-def _measure(wanted: Wanted, measures: Sequence[StoredMetric]) -> str | None:
-    """The chosen measure, else the first that has a better end."""
-    return wanted.worst_by or next((m.measure for m in measures if m.direction != "none"), None)
-
-
-class _Signs(TypedDict):
-    sign: int
-    middle: float | None
-
-
-def _signs(measure: str | None, measures: Sequence[StoredMetric]) -> _Signs:
-    """Which end of a measure's range is the better one, and its middle, as the queues know them."""
-    found = next((each for each in measures if each.measure == measure), None)
-    if found is None:
-        return _Signs(sign=1, middle=None)
-    low, high = found.low, found.high
-    middle = None if low is None or high is None else (low + high) / 2
-    return _Signs(sign=-1 if found.direction == "lower" else 1, middle=middle)
 
 
 def _newest(connection: Connection, run_id: int, wanted: Wanted, person: str) -> Wanted:
@@ -365,25 +340,6 @@ def _aligned(left: ResponseRow | None, right: ResponseRow | None) -> Diff | None
 
 def slices(connection: Connection, run_id: int) -> dict[str, frozenset[int]]:
     """The store's ids of the examples in each slice, the largest slice first."""
-    from engine.metrics.slices import features
+    from engine.metrics.slices import members  # with NumPy, for the few who ask
 
-    members: dict[str, set[int]] = {}
-    rows = evidence.run_examples(connection, run_id)
-    for row in rows:
-        extra = (row.extra or {}).get("extra") or {}
-        example = Example(row.example, row.query, (), category=row.category, extra=extra)
-        for name in features(example):
-            members.setdefault(name, set()).add(row.id)
-    leaked = _leaked(connection, run_id)
-    if leaked:
-        members |= {LEAKED: leaked, NOT_LEAKED: {row.id for row in rows} - leaked}
-    return {name: frozenset(members[name]) for name in _by_size(members)}
-
-
-def _leaked(connection: Connection, run_id: int) -> set[int]:
-    rows = connection.execute("SELECT DISTINCT example_id FROM leak WHERE run_id = ?", (run_id,))
-    return {int(row[0]) for row in rows}
-
-
-def _by_size(members: dict[str, set[int]]) -> Sequence[str]:
-    return sorted(members, key=lambda name: (-len(members[name]), name))
+    return members(connection, run_id)

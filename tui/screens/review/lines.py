@@ -258,6 +258,8 @@ def position(review: Review, width: int) -> Content:
     if wanted.worst_by:
         by = cut(wanted.worst_by, 24)
         parts.append(plain(f"by {by}" if wanted.show in OWN_ORDER else f"worst {by} first", "$warn"))
+    if wanted.within:
+        parts.append(plain(f"in {cut(wanted.within, 34)}", "$warn"))
     if wanted.search:
         parts.append(plain(f"with “{cut(wanted.search, 20)}”", "$warn"))
     if review.pair and review.pair.excluded:

@@ -1,6 +1,6 @@
 """A queue through a run's examples: two answers side by side, which examples, and in which view."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain, repeat
@@ -20,13 +20,12 @@ from store.reviewing import leave_off
 from tui.keys import bindings
 from tui.screens.base import RunScreen
 from tui.screens.choosing import neighbour
-from tui.screens.review.answers import Answers
 from tui.screens.review.data import Review, Wanted, read_counts, read_pair, read_review, slices, tells_nothing
 from tui.screens.review.lines import details, excerpt, metrics_line, position, queue_name, verdict_line
-from tui.screens.review.views import VIEWS, ViewOptions, has_thoughts
+from tui.screens.review.views import VIEWS, Answers, ViewOptions, has_thoughts
 from tui.screens.watch import StoreFailed
 from tui.widgets.lines import Line, Pane
-from tui.widgets.menu import LETTERS, Choice, Footer, Menu
+from tui.widgets.menu import LETTERS, Choice, Footer
 
 T = TypeVar("T")
 SLICES, SEARCH = "slices", "search"  # what leads to more than a queue
@@ -133,6 +132,10 @@ class QueueScreen(RunScreen):
     def hides_outcome(self) -> bool:
         return self._wanted.blind  # it tells how the candidate did
 
+    def _show_footer(self) -> None:
+        own = ("review.groups",) if self._wanted.show == FLIPS else ()
+        self.query_one("#footer", Footer).keys((*own, *self.FOOTER))
+
     def on_mount(self) -> None:
         super().on_mount()
         self.person = self.assay.settings.annotator or user_name()
@@ -160,6 +163,7 @@ class QueueScreen(RunScreen):
         if review is not None:
             self._wanted = review.wanted
             self.hand.take(*self.pair)
+        self._show_footer()
         self._draw()
 
     @property
@@ -319,24 +323,13 @@ class ChoosingScreen(QueueScreen):
         self._wanted = replace(self._wanted, example_id=kept, place=0, **changes)
         self.reload()
 
-    def _choose(self, label: str, choices: Sequence[Choice[str]], chosen: Callable[[str], None]) -> None:
-        """Opens a menu at the bottom; its label stands above it."""
-
-        def done(value: str | None) -> None:
-            self._close_question()
-            if value is not None:
-                chosen(value)
-
-        self._open_question(Menu(choices, done))
-        self.query_one(Footer).ask(label, "a letter, or j k and enter · esc cancel")
-
     async def action_queue(self) -> None:
         review = self._review
         if review is None:
             return
         with self._told():
             choices = await self.assay.store.ask(queue_choices, self.run_id, review)
-            self._choose("queue", choices, self._queue_chosen)
+            self.choose("queue", choices, self._queue_chosen)
 
     def _queue_chosen(self, name: str) -> None:
         if name == SEARCH:
@@ -345,13 +338,13 @@ class ChoosingScreen(QueueScreen):
             self.run_worker(self._choose_slice())
         else:
             worst_by = None if self._wanted.show == FLIPS else self._wanted.worst_by
-            self._want(show=name, search="", worst_by=worst_by, keep_example=False, resumed=True)
+            self._want(show=name, search="", within="", worst_by=worst_by, keep_example=False, resumed=True)
 
     async def _choose_slice(self) -> None:
         with self._told():
             choices = await self.assay.store.ask(slice_choices, self.run_id)
             if choices:
-                self._choose("slice", choices, self._queue_chosen)
+                self.choose("slice", choices, self._queue_chosen)
             else:
                 self.say("this run has no examples yet")
 
@@ -364,7 +357,7 @@ class ChoosingScreen(QueueScreen):
         elif not choices:
             self.say("no measure here has a better and a worse end")
         else:
-            self._choose("worst first by", choices, self._worst_first)
+            self.choose("worst first by", choices, self._worst_first)
 
     def _worst_first(self, measure: str) -> None:
         self._want(worst_by=measure, keep_example=False)
@@ -385,6 +378,9 @@ class ChoosingScreen(QueueScreen):
     def back(self) -> bool:
         if self._wanted.search:
             self._want(search="")
+            return True
+        if self._wanted.within:
+            self._want(within="")
             return True
         return False
 
@@ -437,7 +433,7 @@ class LookingScreen(ChoosingScreen):
     def action_views(self) -> None:
         look = self.query_one(Answers).look
         choices = [Choice(view.key, name, name, view.note) for name, view in VIEWS.items()]
-        self._choose("view", choices, lambda name: self._look_at(look._replace(view=name, models=False)))
+        self.choose("view", choices, lambda name: self._look_at(look._replace(view=name, models=False)))
 
     def action_models(self) -> None:
         look = self.query_one(Answers).look

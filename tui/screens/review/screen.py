@@ -1,6 +1,6 @@
 """Review: two answers side by side, and a person's own judgement of them, one key a decision."""
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from time import monotonic
 from typing import Any
@@ -9,16 +9,17 @@ from textual.content import Content
 from textual.events import Key
 
 from engine.data.example import query_id
-from store.read.failures import TagRow, tags
+from store.read.failures import tags
+from store.read.queues import FLIPS
 from store.reviewing import TakenBack, criteria, decide, take_back, toggle, toggle_tag
 from tui.keys import bindings
+from tui.screens.review.aside import NEW, tag_choices, tag_name
 from tui.screens.review.data import tells_nothing
 from tui.screens.review.lines import DECISIONS
 from tui.screens.review.queue import LookingScreen
 from tui.screens.splits.data import toggle as toggle_exclusion
-from tui.text.gate import cut, join, plain
+from tui.text.gate import counted, cut, join, plain
 from tui.widgets.lines import Line
-from tui.widgets.menu import Choice
 
 GRADES = "12345"
 
@@ -77,29 +78,6 @@ class RatingLine(Line):
                 self._ask()
 
 
-NEW = ""  # what stands for a tag that is not on the list yet
-LONGEST = 60
-
-
-def tag_choices(offered: Sequence[TagRow], mine: Collection[str]) -> list[Choice[str]]:
-    """The tags on offer, those that are set marked."""
-    rows = [
-        Choice(
-            tag.letter or "",
-            f"{'✓' if tag.name in mine else ' '} {tag.name}",
-            tag.name,
-            f"{tag.answers:,} in {tag.runs:,} run{'' if tag.runs == 1 else 's'}",
-        )
-        for tag in offered
-    ]
-    return [*rows, Choice("+", "  a new tag", NEW)]
-
-
-def tag_name(text: str) -> str:
-    """A name as it is kept: one line, no longer than fits on a screen."""
-    return " ".join(text.encode("utf-8", "replace").decode().split())[:LONGEST]
-
-
 BLIND_START = "random"  # where blind mode begins in a queue that would tell the verdict
 
 
@@ -116,7 +94,7 @@ class ReviewScreen(LookingScreen):
         "review.left", "review.right", "review.tie", "review.both_bad", "review.undo", "review.note",
         "review.flag", "review.later", "review.thumbs_up", "review.thumbs_down", "review.rate",
         "review.correct", "review.other", "review.blind", "review.own", "review.exclude",
-        "review.guidelines",
+        "review.guidelines", "review.groups",
     )  # fmt: skip
 
     _other: tuple[int, bool] | None = None  # the example of which the left answer is meant, not the right one
@@ -244,7 +222,7 @@ class ReviewScreen(LookingScreen):
             }
             label = f"tag {cut(self._whose, 30)}"
             if offered:
-                self._choose(label, tag_choices(offered, mine), lambda name: self._tag_chosen(said, name))
+                self.choose(label, tag_choices(offered, mine), lambda name: self._tag_chosen(said, name))
             else:
                 self.ask(f"{label} · a new tag", lambda name: self._tag_chosen(said, name))
 
@@ -278,7 +256,7 @@ class ReviewScreen(LookingScreen):
         review = self._review
         if review is None or review.pair is None:
             return
-        from tui.screens.review.editing import edited
+        from tui.screens.review.aside import edited
 
         view = review.pair.view
         answer = view.baseline if self._means_left else view.candidate
@@ -314,9 +292,10 @@ class ReviewScreen(LookingScreen):
                 return
             self._wanted = replace(self._wanted, example_id=taken.example_id)
             if self._review and all(item.example_id != taken.example_id for item in self._review.items):
-                self._wanted = replace(self._wanted, show="all", search="")
+                self._wanted = replace(self._wanted, show="all", search="", within="")
             self.reload()
-            self.say(f"undone: {cut(taken.example, 24)}: {self._told_of(taken)}")
+            where = cut(taken.example, 24) if taken.answers == 1 else counted(taken.answers, "answer")
+            self.say(f"undone: {where}: {self._told_of(taken)}")
 
     def _told_of(self, taken: TakenBack) -> str:
         """What was taken back, by the models' names, for their sides may have changed since."""
@@ -338,13 +317,32 @@ class ReviewScreen(LookingScreen):
         show = self._wanted.show if not blind or tells_nothing(self._wanted.show) else BLIND_START
         kept = show == self._wanted.show
         self._want(
-            blind=blind, show=show, worst_by=None if blind else self._wanted.worst_by, keep_example=kept
+            blind=blind,
+            show=show,
+            within=self._wanted.within if kept else "",
+            worst_by=None if blind else self._wanted.worst_by,
+            keep_example=kept,
         )
         self.say(
             "blind: names, scores and verdicts are hidden, sides at random; B ends it"
             if blind
             else "no longer blind"
         )
+
+    def action_groups(self) -> None:
+        """What the flips have in common; one of these groups narrows the queue of flips."""
+        from tui.screens.review.aside import FlipGroupsScreen
+
+        review = self._review
+        if self._wanted.blind:
+            self.say("while blind, what flipped stays hidden; B ends it")
+        elif review is not None:
+            by = self._wanted.worst_by if self._wanted.show == FLIPS else None
+
+            def narrow(key: str) -> None:
+                self._want(show=FLIPS, search="", within=key, worst_by=by, keep_example=False)
+
+            self.app.push_screen(FlipGroupsScreen(self.run_id, review, self.person, narrow))
 
     def action_guidelines(self) -> None:
         from tui.screens.review.aside import GuidelinesScreen

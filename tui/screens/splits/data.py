@@ -11,8 +11,9 @@ from store.read import datasets, history
 from store.read.datasets import Changes, LeakCount, RunOn, Use, VersionRow
 from store.read.history import Connection
 from store.read.rows import LeakItem
-from store.records import Exclusion
+from store.records import Exclusion, Run
 
+UNREAD = "the data was not read yet"
 NEAR = 150  # leaks to either side of the cursor that are loaded
 Known = dict[tuple[str, str], Changes]  # what differs between two versions stays what it is
 
@@ -48,6 +49,7 @@ class SplitsData:
     versions: Sequence[VersionEntry] = ()
     out: Mapping[tuple[str, str], Exclusion] = field(default_factory=dict)
     pending: frozenset[tuple[str, str]] = frozenset()  # out, and still in this run's version
+    unread: str = UNREAD  # what is said in place of the summary
 
 
 def read_data(connection: Connection, run_id: int, search: str, cursor: int, known: Known) -> SplitsData:
@@ -56,7 +58,7 @@ def read_data(connection: Connection, run_id: int, search: str, cursor: int, kno
     """
     run = history.run(connection, run_id)
     if run.eval_set is None:
-        return SplitsData(summary=run.data_summary)
+        return SplitsData(summary=run.data_summary, unread=_unread(run, None))
     rows = datasets.versions(connection, run.eval_set)
     ours = {row.version for row in rows}
     whole = (run.data_summary or {}).get("file_version") or run.eval_set
@@ -80,7 +82,15 @@ def read_data(connection: Connection, run_id: int, search: str, cursor: int, kno
         ],
         out,
         _pending(connection, run.eval_set, out),
+        _unread(run, next((row for row in rows if row.version == run.eval_set), None)),
     )
+
+
+def _unread(run: Run, version: VersionRow | None) -> str:
+    if not run.imported:
+        return UNREAD
+    held = f"{version.examples:,} examples (version {version.version})" if version else "no examples"
+    return f"imported from {run.imported} with {held}; its splits and training data are not known"
 
 
 def _changes(connection: Connection, rows: Sequence[VersionRow], place: int, known: Known) -> Changes | None:

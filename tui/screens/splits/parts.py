@@ -108,7 +108,7 @@ class SizesPart(SplitsPart):
         self._data, self._summary = data, summary
         self._ours, self._theirs = summary.get("evaluation"), summary.get("training")
         sizes = [*_sizes(self._ours, self._theirs), *_remarks(summary)]
-        super().__init__(sizes, "", "the data was not read yet")
+        super().__init__(sizes, "", data.unread)
 
     def said(self, width: int) -> Content:
         if not self.items:
@@ -748,7 +748,7 @@ def _empty(data: SplitsData, searched: bool) -> str:
     if data.search:
         return "no leak matches: esc shows all"
     if data.summary is None:
-        return "the data was not read yet"
+        return data.unread
     if not searched:
         return "the plan names no training data (train in [data]), so leaks were not searched for"
     return "no example was found in the training data"

@@ -52,7 +52,7 @@ _TIERS = {"identical": "identical", "near": "near", "ngram": "long shared n-gram
 def judgement(data: SplitsData, width: int) -> list[Content]:
     """Whether the eval set can be trusted: what leaked, how often it was looked at, what it can show."""
     if not data.summary or data.eval_set is None:
-        return [Content.styled("the data was not read yet", "$muted")]
+        return list(plain(data.unread, "$muted").wrap(max(1, width)))
     rest = []
     if answers := data.summary.get("answers_seen"):
         rest.append(plain(f"{counted(answers, 'answer')} also in training"))
