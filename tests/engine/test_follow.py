@@ -21,6 +21,7 @@ from store.read import history, trends
 from store.read.rows import ModelRow
 from tests.engine.checkpoints import SAMPLES, make_checkpoints
 from tests.engine.runs import carry_out, work_here
+from tui.sections.gather import gather_report
 
 EXAMPLES, SAMPLE = 8, 3
 LOSS = "eval_loss:validation"
@@ -294,6 +295,8 @@ def test_a_damaged_checkpoint_is_told_and_counted_and_the_next_one_is_evaluated(
     ended = history.run(connected(store), run)
     assert (ended.status, ended.passed) == ("finished", None if found["checkpoint-2"].passed else False)
     [told] = [event for event in events(store) if "checkpoint-1 cannot be evaluated" in event]
+    remarks = gather_report(connected(store), run).remarks
+    assert any("checkpoint-1 cannot be evaluated: " in remark for remark in remarks)
     assert launch.follow(plan, store, outputs) == run
     work_here(store, run)
     assert events(store).count(told) == 1, "it is not tried again until its files are others"
