@@ -7,16 +7,18 @@ An example is known by its id and a hash of its query, so that an edited questio
 """
 
 import getpass
+import json
 import os
 import re
 import sqlite3
 import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from store.errors import StoreError
 from store.read.history import run
 from store.read.query import select
-from store.records import Exclusion, RunMark
+from store.records import Exclusion, Run, RunMark
 
 
 def user_name() -> str:
@@ -268,4 +270,26 @@ def set_max_cost(connection: sqlite3.Connection, run_id: int, dollars: float) ->
     connection.execute(
         "UPDATE run SET options = json_set(coalesce(options, '{}'), '$.max_cost', ?) WHERE id = ?",
         (dollars, run_id),
+    )
+
+
+def follower(connection: sqlite3.Connection, pattern: str, plan_hash: str) -> Run | None:
+    """The newest run that follows the checkpoints of that pattern by that plan, unless it was cancelled."""
+    row = connection.execute(
+        "SELECT max(id) FROM run WHERE json_extract(options, '$.follow.pattern') = ? AND plan_hash = ? "
+        "AND json_extract(options, '$.rerun_of') IS NULL AND deleted IS NULL AND status <> 'cancelled'",
+        (pattern, plan_hash),
+    ).fetchone()
+    return None if row[0] is None else run(connection, row[0])
+
+
+def follow_on(
+    connection: sqlite3.Connection, run_id: int, asked: Mapping[str, Any], *, again: bool = True
+) -> None:
+    """Says anew how far a run follows a training; `again`: one that has finished can be started again."""
+    connection.execute(
+        "UPDATE run SET options = "
+        "json_set(options, '$.follow', json_patch(json_extract(options, '$.follow'), ?)), "
+        "status = CASE WHEN ? AND status = 'finished' THEN 'queued' ELSE status END WHERE id = ?",
+        (json.dumps(asked), again, run_id),
     )

@@ -152,6 +152,9 @@ _TRENDS = {
     "trends.choose": Action(
         "slash", "choose", "choose", "Choose a measure by name, or runs by tag:…", "/", "search filter"
     ),
+    "trends.steps": Action(
+        "s", "steps", "steps", "This run's checkpoints by training step, or all runs", also="curve follow"
+    ),
 }
 
 _LIVE = {

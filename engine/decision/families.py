@@ -116,7 +116,7 @@ _MEMBERS = [
     FamilyMembers(r"accuracy|label_not_found|macro_f1|weighted_f1|kappa|mcc", "classification", ("label",)),
     FamilyMembers(r"entity_.+|tag_.+|set_f1|field_accuracy|object_match", "extraction", _REFERENCES),
     FamilyMembers(r"perplexity|bits_per_byte|eval_loss", "perplexity", ("references", "weights")),
-    FamilyMembers(r"(perplexity|bits_per_byte):.+", "perplexity", ("weights",)),
+    FamilyMembers(r"(perplexity|bits_per_byte|eval_loss):.+", "perplexity", ("weights",)),
     FamilyMembers(r"format_compliance", "format", ("schema",)),
     FamilyMembers(r"response_tokens", "format", ("tokens",)),
     FamilyMembers(r"json_parse|checks?_.+|response_words", "format"),

@@ -75,6 +75,13 @@ EVAL_LOSS = Measure(
     meaning="mean negative log-likelihood of the reference's tokens and its end token, as trainers report",
 )
 MEASURES = (PERPLEXITY, BITS_PER_BYTE, EVAL_LOSS)
+VALIDATION = "validation"
+VALIDATION_LOSS = replace(
+    EVAL_LOSS,
+    name=f"{EVAL_LOSS.name}:{VALIDATION}",
+    meaning="mean negative log-likelihood of the references of the whole validation split, each with its end "
+    "token, as trainers report",
+)
 DIFFERENT_TOKENIZERS = (
     "values per token under different or unknown tokenizers are not comparable; bits per byte are"
 )

@@ -20,6 +20,7 @@ Shape = tuple[int, ...]
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt", "tekken.json")
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
+_SHARD = re.compile(r"-\d{5}-of-\d{5}\.safetensors$")
 _SNAPSHOT = re.compile(r"/models--[^/]+/snapshots/([0-9a-f]{40})$")
 _HUB_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.py", "*.tiktoken"]
 _TO_SAFETENSORS = (
@@ -173,7 +174,10 @@ def weight_files(folder: Path) -> list[Path]:
     files = sorted(folder.glob("*.safetensors"))
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        named = {folder / name for name in read_json(index).get("weight_map", {}).values()}
+        held = read_json(index).get("weight_map")
+        if not isinstance(held, dict) or not all(isinstance(name, str) for name in held.values()):
+            raise BadInput(f"{index}: has no `weight_map` of files.", "Copy the file again.")
+        named = {folder / name for name in held.values()}
         if absent := sorted(file.name for file in named if not file.is_file()):
             raise BadInput(
                 f"{folder}: lacks {', '.join(absent)}, which its index names.", "Copy the folder again."
@@ -186,7 +190,24 @@ def weight_files(folder: Path) -> list[Path]:
         raise BadInput(
             f"{folder}: has no weights (*.safetensors).", "Give the folder that save_pretrained() wrote."
         )
+    if all(_SHARD.search(file.name) for file in files):
+        raise BadInput(f"{folder}: lacks {index.name}, which names its shards.", "Copy the folder again.")
     return files
+
+
+def unfinished(checkpoint: Path) -> str | None:
+    """Why the folder is no whole adapter or model yet, or never will be; None for one that can be loaded."""
+    try:
+        if (checkpoint / "adapter_config.json").is_file():
+            read_adapter_config(checkpoint)
+            weight_shapes(checkpoint)
+        else:
+            check_model_folder(str(checkpoint))
+    except BadInput as error:
+        return error.message
+    except OSError as error:
+        return f"{checkpoint}: cannot be read: {error.strerror}"
+    return None
 
 
 def _adapter_file(folder: Path) -> Path:

@@ -15,7 +15,7 @@ from engine.gates.drops import slice_alerts
 from engine.gates.measures import ruled
 from engine.metrics.classification import Classification, confusion, per_class
 from engine.metrics.metric import Measure, Score
-from engine.metrics.perplexity import DIFFERENT_TOKENIZERS, corpus_measures, is_per_token
+from engine.metrics.perplexity import DIFFERENT_TOKENIZERS, VALIDATION_LOSS, corpus_measures, is_per_token
 from engine.metrics.samples import spread
 from engine.models.vitals import DeviceUse, device_use
 from engine.phases.alerts import data_alerts, decline_alerts, followed, run_alerts
@@ -34,7 +34,7 @@ from engine.phases.slices import (
     write_disparities,
     write_slices,
 )
-from engine.phases.work import Work
+from engine.phases.work import FOLLOW, Work
 from engine.plan.plan import Model
 from engine.stats.intervals import Interval, bootstrap_interval
 from store import records
@@ -172,7 +172,8 @@ def _ruled(
 def _measures_of(work: Work) -> list[Measure]:
     """The measures that are taken of all answers together, or of the corpora."""
     corpora = [measure for name in work.plan.metrics.corpora for measure in corpus_measures(name)]
-    return [*(measure for measure, _ in measures_of_efficiency(work.plan)), *corpora]
+    loss = [VALIDATION_LOSS] if work.validation else []
+    return [*(measure for measure, _ in measures_of_efficiency(work.plan)), *corpora, *loss]
 
 
 class _Scored:
@@ -248,7 +249,8 @@ def _write(
     comparisons: list[Comparison],
     earlier: EarlierRun,
 ) -> None:
-    for model_id in work.model_ids.values():
+    for model in work.plan.models:
+        model_id = work.model_ids[model.name]
         transaction.clear(records.ModelScore, model_id=model_id)
         transaction.clear(records.StoredComparison, candidate_id=model_id)
     transaction.append([records.ModelScore(**row) for row in summaries])
@@ -259,16 +261,27 @@ def _write(
 
 
 def _conclude(work: Work, alerts: list[Alert]) -> None:
-    """Alerts, and whether each candidate and the run passed, become known together."""
+    """Alerts, and whether each candidate and the run passed, become known together.
+
+    A run that follows a training concludes on one checkpoint at a time; what is known of others stays.
+    """
     run_id, now = work.recorder.run_id, time.time()
     rows = followed(work, [{"run_id": run_id, "created": now, **asdict(alert)} for alert in alerts])
     verdicts = {model.name: passed(alerts, model.name) for model in work.plan.candidates}
+    known = work.recorder.rows(records.StoredModel, run_id=run_id)
+    others = {
+        row.name: row.passed
+        for row in known
+        if FOLLOW in work.options and row.role == "candidate" and row.name not in verdicts
+    }
     with work.recorder.transaction() as transaction:
-        transaction.clear(records.StoredAlert, run_id=run_id)
+        for alert in transaction.rows(records.StoredAlert, run_id=run_id):
+            if alert.candidate not in others:
+                transaction.clear(records.StoredAlert, id=alert.id)
         transaction.append([records.StoredAlert(**row) for row in rows])
         for name, outcome in verdicts.items():
             transaction.update(records.StoredModel, work.model_ids[name], passed=outcome)
-        transaction.update(records.Run, run_id, passed=all_passed(verdicts.values()))
+        transaction.update(records.Run, run_id, passed=all_passed([*others.values(), *verdicts.values()]))
 
 
 def _comparison_row(work: Work, comparison: Comparison, baselines: Mapping[str, int]) -> dict[str, Any]:

@@ -20,8 +20,8 @@ from engine.data.unused import unused_columns
 from engine.data.versions import example_of, file_hash, refuse_used_test, training_edited
 from engine.errors import BadInput
 from engine.metrics.slices import of_the_set
-from engine.phases.work import Meter, Work
-from engine.plan.selection import asked, part_name, whole_set, without_excluded
+from engine.phases.work import FOLLOW, Meter, Work
+from engine.plan.selection import asked, in_part, part_name, whole_set, without_excluded
 from engine.stats.family import smallest_change
 from store import records
 from store.people import excluded, user_name
@@ -425,3 +425,6 @@ def _load(work: Work) -> None:
         row = rows[member.example_id]
         work.examples.append(example_of(row))
         work.example_ids[row.example] = row.id
+    if FOLLOW in work.options:
+        everything = [example_of(row) for row in sorted(rows.values(), key=lambda row: row.position)]
+        work.validation = in_part(everything, work.plan.data)

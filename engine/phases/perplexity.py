@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.compare.comparison import Comparison, compare_parts, not_comparable
+from engine.compare.comparison import Comparison, Kind, compare_parts, not_comparable
 from engine.data.example import Example, references_by_turn
 from engine.data.split import order_of
 from engine.errors import CannotRun
@@ -17,9 +17,13 @@ from engine.metrics.perplexity import (
     DIFFERENT_TOKENIZERS,
     MEASURES,
     NEEDS_WEIGHTS,
+    NO_END,
+    VALIDATION,
+    VALIDATION_LOSS,
     Nll,
     corpus_hash,
     corpus_measures,
+    is_per_token,
     missing_scores,
     parts,
     read_corpus,
@@ -28,7 +32,7 @@ from engine.metrics.perplexity import (
 )
 from engine.phases.generate import Loader
 from engine.phases.work import Meter, Piece, Work, closed_after, score_row
-from engine.plan.plan import Model, Plan
+from engine.plan.plan import Model
 from engine.stats.intervals import Interval, bootstrap_interval
 from store import records
 from store.read.query import by_key
@@ -50,10 +54,12 @@ def item_of(model: Model, corpus: str) -> str:
     return f"{model.name}, corpus {corpus}"
 
 
-def measures_of_corpora(plan: Plan) -> list[tuple[Measure, dict[str, Any]]]:
-    """Two measures of each corpus, with the settings that are kept with the run."""
+def measures_of_corpora(work: Work) -> list[tuple[Measure, dict[str, Any]]]:
+    """Two measures of each corpus, with the settings that are kept with the run; and the validation loss."""
     found: list[tuple[Measure, dict[str, Any]]] = []
-    for corpus, path in plan.metrics.corpora.items():
+    if work.validation:
+        found.append((VALIDATION_LOSS, {"examples": len(work.validation)}))
+    for corpus, path in work.plan.metrics.corpora.items():
         texts = read_corpus(path)
         settings = {"corpus": str(path), "texts": len(texts), "content": corpus_hash(texts)}
         found += [(measure, settings) for measure in corpus_measures(corpus)]
@@ -137,18 +143,73 @@ def _copy_from_twin(work: Work, model: Model, corpus: str) -> None:
         return
 
 
+def validation_piece(work: Work, model: Model) -> Piece:
+    return Piece("perplexity", item_of(model, VALIDATION), "texts", len(work.validation))
+
+
+def validation_loss(work: Work, model: Model, loader: Loader) -> None:
+    """Measures the references of the validation split that have no score yet, kept as the texts of a corpus:
+    most of these examples are answered by no model, so they are none of the run's.
+    """
+    model_id = work.model_ids[model.name]
+    if model.kind != "local":
+        return
+    done = work.recorder.column(records.CorpusScore, "text", model_id=model_id, corpus=VALIDATION)
+    todo = [place for place in range(len(work.validation)) if place not in done]
+    piece = validation_piece(work, model)
+    meter = work.meter(piece.phase, piece.item, piece.unit, total=piece.total, done=piece.total - len(todo))
+    shared = {"model_id": model_id, "corpus": VALIDATION}
+    examples = [(place, work.validation[place]) for place in todo]
+    places = {example.id: place for place, example in examples}
+    items = [(example, text) for _, example in examples if (text := _first(example)) is not None]
+    waiting: list[dict[str, Any]] = [
+        {**shared, "text": place, **_no_loss(_absent(example)), "cached": False}
+        for place, example in examples
+        if _first(example) is None
+    ]
+    if items:
+        with closed_after(loader.nll(model, items)) as measured:
+            for nll in measured:
+                waiting.append({**shared, "text": places[nll.example_id], **_loss(nll), "cached": nll.cached})
+                if len(waiting) >= STORED_AT_ONCE:
+                    _store(work, waiting, meter)
+                    work.checkpoint()
+    if waiting:
+        _store(work, waiting, meter)
+
+
+def _loss(nll: Nll) -> dict[str, Any]:
+    if nll.nll is None:
+        return _no_loss(nll.reason or "the likelihood could not be computed")
+    if nll.end is None:
+        return _no_loss(NO_END)
+    return {"nll": nll.nll + nll.end, "tokens": nll.tokens + 1, "bytes": nll.bytes, "reason": None}
+
+
+def _no_loss(reason: str) -> dict[str, Any]:
+    return {"nll": None, "tokens": 0, "bytes": 0, "reason": reason}
+
+
+def _measured(work: Work) -> Iterator[tuple[str, tuple[Measure, ...]]]:
+    """The corpora, the validation split among them, with their measures in the order of `parts`."""
+    if work.validation:
+        yield VALIDATION, (VALIDATION_LOSS,)
+    for corpus in work.plan.metrics.corpora:
+        yield corpus, corpus_measures(corpus)
+
+
 def surprise(work: Work) -> Surprise:
     """Values of every model and comparisons of every pair on every corpus, with intervals over its texts."""
     scores: list[dict[str, Any]] = []
     comparisons: list[Comparison] = []
-    for corpus in work.plan.metrics.corpora:
+    for corpus, taken in _measured(work):
         rows = {
             model.name: work.recorder.rows(
                 records.CorpusScore, model_id=work.model_ids[model.name], corpus=corpus
             )
             for model in work.plan.models
         }
-        for place, measure in enumerate(corpus_measures(corpus)):
+        for place, measure in enumerate(taken):
             by_model = {
                 name: {
                     str(row.text): parts(row.nll, row.tokens, row.bytes)[place]
@@ -194,13 +255,15 @@ def _comparisons(
         for baseline in work.plan.baselines:
             names = (candidate.name, baseline.name)
             ours, theirs = (by_model[name] for name in names)
-            if measure.name.startswith("perplexity") and differ_in_tokenizer(work, candidate, baseline):
+            # What is lost on the validation split is not forgotten, as the texts of a corpus may be.
+            kind: Kind = "metric" if measure is VALIDATION_LOSS else "corpus"
+            if is_per_token(measure.name) and differ_in_tokenizer(work, candidate, baseline):
                 found.append(
-                    not_comparable(*names, measure.name, measure.direction, "corpus", DIFFERENT_TOKENIZERS)
+                    not_comparable(*names, measure.name, measure.direction, kind, DIFFERENT_TOKENIZERS)
                 )
                 continue
             seed = work.plan.data.seed
-            compared = compare_parts(*names, measure, ours, theirs, kind="corpus", seed=seed)
+            compared = compare_parts(*names, measure, ours, theirs, kind=kind, seed=seed)
             # Places in a corpus are no ids of examples, as which alerts would offer them.
             found.append(replace(compared, worst=()))
     return found
@@ -228,18 +291,21 @@ def perplexity(work: Work, model: Model, loader: Loader) -> None:
     if model.kind != "local":
         _record_missing(work, model, todo, NEEDS_WEIGHTS, meter)
         return
-    first = {
-        example.id: next((text for turn, text in references_by_turn(example) if turn == 1), None)
-        for example in todo
-    }
-    bare = [example for example in todo if first[example.id] is None]
-    for reason, examples in by_key(
-        (LATER if example.references else NO_REFERENCE, example) for example in bare
-    ).items():
+    bare = by_key((_absent(example), example) for example in todo if _first(example) is None)
+    for reason, examples in bare.items():
         _record_missing(work, model, examples, reason, meter)
-    items = [(example, text) for example in todo if (text := first[example.id]) is not None]
+    items = [(example, text) for example in todo if (text := _first(example)) is not None]
     if items:
         _measure(work, model, loader, items, meter)
+
+
+def _first(example: Example) -> str | None:
+    """The reference of the first turn, which follows no answer of the model's own."""
+    return next((text for turn, text in references_by_turn(example) if turn == 1), None)
+
+
+def _absent(example: Example) -> str:
+    return LATER if example.references else NO_REFERENCE
 
 
 def _measure(

@@ -230,7 +230,7 @@ def declare(work: Work) -> None:
         for measure in _measures(work.plan, metric)
     ]
     declared += measures_of_efficiency(work.plan)
-    declared += measures_of_corpora(work.plan)
+    declared += measures_of_corpora(work)
     known = work.recorder.rows(records.StoredMetric, run_id=work.recorder.run_id)
     versions = {measure.name: measure.version for measure, _ in declared}
     for row in known:

@@ -98,7 +98,7 @@ def _row(work: Work, value: SliceValue, ids: Sequence[str], scored: SliceScores)
 
 
 def write_slices(work: Work, transaction: Transaction, sliced: Sliced) -> None:
-    for place in work.model_ids.values():
+    for place in (work.model_ids[model.name] for model in work.plan.models):
         transaction.clear(records.SliceScore, model_id=place)
         transaction.clear(records.SliceComparison, candidate_id=place)
     transaction.append([records.SliceScore(**row) for row in sliced.scores])
@@ -244,7 +244,7 @@ def _alert(candidate: str, item: RuledDisparity, limit: float) -> Alert:
 def write_disparities(
     work: Work, transaction: Transaction, found: Mapping[str, Sequence[RuledDisparity]]
 ) -> None:
-    for place in work.model_ids.values():
+    for place in (work.model_ids[model.name] for model in work.plan.models):
         transaction.clear(records.StoredDisparity, model_id=place)
     transaction.append(
         [

@@ -27,7 +27,7 @@ from engine.metrics.perplexity import (
 from engine.phases.generate import Each, Loader, generate, grouped, stored_responses
 from engine.phases.perplexity import corpora, item_of, perplexity
 from engine.phases.score import by_example
-from engine.phases.work import Piece, Work, closed_after
+from engine.phases.work import FOLLOW, Piece, Work, closed_after
 from engine.plan.plan import Model, Plan
 from store import records
 
@@ -36,7 +36,12 @@ _TASK = "sweep_task"  # in a model's details until the cut: what a benchmark's d
 
 
 def swept(work: Work) -> list[Model]:
-    """The plan's checkpoints that a sweep found, those of one base side by side."""
+    """The plan's checkpoints that a sweep found, those of one base side by side.
+
+    A run that follows a training chooses among none: it evaluates each as it is saved.
+    """
+    if FOLLOW in work.options:
+        return []
     return [model for model in grouped(work.plan.models) if model.sweep is not None]
 
 

@@ -9,11 +9,16 @@ from typing import Any, TypeVar
 
 from engine.data.example import Example
 from engine.metrics.metric import Measure, Score
-from engine.plan.plan import Model, Plan
+from engine.metrics.perplexity import VALIDATION_LOSS
+from engine.plan.plan import Model, Plan, parse_plan
 from store import records
 from store.write import Recorder
 
 PHASES = ("data", "generate", "perplexity", "benchmarks", "score", "judge", "compare")
+FOLLOW = "follow"  # the option of a run that follows a training, and the phase in which it waits for more
+STOP = "STOP"  # the file in a training's folder that asks it to stop
+CHECKPOINT = "checkpoint"  # in the details of such a run's models: step, when evaluated, why not
+_AHEAD = 100_000  # places between two phases on screens
 
 
 T = TypeVar("T")
@@ -39,6 +44,39 @@ class Stopped(Exception):
         self.reason = reason  # why, where no person asked for it
 
 
+def plan_of(run: records.Run, checkpoints: Sequence[str] = ()) -> Plan:
+    """The run's plan as it was stored, with its paths; where the run follows a training, the quick part of it
+    with these checkpoints. Raises BadInput when what the plan names is gone.
+    """
+    options = run.options or {}
+    named = (run.plan, Path(run.plan_folder), run.plan_file)
+    following = options.get(FOLLOW)
+    if following is None:
+        plan = parse_plan(*named, options.get("swept"), options.get("fold"))
+        return _without_gates(plan, VALIDATION_LOSS.name)
+    pattern = following["pattern"]
+    return quick_part(parse_plan(*named, {pattern: checkpoints}, options.get("fold"), pattern))
+
+
+def quick_part(plan: Plan) -> Plan:
+    """What each checkpoint of a training is evaluated by.
+
+    That is no judge, no benchmark, a sample of the examples, and never the test split, whose place that of
+    validation takes. Gates on what is not measured then do not apply.
+    """
+    part = "validation" if plan.data.split == "test" else plan.data.split
+    sample = min(plan.follow.sample, plan.data.sample or plan.follow.sample)
+    data = plan.data.model_copy(update={"split": part, "sample": sample})
+    plan = _without_gates(plan, "judge:", min_win_rate=None, warn_win_rate=None)
+    return plan.model_copy(update={"data": data, "judges": (), "benchmarks": None})
+
+
+def _without_gates(plan: Plan, left_out: str, **others: None) -> Plan:
+    """The plan without its limits on measures whose names begin like that, and without `others`."""
+    limits = {name: value for name, value in plan.gates.metrics.items() if not name.startswith(left_out)}
+    return plan.model_copy(update={"gates": plan.gates.model_copy(update={"metrics": limits, **others})})
+
+
 @dataclass(slots=True)
 class Work:
     """One run, as its worker sees it."""
@@ -51,6 +89,9 @@ class Work:
     model_ids: dict[str, int] = field(default_factory=dict)
     examples: list[Example] = field(default_factory=list)
     example_ids: dict[str, int] = field(default_factory=dict)
+    validation: list[Example] = field(
+        default_factory=list
+    )  # of a run that follows a training: the whole split
     _places: dict[tuple[str, str], int] = field(default_factory=dict)
 
     @property
@@ -70,13 +111,13 @@ class Work:
         return Meter(self, phase, item, unit, total=total, done=done)
 
     def announce(self, pieces: Sequence["Piece"]) -> None:
-        """Shows the work ahead before it begins; on a resumed run existing entries stay."""
+        """Shows the work ahead before it begins, phase by phase; entries that exist already stay."""
         rows: list[dict[str, Any]] = [
             {
                 "run_id": self.recorder.run_id,
                 "phase": piece.phase,
                 "item": piece.item,
-                "position": place,
+                "position": PHASES.index(piece.phase) * _AHEAD + len(self.model_ids) + place,
                 "done": 0,
                 "total": piece.total,
                 "unit": piece.unit,

@@ -156,11 +156,11 @@ _ONLY_WITH = {
 }
 
 
-def cross_checks(raw: Mapping[str, Any]) -> list[Problem]:
-    """Everything wrong with how a plan's keys go together."""
+def cross_checks(raw: Mapping[str, Any], *, waits: bool = False) -> list[Problem]:
+    """Everything wrong with how a plan's keys go together; one that `waits` has no candidate yet."""
     models, judges = _entries(raw, "models"), _entries(raw, "judges")
     return [
-        *_roles(raw, models),
+        *([] if waits else _roles(raw, models)),
         *_unique_names(raw, "models", models),
         *_unique_names(raw, "judges", judges),
         *(problem for index, model in models for problem in _sources(raw, index, model)),

@@ -20,7 +20,6 @@ from pydantic import (
 from engine.data.example import TEMPLATE
 from engine.data.textfile import read_text
 from engine.errors import BadInput
-from engine.plan import folds as plan_folds
 from engine.plan import paths as paths
 from engine.plan.checks import NOT_METRICS, cross_checks, metric_checks
 from engine.plan.errors import (
@@ -35,7 +34,6 @@ from engine.plan.errors import (
     unknown_keys,
     validation_problems,
 )
-from engine.plan.folds import select_fold
 from engine.plan.metrics import REGISTRY, is_own, make_built_in, of_samples
 from engine.plan.paths import (
     Adapter,
@@ -55,7 +53,7 @@ from engine.plan.paths import (
     Url,
 )
 from engine.plan.rubric import BUILT_IN
-from engine.plan.sweep import Members, expand
+from engine.plan.sweep import FEWEST_FOLDS, MOST_FOLDS, Follow, Members, expand, select_fold
 from engine.plan.sweep import Sweep as Sweep
 
 
@@ -267,7 +265,7 @@ class Data(Table):
     final: Flag = False
     skip_bad: Flag = False
     template: Annotated[str, BeforeValidator(paths.text_or_file)] | None = None
-    folds: Annotated[int, Field(strict=True, ge=plan_folds.FEWEST, le=plan_folds.MOST)] | None = None
+    folds: Annotated[int, Field(strict=True, ge=FEWEST_FOLDS, le=MOST_FOLDS)] | None = None
     fold: int | None = None
 
     @model_validator(mode="before")
@@ -452,7 +450,15 @@ class Metrics(Table):
 
 Share = Annotated[float, Field(strict=True, ge=0)]
 # Measures that a run takes of all answers together, of a corpus, or of a judge: named by what the plan holds.
-_NAMED_ELSEWHERE = ("judge:", "perplexity:", "bits_per_byte:", "latency_p", "tokens_in_", "tokens_out_")
+_NAMED_ELSEWHERE = (
+    "judge:",
+    "perplexity:",
+    "bits_per_byte:",
+    "eval_loss:",
+    "latency_p",
+    "tokens_in_",
+    "tokens_out_",
+)
 
 
 class MetricLimit(Table):
@@ -562,6 +568,7 @@ class Plan(Table):
     gates: Gates = Gates()
     review: Reviewing = Reviewing()
     sweep: Sweep = Sweep()
+    follow: Follow = Follow()
     compute: Compute = Compute()
     text: str = ""
     folder: Path = Path()
@@ -612,17 +619,19 @@ _TABLES: Mapping[str, frozenset[str]] = {
     "gates": _keys(Gates),
     "review": _keys(Reviewing),
     "sweep": _keys(Sweep),
+    "follow": _keys(Follow),
     "compute": _keys(Compute),
 }
 
 
-def read_plan(path: Path, fold: int | None = None) -> Plan:
-    """The plan in a TOML file, of one of its folds where it has some.
+def read_plan(path: Path, fold: int | None = None, followed: str | None = None) -> Plan:
+    """The plan in a TOML file, of one of its folds where it has some; or without its candidates, in whose
+    place the checkpoints of a training will be `followed` (see `parse_plan`).
 
     Raises BadInput that lists everything wrong: key, found, allowed, nearest.
     """
     text = read_text(path)
-    plan = parse_plan(text, path.absolute().parent, str(path), fold=fold)
+    plan = parse_plan(text, path.absolute().parent, str(path), fold=fold, followed=followed)
     variables = [model.api_key_env for model in plan.models] + [judge.api_key_env for judge in plan.judges]
     if problems := hidden_secrets(text, filter(None, variables)):
         raise bad_plan(str(path), problems)
@@ -635,24 +644,27 @@ def parse_plan(
     file: str = "plan.toml",
     swept: Members | None = None,
     fold: int | None = None,
+    followed: str | None = None,
 ) -> Plan:
     """The plan in a text; `folder` is where its relative paths start, `file` what errors call it.
 
     `swept` are the checkpoints that its sweeps found before, which replace a new search; `fold`
-    is the evaluated fold. Raises BadInput like `read_plan`.
+    is the evaluated fold. `followed` is the pattern of a training's checkpoints, of which `swept` may have
+    none yet: then the plan has baselines alone. Raises BadInput like `read_plan`.
     """
     raw = _parse_toml(text, file)
     problems = [*secrets(raw), *unknown_keys(raw, _TABLES)]
     raw, unfolded = select_fold(raw, fold)
     problems += unfolded
-    raw, unswept = expand(raw, folder.absolute(), swept)
+    raw, unswept = expand(raw, folder.absolute(), swept, followed)
     found: list[Problem] = []
     try:
         plan = _validate(raw, text, folder, file)
         found += limit_checks(plan)
     except ValidationError as error:
         found += validation_problems(raw, error)
-    found += [*metric_checks(raw), *cross_checks(raw), *compute_checks(raw)]
+    waits = followed is not None and not (swept or {}).get(followed)
+    found += [*metric_checks(raw), *cross_checks(raw, waits=waits), *compute_checks(raw)]
     # Without the models of a broken sweep, what else is said of the models would be wrong.
     problems += [*unswept, *(item for item in found if not (unswept and item.where.startswith("models")))]
     if problems:

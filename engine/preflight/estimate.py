@@ -145,7 +145,8 @@ def memory(plan: Plan, examples: Sequence[Example]) -> Iterator[Finding]:
 
     Each that is spread over several devices has a finding of its own.
     """
-    system = max(len((model.system or "").encode(errors="replace")) for model in plan.models)
+    systems = ((model.system or "").encode(errors="replace") for model in plan.models)
+    system = max(map(len, systems), default=0)
     row = _longest(examples) + ceil(system / _BYTES_PER_TOKEN) + plan.generation.max_new_tokens
     needs: list[tuple[Need, list[Model], Device]] = []
     for models in _on_one_base(plan):

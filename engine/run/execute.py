@@ -1,11 +1,21 @@
-"""Executes the phases of one run in order. A phase skips finished work: this is how a run resumes."""
+"""Executes the phases of one run in order. A phase skips finished work: this is how a run resumes.
 
+A run that follows a training executes them for each of its checkpoints as it is saved, which lengthens the
+run's curve.
+"""
+
+import hashlib
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from engine.data.textfile import write_text
+from engine.errors import AssayError, BadInput, Paused, refused
+from engine.gates.checks import all_passed
+from engine.models.folder import unfinished
 from engine.phases import data
 from engine.phases.benchmarks import benchmark
 from engine.phases.benchmarks import pieces as benchmark_pieces
@@ -13,15 +23,18 @@ from engine.phases.compare import compare, measured_use
 from engine.phases.generate import Each, Loader, Step, generate, grouped
 from engine.phases.judge import asked_judges, judge_all, judge_pieces
 from engine.phases.judging.shared import open_purse
-from engine.phases.perplexity import corpora, corpora_pieces, perplexity
+from engine.phases.perplexity import corpora, corpora_pieces, perplexity, validation_loss, validation_piece
 from engine.phases.score import declare, measures, score, text_metrics
 from engine.phases.sweep import drop_cut, funnel, is_open
 from engine.phases.sweep import pieces as sweep_pieces
-from engine.phases.work import Piece, Stopped, Work
-from engine.plan.plan import Model, parse_plan
+from engine.phases.work import CHECKPOINT, FOLLOW, STOP, Meter, Piece, Stopped, Work, plan_of
+from engine.plan.paths import read_json
+from engine.plan.plan import Model
+from engine.plan.sweep import STATE, step_of
 from engine.plan.training_config import read_training_config
 from engine.run.environment import hold_to_hardware
 from store import records
+from store.errors import StoreError
 from store.write import Recorder
 
 
@@ -65,16 +78,23 @@ def execute(
     in either case.
     """
     row = recorder.run()
-    options = dict(row.options or {})
-    swept = options.get("swept")
-    folder = Path(row.plan_folder)
-    plan = parse_plan(row.plan, folder, row.plan_file, swept, options.get("fold"))
-    work = Work(plan, recorder, store, options, request)
-    recorder.set_run(started=row.started or time.time(), environment=hold_to_hardware(work))
+    recorder.set_run(started=row.started or time.time())
+    if FOLLOW in (row.options or {}):
+        follow(recorder, store, request, ends_with_phase)
+    else:
+        work = Work(plan_of(row), recorder, store, dict(row.options or {}), request)
+        _evaluate(work, ends_with_phase)
+
+
+def _evaluate(work: Work, ends_with_phase: Callable[[], bool] = lambda: False) -> None:
+    """All phases of the work's plan; one that waits for its first candidate is not compared."""
+    recorder = work.recorder
+    if FOLLOW not in work.options or any(model.kind == "local" for model in work.plan.models):
+        recorder.set_run(environment=hold_to_hardware(work))
     open_purse(work)
     _declare_models(work)
     only = work.options.get("only")
-    for phases, step in _STEPS:
+    for phases, step in _STEPS if work.plan.candidates else _STEPS[:2]:
         if only is None or only in phases or "data" in phases:
             recorder.set_run(phase=phases[0])
             step(work)
@@ -91,7 +111,7 @@ def execute(
 def _declare_models(work: Work) -> None:
     known = {row.name: row.id for row in work.recorder.rows(records.StoredModel, run_id=work.recorder.run_id)}
     with work.recorder.transaction() as transaction:
-        for place, model in enumerate(work.plan.models):
+        for model in work.plan.models:
             if model.name not in known:
                 known[model.name] = transaction.insert(
                     records.StoredModel(
@@ -99,18 +119,24 @@ def _declare_models(work: Work) -> None:
                         name=model.name,
                         role=model.role,
                         kind=model.kind,
-                        position=place,
-                        details=_training(model),
+                        position=len(known),
+                        details=_facts(model),
                     )
                 )
     work.model_ids = known
 
 
-def _training(model: Model) -> dict[str, Any] | None:
-    """A model's training config, read before anything runs, so that later edits do not count."""
-    if model.training_config is None:
-        return None
-    return {"training": read_training_config(model.training_config).as_details()}
+def _facts(model: Model) -> dict[str, Any] | None:
+    """A model's training config, read before anything runs, so that later edits do not count; and the
+    training step of a checkpoint.
+    """
+    found: dict[str, Any] = {}
+    if model.training_config is not None:
+        found["training"] = read_training_config(model.training_config).as_details()
+    folder = Path(str(model.adapter or model.path))
+    if model.sweep is not None and (step := step_of(folder)) is not None:
+        found[CHECKPOINT] = {"step": step, "folder": folder.name}
+    return found or None
 
 
 def _prepare(work: Work) -> None:
@@ -134,6 +160,8 @@ def _pieces(work: Work) -> Iterator[Piece]:
     if "perplexity" in plan.metrics.use:
         for model in grouped(plan.models):
             yield Piece("perplexity", model.name, "texts", count)
+    if work.validation:
+        yield from (validation_piece(work, model) for model in grouped(plan.models) if model.kind == "local")
     yield from corpora_pieces(grouped(plan.models), plan.metrics.corpora)
     yield from benchmark_pieces(work, grouped(plan.models))
     for name in text_metrics(plan):
@@ -161,6 +189,9 @@ def _weights_of(work: Work, model: Model, loader: Loader) -> None:
     if only in (None, "perplexity") and "perplexity" in work.plan.metrics.use:
         work.recorder.set_run(phase="perplexity")
         perplexity(work, model, loader)
+    if work.validation:
+        work.recorder.set_run(phase="perplexity")
+        validation_loss(work, model, loader)
     if only in (None, "perplexity") and work.plan.metrics.corpora:
         work.recorder.set_run(phase="perplexity")
         corpora(work, model, loader)
@@ -177,3 +208,277 @@ _STEPS: tuple[tuple[tuple[str, ...], Callable[[Work], None]], ...] = (
     (("judge",), judge_all),
     (("compare",), compare),
 )
+
+
+LOOK = 2.0  # seconds between two looks at the folder
+_NAP = 0.2  # seconds within which a request is heard
+_REASONS = 5  # of a gate, that STOP holds
+log = logging.getLogger("assay.follow")
+
+State = dict[str, Any]
+
+
+class Landing:
+    """The checkpoints in a training's folder, and which of them have changed between the last two looks."""
+
+    def __init__(self, pattern: str) -> None:
+        self.folder = Path(pattern).parent
+        self.steps: dict[Path, int] = {}  # in the order of the steps
+        self.changing: set[Path] = set()
+        self._name = Path(pattern).name
+        self._seen: dict[Path, str] = {}
+
+    def look(self) -> None:
+        found = {path: step_of(path) for path in self.folder.glob(self._name) if path.is_dir()}
+        steps = sorted((step, path) for path, step in found.items() if step is not None)
+        self.steps = {path: step for step, path in steps}
+        before, self._seen = self._seen, {path: _files(path) for path in self.steps}
+        self.changing = {path for path, files in self._seen.items() if before.get(path) != files}
+
+    def state(self, checkpoint: Path) -> State:
+        """What tells these files from others under the same name."""
+        weights = _files(checkpoint, "*.safetensors")
+        return {"folder": checkpoint.name, "files": self._seen[checkpoint], "weights": weights}
+
+    def is_passed(self, checkpoint: Path) -> bool:
+        """Whether the training is past it: it wrote its last file, or a later checkpoint is whole."""
+        later = [path for path, step in self.steps.items() if step > self.steps[checkpoint]]
+        return (checkpoint / STATE).is_file() or any(unfinished(path) is None for path in later)
+
+    @property
+    def far(self) -> tuple[int, int] | None:
+        """The training's step and its last one, by the state that it wrote last; None where it wrote none."""
+        found = []
+        for place in (self.folder, *list(self.steps)[-1:]):
+            try:
+                state, written = read_json(place / STATE), (place / STATE).stat().st_mtime
+            except (BadInput, OSError):
+                continue
+            step, most = state.get("global_step"), state.get("max_steps")
+            if type(step) is int and type(most) is int and most > 0:
+                found.append((written, step, most))
+        return max(found)[1:] if found else None
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether the training has made its last step."""
+        return self.far is not None and self.far[0] >= self.far[1]
+
+
+def _files(folder: Path, pattern: str = "*") -> str:
+    """A hash of the names, sizes and times of files."""
+    lines = []
+    for path in sorted(folder.rglob(pattern)):
+        try:
+            stat = path.stat()
+        except OSError:  # renamed or deleted meanwhile
+            lines.append(f"{path} gone")
+            continue
+        lines.append(f"{path.relative_to(folder)} {stat.st_size} {stat.st_mtime_ns}")
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+def follow(
+    recorder: Recorder, store: Path, request: Callable[[], str | None], ends: Callable[[], bool]
+) -> None:
+    """Evaluates what has landed and what lands, until the training ends, or as far as the run was asked to.
+
+    A checkpoint is taken up once its files are whole and have not changed between two looks. What is done is
+    known by the run's models, so that a follower that was killed at any moment goes on where it stood. An
+    error of a checkpoint is told and counted. Raises Stopped when `request` says so, or after a checkpoint
+    when `ends` does, and AssayError for what is wrong with the plan itself.
+    """
+    follower = _Follower(recorder, store, request)
+    follower.evaluate(None)
+    while follower.turn():
+        if ends():
+            raise Stopped("pause")
+
+
+class _Follower:
+    """One worker's following of one training."""
+
+    def __init__(self, recorder: Recorder, store: Path, request: Callable[[], str | None]) -> None:
+        self._recorder, self._store, self._request = recorder, store, request
+        run = recorder.run()
+        self._landing = Landing((run.options or {})[FOLLOW]["pattern"])
+        self._stop_after = plan_of(run).follow.stop_after
+        self._meter: Meter | None = None
+        self._done = 0  # the last step that is evaluated
+        self._told: set[str] = set()
+        self._landing.look()
+        self._there = set(self._landing.steps.values())  # which tell nothing of the training's pace
+        self._looked = time.monotonic()
+
+    def turn(self) -> bool:
+        """Looks, evaluates one checkpoint that is whole and new, and says whether to go on.
+
+        No more is to come once the training is done, as far as was asked, and where a STOP file is.
+        """
+        self._wait()
+        landing = self._landing
+        landing.look()
+        self._looked = time.monotonic()
+        asked, known = self._asked(), self._known()
+        self._show(known)
+        until, awaited = asked.get("until"), bool(landing.changing)
+        for checkpoint, step in landing.steps.items():
+            if checkpoint in landing.changing or (until is not None and step > until):
+                continue
+            if not self._is_new(known.get(checkpoint.name), checkpoint):
+                continue
+            reason = unfinished(checkpoint)
+            if reason is None:
+                self.evaluate(checkpoint)
+                return True
+            if asked.get("once") or landing.is_trained or landing.is_passed(checkpoint):
+                self._fail(checkpoint, reason)
+            else:
+                awaited = True
+        if asked.get("once") or landing.is_trained or (until and max([0, *landing.steps.values()]) >= until):
+            return awaited
+        return not (landing.folder / STOP).exists()
+
+    def evaluate(self, checkpoint: Path | None) -> None:
+        """One round: the baselines, and a checkpoint; what is done of it is not done again."""
+        try:
+            self._evaluate(checkpoint)
+        except (Stopped, Paused, StoreError):
+            raise
+        except Exception as error:
+            if checkpoint is None:
+                raise
+            log.exception("%s", checkpoint)
+            said = error.message if isinstance(error, AssayError) else refused(error)
+            self._fail(checkpoint, said or f"unexpected {type(error).__name__}: {error}")
+        self._stop_the_training()
+        self._recorder.set_run(phase=FOLLOW)
+        self._show(self._known())
+
+    def _evaluate(self, checkpoint: Path | None) -> None:
+        run = self._recorder.run()
+        plan = plan_of(run, [] if checkpoint is None else [str(checkpoint)])
+        if checkpoint is not None and "failed" in self._known().get(checkpoint.name, {}):
+            row = self._row(checkpoint)
+            assert row is not None
+            # It may have answers of other files under this name.
+            with self._recorder.transaction() as transaction:
+                transaction.clear(records.StoredModel, id=row.id)
+        _evaluate(Work(plan, self._recorder, self._store, dict(run.options or {}), self._request))
+        if checkpoint is not None:
+            self._note(checkpoint, plan.candidates[0].name, evaluated=time.time())
+            self._recorder.event("info", FOLLOW, f"{checkpoint.name}: evaluated")
+
+    def _models(self) -> list[tuple[records.StoredModel, State]]:
+        """The run's checkpoints, with what is known of them, in the order of their steps."""
+        rows = self._recorder.rows(records.StoredModel, run_id=self._recorder.run_id)
+        found = [(row, state) for row in rows if (state := (row.details or {}).get(CHECKPOINT))]
+        return sorted(found, key=lambda each: each[1]["step"])
+
+    def _known(self) -> dict[str, State]:
+        """What is known of each checkpoint, by the name of its folder."""
+        return {state["folder"]: state for _, state in self._models()}
+
+    def _row(self, checkpoint: Path) -> records.StoredModel | None:
+        return next((row for row, state in self._models() if state["folder"] == checkpoint.name), None)
+
+    def _note(self, checkpoint: Path, name: str, **outcome: Any) -> None:
+        """Keeps how a checkpoint came out with its model, which is made where it has none yet."""
+        state = {**self._landing.state(checkpoint), "step": self._landing.steps[checkpoint], **outcome}
+        if (row := self._row(checkpoint)) is not None:
+            self._recorder.set_model(row.id, details={**(row.details or {}), CHECKPOINT: state})
+            return
+        run_id = self._recorder.run_id
+        taken = {row.name for row in self._recorder.rows(records.StoredModel, run_id=run_id)}
+        self._recorder.insert(
+            records.StoredModel(
+                run_id=run_id,
+                name=f"{name} (of the training)" if name in taken else name,
+                role="candidate",
+                kind="local",
+                position=len(taken),
+                details={CHECKPOINT: state},
+            )
+        )
+
+    def _fail(self, checkpoint: Path, reason: str) -> None:
+        if not checkpoint.is_dir():
+            reason = "it was deleted before it was evaluated"
+        self._note(checkpoint, checkpoint.name, failed=reason)
+        self._recorder.event("error", FOLLOW, f"{checkpoint.name} cannot be evaluated: {reason}")
+        self._recorder.set_run(passed=all_passed([row.passed for row, _ in self._models()]))
+
+    def _is_new(self, state: State | None, checkpoint: Path) -> bool:
+        """Whether it is to be evaluated; one that could not be is tried again once its files are others."""
+        now = self._landing.state(checkpoint)
+        if state is not None and "failed" in state:
+            return bool(state["files"] != now["files"])
+        if state is None or "evaluated" not in state:
+            return True
+        if state["weights"] != now["weights"] and checkpoint.name not in self._told:
+            self._told.add(checkpoint.name)
+            said = "was written again after it was evaluated: the curve has the weights of before"
+            self._recorder.event("warning", FOLLOW, f"{checkpoint.name} {said}")
+        return False
+
+    def _asked(self) -> dict[str, Any]:
+        """How far to follow: it may be changed while the run goes on."""
+        found: dict[str, Any] = (self._recorder.run().options or {})[FOLLOW]
+        return found
+
+    def _wait(self) -> None:
+        while True:
+            if asked := self._request():
+                raise Stopped(asked)
+            left = self._looked + LOOK - time.monotonic()
+            if left <= 0:
+                return
+            time.sleep(min(_NAP, left))
+
+    def _show(self, known: dict[str, State]) -> None:
+        """How far the evaluation is, in steps of the training. Its pace is that of what lands from now on."""
+        done = max((state["step"] for state in known.values() if "evaluated" in state), default=0)
+        far, steps, until = self._landing.far, self._landing.steps, self._asked().get("until")
+        ends = [until] if until is not None else [*steps.values(), *(far or ())]
+        total = max([done, *ends])
+        if self._meter is None:
+            work = Work(plan_of(self._recorder.run()), self._recorder, self._store, {}, self._request)
+            self._meter = work.meter(FOLLOW, self._landing.folder.name, "steps", total=total, done=done)
+            self._done = done
+        was_there = done <= max(self._there, default=0)
+        self._meter.advance(done - self._done, remembered=done - self._done if was_there else 0)
+        self._meter.reach(done, total=total)
+        self._done = done
+
+    def _stop_the_training(self) -> None:
+        """Writes STOP where the newest checkpoints, as many as the plan says, have failed a gate.
+
+        Once for a checkpoint: who removes the file to train on is not stopped by the same one again.
+        """
+        target = self._landing.folder / STOP
+        done = [(row, state) for row, state in self._models() if "evaluated" in state]
+        if self._stop_after is None or len(done) < self._stop_after or "stopped" in done[-1][1]:
+            return
+        newest = [row for row, _ in done[-self._stop_after :]]
+        if target.exists() or any(row.passed is not False for row in newest):
+            return
+        text = _why(self._recorder, newest)
+        try:
+            write_text(target, text, "the training goes on")
+        except BadInput as error:
+            self._recorder.event("error", FOLLOW, str(error))
+            return
+        row, state = done[-1]
+        stopped = {**(row.details or {}), CHECKPOINT: {**state, "stopped": time.time()}}
+        self._recorder.set_model(row.id, details=stopped)
+        self._recorder.event("warning", FOLLOW, f"wrote {target}: {text.splitlines()[0]}")
+
+
+def _why(recorder: Recorder, failed: Sequence[records.StoredModel]) -> str:
+    """What STOP says: which checkpoints failed, and the alerts of the newest."""
+    names = ", ".join(row.name for row in failed)
+    newest = failed[-1].name
+    alerts = recorder.rows(records.StoredAlert, run_id=recorder.run_id, candidate=newest, severity="critical")
+    lines = [f"assay run {recorder.run_id}: {names} failed a gate"]
+    lines += [f"{newest}: {alert.message}" for alert in alerts[:_REASONS]]
+    return "\n".join([*lines, "Remove this file to train on.", ""])

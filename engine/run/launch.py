@@ -19,16 +19,18 @@ from typing import Any
 from engine.data.example import eval_set_version
 from engine.data.versions import file_hash
 from engine.errors import AssayError, BadInput, CannotRun, refused
+from engine.metrics.perplexity import VALIDATION
 from engine.models.fingerprint import FileHashes, adapter_hash, fingerprint, tokenizer_hash
 from engine.models.folder import TOKENIZERS, adapter_of, base_of
 from engine.models.recorded import RunAnswers
-from engine.phases.work import PHASES
-from engine.plan.plan import Judge, Model, Plan, parse_plan, read_plan
+from engine.phases.work import FOLLOW, PHASES, plan_of, quick_part
+from engine.plan.plan import Judge, Model, Plan, read_plan
 from engine.plan.selection import whole_set, without_excluded
-from engine.plan.sweep import members_of
+from engine.plan.sweep import followed_pattern, members_of
 from engine.preflight.check import check
 from engine.run.environment import named_files
 from store import people, records
+from store.database import exists
 from store.people import excluded
 from store.read import history
 from store.read.history import Connection, lock_file, silence
@@ -78,6 +80,56 @@ def create(
     }
     name = plan.name if fold is None else f"{plan.name}, fold {fold}"
     return _queue(plan, store, name, plan_path.name, options)
+
+
+def follow(
+    plan_path: Path, store: Path, outputs: Path, *, until: int | None = None, once: bool = False
+) -> int:
+    """Stores a queued run that follows the training in a folder by a plan, and returns its id; where a run
+    has followed it by this plan already, that one goes on.
+
+    `until` is the last step that is evaluated; `once` ends when what is there is evaluated. Raises BadInput
+    like `create`, for a folder that is not there, and while a worker follows it.
+    """
+    plan, pattern = read_followed(plan_path, outputs)
+    asked = {"pattern": pattern, "until": until, "once": once}
+    if (earlier := follower(plan, pattern, store)) is not None:
+        if earlier.status == "running":
+            raise BadInput(
+                f"run {earlier.id} follows {outputs} already", f"`assay watch {earlier.id}` shows it"
+            )
+        with opened(store) as connection:
+            people.follow_on(connection, earlier.id, asked)
+        return earlier.id
+    _refuse_what_cannot_run(quick_part(plan), store)
+    return _queue(plan, store, plan.name, plan_path.name, {FOLLOW: asked})
+
+
+def read_followed(plan_path: Path, outputs: Path) -> tuple[Plan, str]:
+    """The plan without candidates, and the pattern of the checkpoints in a training's folder.
+
+    Raises BadInput for a folder that is not there, and like `read_plan`.
+    """
+    if not outputs.is_dir():
+        raise BadInput(
+            f"{outputs}: no such folder", "give the folder that the training writes its checkpoints to"
+        )
+    pattern = followed_pattern(plan_path, outputs.resolve())
+    plan = read_plan(plan_path, followed=pattern)
+    if VALIDATION in plan.metrics.corpora:
+        raise BadInput(
+            f"{plan_path}: metrics.corpora.{VALIDATION} has the name of the validation split's own loss",
+            "give the corpus another name",
+        )
+    return plan, pattern
+
+
+def follower(plan: Plan, pattern: str, store: Path) -> records.Run | None:
+    """The run of a store that follows the checkpoints of that pattern by that plan."""
+    if not exists(store):
+        return None
+    with opened(store) as connection:
+        return people.follower(connection, pattern, plan.hash)
 
 
 def create_again(plan: Plan, store: Path, name: str, file: str, options: dict[str, Any]) -> int:
@@ -228,6 +280,8 @@ def again(
         )
     options: dict[str, Any] = {name: (run.options or {}).get(name) for name in _KEPT}
     options["cache"] = cache and options["cache"] is not False
+    if FOLLOW in (run.options or {}):
+        options[FOLLOW] = {**(run.options or {})[FOLLOW], "once": True}
     return create_again(
         plan, store, run.name, Path(run.plan_file).name, {**options, "only": None, RERUN_OF: run_id}
     )
@@ -243,14 +297,6 @@ def refuse_code_from_elsewhere(run: records.Run) -> None:
             f"run {run.id} came from another store, and its plan names code of its own",
             "read its plan and that code; `assay run PLAN` runs a plan of yours",
         )
-
-
-def plan_of(run: records.Run) -> Plan:
-    """The run's plan as it was stored, with its paths. Raises BadInput when what it names is gone."""
-    options = run.options or {}
-    return parse_plan(
-        run.plan, Path(run.plan_folder), run.plan_file, options.get("swept"), options.get("fold")
-    )
 
 
 def changes(connection: Connection, plan: Plan, run: records.Run, store: Path) -> list[str]:

@@ -55,6 +55,52 @@ class MissingRow:
     answers: int
 
 
+@dataclass(frozen=True, slots=True)
+class CheckpointRow:
+    """A checkpoint of a training that a run follows: whether it passed, or why it has no values."""
+
+    id: int
+    name: str
+    folder: str
+    step: int
+    evaluated: float | None  # when
+    failed: str | None
+    passed: bool | None
+
+
+def checkpoints(connection: Connection, run_id: int, *, limit: int = 6) -> list[CheckpointRow]:
+    """Those of the last steps, newest first; none for a run that follows no training."""
+    return select(
+        connection,
+        CheckpointRow,
+        """
+        SELECT m.id, m.name, m.passed, json_extract(m.details, '$.checkpoint.step') AS step,
+          json_extract(m.details, '$.checkpoint.folder') AS folder,
+          json_extract(m.details, '$.checkpoint.evaluated') AS evaluated,
+          json_extract(m.details, '$.checkpoint.failed') AS failed
+        FROM model m JOIN run r ON r.id = m.run_id
+        WHERE r.id = ? AND json_extract(r.options, '$.follow') IS NOT NULL AND step IS NOT NULL
+        ORDER BY step DESC LIMIT ?
+        """,
+        run_id,
+        limit,
+    )
+
+
+def headlines(connection: Connection, model_id: int, *, limit: int = 4) -> list[tuple[str, float | None]]:
+    """A checkpoint's values: the validation loss, the perplexities of corpora, then the plan's metrics."""
+    rows = connection.execute(
+        """
+        SELECT s.measure, s.value FROM modelscore s JOIN model m ON m.id = s.model_id
+        JOIN metric d ON d.run_id = m.run_id AND d.measure = s.measure
+        WHERE m.id = ? AND d.direction <> 'none'
+        ORDER BY s.measure NOT LIKE 'eval_loss:%', s.measure NOT LIKE 'perplexity:%', d.position LIMIT ?
+        """,
+        (model_id, limit),
+    )
+    return [(str(measure), value) for measure, value in rows]
+
+
 def progress(connection: Connection, run_id: int) -> list[Progress]:
     """The phases' pieces of work in the order in which they are done."""
     return select(

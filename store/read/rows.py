@@ -74,6 +74,11 @@ class ModelRow:
         return (self.details or {}).get("sweep")
 
     @property
+    def unreadable(self) -> str | None:
+        """Why a checkpoint of a training that is followed could not be evaluated."""
+        return ((self.details or {}).get("checkpoint") or {}).get("failed")
+
+    @property
     def chosen_by(self) -> tuple[str, ...]:
         """The measures by which a sweep chose it from more checkpoints than it kept."""
         found = self.sweep or {}

@@ -131,7 +131,10 @@ def slice_scores(connection: Connection, run_id: int) -> list[SliceScoreRow]:
 
 
 def corpora(connection: Connection, run_id: int) -> list[CorpusRow]:
-    """Every model's likelihood of every corpus; a corpus of which no text has a value has no nll."""
+    """Every model's likelihood of every corpus; a corpus of which no text has a value has no nll.
+
+    The references that a followed training is validated on stand beside them, and are no corpus.
+    """
     return select(
         connection,
         CorpusRow,
@@ -142,7 +145,9 @@ def corpora(connection: Connection, run_id: int) -> list[CorpusRow]:
           count(*) AS texts, sum(s.nll IS NULL) AS missing,
           min(CASE WHEN s.nll IS NULL THEN s.reason END) AS reason
         FROM corpusscore s JOIN model m ON m.id = s.model_id
-        WHERE m.run_id = ? GROUP BY m.id, s.corpus ORDER BY s.corpus, m.position
+        WHERE m.run_id = ?1 AND 'eval_loss:' || s.corpus NOT IN (
+          SELECT measure FROM metric WHERE run_id = ?1)
+        GROUP BY m.id, s.corpus ORDER BY s.corpus, m.position
         """,
         run_id,
     )

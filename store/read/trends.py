@@ -1,4 +1,4 @@
-"""One measure over many runs, and one example over many models: where it was lost.
+"""One measure over many runs or one run's checkpoints, and one example over many models: where it was lost.
 
 A measure is a metric ("rougeL"), a benchmark ("arc_easy · acc", a filter behind it in brackets), or a win
 rate ("win rate over base (gpt)"). Values are joined only where they were taken in the same way; what differs
@@ -30,7 +30,8 @@ _Z95 = 1.959964  # half the width of a 95 % interval in standard errors
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One run's value of a measure: its first candidate's, or that of the candidate asked for.
+    """One run's value of a measure: its first candidate's, or that of the candidate asked for; or the value
+    of one of a run's checkpoints, after so many steps of training.
 
     `conditions` says how it was taken: two values compare where all are the same, the tokenizer by the rule
     of `same_tokenizer`.
@@ -40,6 +41,7 @@ class Point:
     run_name: str
     created: float
     candidate: str
+    step: int | None
     value: float | None
     low: float | None
     high: float | None
@@ -93,8 +95,36 @@ def trend(
 ) -> list[Point]:
     """The measure's value in each run that has it, oldest first; of the newest `limit` runs where given.
 
-    A run stands there once: with its candidate of that name, else with its first.
+    A run stands there once: with its candidate of that name, else with its first; a run that follows a
+    training with its newest checkpoint.
     """
+    asked = {"only": candidate, "limit": -1 if limit is None else min(limit, LARGEST)}
+    return _points(connection, measure, words, _CANDIDATE, "NULL", asked)
+
+
+def curve(connection: Connection, measure: str, run_id: int) -> list[Point]:
+    """The measure's value of each checkpoint of one run that has it, by the steps of the training."""
+    found = _points(connection, measure, (), _CHECKPOINT, _STEP, {"only": run_id, "limit": -1})
+    return sorted(found, key=lambda point: point.step or 0)
+
+
+def curve_measures(connection: Connection, run_id: int) -> list[Named]:
+    """What a run's checkpoints are measured by, the loss first; none where it has none with a known step."""
+    return select(
+        connection,
+        Named,
+        f"""
+        SELECT measure AS name, direction, 1 AS runs FROM metric
+        WHERE run_id = ?1 AND EXISTS (SELECT 1 FROM model m WHERE m.run_id = ?1 AND {_STEP} IS NOT NULL)
+        ORDER BY measure NOT LIKE 'eval_loss:%', measure NOT LIKE 'perplexity:%', position
+        """,
+        run_id,
+    )
+
+
+def _points(
+    connection: Connection, measure: str, words: Words, candidate: str, step: str, asked: dict[str, Any]
+) -> list[Point]:
     how: tuple[str, ...]
     key: dict[str, Any]
     if (rate := _WIN_RATE.fullmatch(measure)) is not None:
@@ -105,13 +135,13 @@ def trend(
     else:
         source, how, key = _METRICS, _HOW_MEASURED, {"measure": measure, "per_token": is_per_token(measure)}
     condition, values = where(words)
-    asked = {**values, **key, "only": candidate, "limit": -1 if limit is None else min(limit, LARGEST)}
-    sql = source.format(candidate=_CANDIDATE, run=_RUN, condition=condition)
+    values = {**values, **key, **asked}
+    sql = source.format(candidate=candidate, run=f"{_RUN}, {step}", condition=condition)
     cursor = connection.cursor()
     cursor.row_factory = None
     asks = not _LIKELIHOOD.match(measure) and how is not _HOW_ASKED
     # Plain tuples in the fields' order: ten thousand runs stand behind one line.
-    points = [_point(row, how, asks) for row in cursor.execute(sql, asked)]
+    points = [_point(row, how, asks) for row in cursor.execute(sql, values)]
     return points[::-1]
 
 
@@ -122,16 +152,23 @@ _KEPT = (
     "OR coalesce(json_extract(c.details, '$.sweep.kept'), 1))"
 )
 _RUN = "r.id, r.name, r.created, m.name"
-_SELECTION = "json_extract(r.options, '$.limit')"
+# Of a run that follows a training, the quick part of its plan.
+_LIMIT = "json_extract(r.options, '$.limit')"
+_SELECTION = f"CASE WHEN instr(r.options, '\"follow\"') THEN 'the quick part' ELSE {_LIMIT} END"
 # What a server refused of the generation settings; only servers' models have it.
 _REFUSED = (
     "CASE WHEN instr(m.details, '\"rejected\"') THEN nullif(json_extract(m.details, '$.rejected'), '[]') END"
 )
+# Of a training that is followed, the last checkpoint that is evaluated stands for the run.
+_EVALUATED = "coalesce(instr(c.details, '\"evaluated\"'), 0) > 0"
+_ORDER = f"CASE WHEN {_EVALUATED} THEN -1 - c.position ELSE c.position END"
 _CANDIDATE = (
     "m.id = (SELECT c.id FROM model c WHERE c.run_id = r.id AND c.role = 'candidate' "
     f"AND (:only IS NULL OR c.name = :only) {_KEPT} "
-    "ORDER BY c.position LIMIT 1)"
+    f"ORDER BY {_ORDER} LIMIT 1)"
 )
+_STEP = "json_extract(m.details, '$.checkpoint.step')"
+_CHECKPOINT = f"r.id = :only AND m.run_id = r.id AND m.role = 'candidate' AND {_STEP} IS NOT NULL"
 _LIMITED = "how many examples were asked for"
 _CHOSEN = "the choice of examples"
 _GENERATED = "the generation settings"
@@ -195,13 +232,13 @@ _BENCHMARKS = f"""
 
 def _point(row: tuple[Any, ...], how: tuple[str, ...], asks: bool) -> Point:
     """A row that ends with the run's plan, but for benchmarks, which the plan's data have no part in."""
-    run_id, name, created, candidate, value, low, high, n, reason, *taken = row
+    run_id, name, created, candidate, step, value, low, high, n, reason, *taken = row
     if how is not _HOW_ASKED:
         chosen, generated = _planned(taken.pop())
         refused = taken.pop() or ""
         taken += [chosen, f"{generated}{refused}" if asks else ""]
     conditions = _conditions(how, tuple(taken))
-    return Point(run_id, name, created, candidate, value, low, high, n, reason, conditions)
+    return Point(run_id, name, created, candidate, step, value, low, high, n, reason, conditions)
 
 
 @lru_cache(maxsize=1024)

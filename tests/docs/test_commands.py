@@ -14,6 +14,7 @@ import pytest
 from bench.terminal import Terminal
 from engine.run import launch
 from tests.e2e.conftest import write_plan
+from tests.engine.checkpoints import make_checkpoints
 from tests.engine.runs import work_here
 from tests.formats import files
 from tui.cli.main import command, guarded
@@ -67,6 +68,8 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     files.judgelm(folder / "judgments.jsonl")
     files.verdicts(folder)
     files.evaluations(folder)
+    for step, checkpoint in enumerate(make_checkpoints(folder / "outputs", 2), start=1):
+        (checkpoint / "trainer_state.json").write_text(f'{{"global_step": {step}, "max_steps": 2}}')
     plan = write_plan(folder, sample=6)
     plan.write_text(re.sub(r"\[benchmarks\].*?(?=\[gates\])", "", plan.read_text(), flags=re.DOTALL))
     for name in ("first", "second"):

@@ -62,6 +62,10 @@ Candidate = Annotated[
     str | None,
     typer.Option("--candidate", metavar="NAME", help="That candidate [default: a run's first]."),
 ]
+Curve = Annotated[
+    str | None,
+    typer.Option("--run", metavar="RUN", help="The checkpoints of this run instead, by training step."),
+]
 Ascii = Annotated[bool, typer.Option("--ascii", help="Draw with ASCII only.")]
 Newest = Annotated[int | None, typer.Option("--limit", min=1, help="The newest runs only.")]
 
@@ -148,16 +152,30 @@ def trend(
     name: Named = None,
     status: Status = None,
     limit: Newest = None,
+    run: Curve = None,
     ascii: Ascii = False,
     json: Json = False,
     store: Store = None,
 ) -> None:
-    """Show one measure over the runs, oldest first; only comparable values are joined."""
+    """Show one measure over the runs, or a run's checkpoints; only comparable values are joined."""
     words = _words(model=model, eval=eval_set, judge=judge, config=config, name=name, status=status)
     words += _tags(tag)
     with opened(store_folder(context, store)) as connection:
-        found = find_measure(measure, trends.measures(connection))
-        points = trends.trend(connection, found.name, words, candidate=candidate, limit=limit)
+        if run is None:
+            found = find_measure(measure, trends.measures(connection))
+            points = trends.trend(connection, found.name, words, candidate=candidate, limit=limit)
+        elif words or candidate or limit:
+            raise BadInput("--run shows one run's checkpoints", "leave out the options that choose runs")
+        else:
+            run_id = history.find_run(connection, run)
+            known = trends.curve_measures(connection, run_id)
+            if not known:
+                raise BadInput(
+                    f"run {run_id} has no checkpoints with a training step",
+                    "`assay follow OUTPUTS --plan PLAN` makes such a run",
+                )
+            found = find_measure(measure, known)
+            points = trends.curve(connection, found.name, run_id)
     gaps = trends.breaks(points)
     if json:
         print_json(
@@ -198,9 +216,12 @@ def _print_trend(
         out("no run like that has this measure")
         return
     better = {"higher": ", higher is better", "lower": ", lower is better"}.get(measure.direction, "")
-    out(f"{printable(measure.name)}{better}: {counted(len(points), 'run')}, oldest first")
+    by_step = points[0].step is not None
+    what = counted(len(points), "checkpoint" if by_step else "run")
+    out(f"{printable(measure.name)}{better}: {what}, {'by step' if by_step else 'oldest first'}")
+    names = [f"#{point.run_id}" if point.step is None else f"step {point.step:,}" for point in points]
     spots = [
-        Spot(point.value, point.low, point.high, bool(place) and gaps[place] is None, f"#{point.run_id}")
+        Spot(point.value, point.low, point.high, bool(place) and gaps[place] is None, names[place])
         for place, point in enumerate(points)
     ]
     for line in plot(spots, min(width(), 100), 14, ascii=ascii or only_ascii()):
@@ -217,11 +238,12 @@ def _print_trend(
             for point in points
         ],
     )
-    for point, gap in zip(points, gaps, strict=True):
+    for point, gap, name in zip(points, gaps, names, strict=True):
         if gap:
-            paragraph(f"not joined to the run before it: {gap}", "  ", f"#{point.run_id}: ")
+            before = "checkpoint" if by_step else "run"
+            paragraph(f"not joined to the {before} before it: {gap}", "  ", f"{name}: ")
         if point.value is None:
-            paragraph(f"no value: {point.reason or 'not recorded'}", "  ", f"#{point.run_id}: ")
+            paragraph(f"no value: {point.reason or 'not recorded'}", "  ", f"{name}: ")
 
 
 Tags = Annotated[

@@ -130,7 +130,7 @@ def build() -> "typer.Typer":
 
     for function in (
         *(plan.init, plan.plan, plan.check),
-        *(run.run, run.watch, run.resume, run.pause, run.concurrency, run.cancel),
+        *(run.run, run.follow, run.watch, run.resume, run.pause, run.concurrency, run.cancel),
         *(history.runs, show.show, show.compare, history.trend),
         *(score.score, score.metrics, data.preview, data.split),
         *(data.leakage, data.coverage, data.versions),

@@ -71,8 +71,8 @@ def check(
     Code that the plan names (own metrics, functions of task files, a model's own) is listed with its hash,
     and not run.
     """
-    from engine.plan.folds import count_folds
     from engine.plan.plan import read_plan
+    from engine.plan.sweep import count_folds
     from engine.preflight.check import check_benchmarks, check_folds, measured, prompt_findings, prompts
 
     count = count_folds(plan)

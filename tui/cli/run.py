@@ -1,4 +1,4 @@
-"""Commands that start and control runs, including folds: run, resume, pause, cancel, watch, review."""
+"""Commands that start and control runs, with folds: run, follow, resume, pause, cancel, watch, review."""
 
 import os
 import sys
@@ -16,7 +16,7 @@ from store.read import history, live
 from store.read.history import Connection
 from store.session import opened
 from tui.cli.common import FAILED_GATE, AllowEmpty, Json, Plan, Run, Store, app_options, store_folder
-from tui.cli.follow import Follower
+from tui.cli.progress import Watcher
 from tui.text.gate import MISSING, printable
 from tui.text.output import Column, err, heading, interval, number, out, paragraph, print_json, print_table
 
@@ -133,6 +133,34 @@ def run(
     )
 
 
+def follow(
+    context: typer.Context,
+    outputs: Annotated[Path, typer.Argument(metavar="OUTPUTS", help="The training's output folder.")],
+    plan: Annotated[Path, typer.Option("--plan", metavar="PLAN", help="The plan's TOML file.")],
+    until: Annotated[
+        int | None,
+        typer.Option("--until", min=1, metavar="STEP", help="End once this training step is evaluated."),
+    ] = None,
+    once: Annotated[
+        bool, typer.Option("--once", help="End once the checkpoints that are there are evaluated.")
+    ] = False,
+    detach: Detach = False,
+    quiet: Quiet = False,
+    summary: SummaryFile = None,
+    store: Store = None,
+) -> None:
+    """Evaluate a training's checkpoints as they are saved, all in one run. Ctrl-C pauses it.
+
+    It ends when the training has made its last step, or a STOP file is in the folder. The same command goes
+    on with the same run.
+    """
+    from engine.run import launch
+
+    folder = store_folder(context, store)
+    run_id = launch.follow(plan, folder, outputs, until=until, once=once)
+    raise typer.Exit(carry_out(folder, run_id, detach=detach, quiet=quiet, summary=summary))
+
+
 def resume(
     context: typer.Context,
     run: Run,
@@ -206,17 +234,17 @@ def carry_out(
         if detach:
             out(f"run {run_id} started; `assay watch {run_id}` shows it, `assay show {run_id}` its result")
             return 0
-        follower = Follower(connection, run_id, quiet=quiet, after=past)
+        watcher = Watcher(connection, run_id, quiet=quiet, after=past)
 
         def pause() -> bool:
             if history.run(connection, run_id).status != "running":
                 return False
             people.request(connection, run_id, "pause")
-            follower.say("pausing after the current piece of work; Ctrl-C again stops watching")
+            watcher.say("pausing after the current piece of work; Ctrl-C again stops watching")
             return True
 
-        follower.say(f"run {run_id} started; Ctrl-C pauses it, closing the terminal does not stop it")
-        ended = follower.follow(worker, pause)
+        watcher.say(f"run {run_id} started; Ctrl-C pauses it, closing the terminal does not stop it")
+        ended = watcher.watch(worker, pause)
         code = _tell_end(connection, ended, only, brief=brief, quiet=quiet, json=json)
         if ended.status != "paused":
             append_summary(connection, run_id, summary)
@@ -309,7 +337,7 @@ def watch(context: typer.Context, run: Run, store: Store = None) -> None:
     with opened(folder) as connection:
         run_id = history.find_run(connection, run)
         if not sys.stdout.isatty():
-            raise typer.Exit(_tell_end(connection, Follower(connection, run_id).follow(), None))
+            raise typer.Exit(_tell_end(connection, Watcher(connection, run_id).watch(), None))
     from tui.app import open_workbench
 
     raise typer.Exit(open_workbench(folder, run_id, "live", **app_options(context)))
@@ -367,9 +395,9 @@ def _confirm_cost(plan_file: Path, limit: int | None, fold: int | None, *, yes: 
     Raises BadInput where it may and no terminal can ask, and Abort when the answer is no.
     """
     from engine.judges.preflight import estimate
-    from engine.plan.folds import count_folds
     from engine.plan.plan import read_plan
     from engine.plan.selection import asked, whole_set
+    from engine.plan.sweep import count_folds
 
     plan = read_plan(plan_file, fold or (1 if count_folds(plan_file) else None))
     if all(judge.server is None for judge in plan.judges):
@@ -448,8 +476,8 @@ def run_folds(
     wrong with the plan in any fold.
     """
     from engine.compare.folds import pool
-    from engine.plan.folds import count_folds
     from engine.plan.plan import read_plan
+    from engine.plan.sweep import count_folds
     from engine.run import launch
     from tui.sections.overview import verdict
 

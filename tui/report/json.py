@@ -139,6 +139,8 @@ def _model(model: ModelRow, no_verdict: str | None) -> dict[str, Any]:
     reasons = []
     if model.is_cut:
         reasons.append(f"passed: {cut_reason(model)}")
+    elif model.unreadable:
+        reasons.append(f"passed: {model.unreadable}")
     elif model.passed is None:
         reasons.append(
             "passed: a baseline is not held to gates" if model.role == "baseline" else f"passed: {no_verdict}"

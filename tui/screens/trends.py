@@ -1,4 +1,4 @@
-"""Trends: one measure over the runs, and the runs behind the line."""
+"""Trends: one measure over the runs, or over the checkpoints of one, and what is behind the line."""
 
 from collections.abc import Iterable
 from functools import partial
@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from textual.app import ComposeResult
 from textual.content import Content
 
-from tui.keys import bindings
+from tui.keys import bindings, written
 from tui.screens.base import RunScreen
 from tui.screens.choosing import FilteredScreen
-from tui.text.gate import join, middle, number, one_line, plain, short_age, signed, told_apart, wrap
+from tui.text.gate import counted, join, middle, number, one_line, plain, short_age, signed, told_apart, wrap
 from tui.widgets.lines import Line, Pane
 from tui.widgets.plot import Spot, plot
 from tui.widgets.rows import CellContent, Columns, FlexColumn, Rows
@@ -41,6 +41,7 @@ class TrendData(NamedTuple):
     name: str  # "" where no measure has the words that were typed
     points: "tuple[Point, ...]"
     gaps: tuple[str | None, ...]  # why a point is not joined to the one before it
+    by_step: bool = False  # the points are this run's checkpoints
 
 
 class TrendRow(NamedTuple):
@@ -57,7 +58,7 @@ class TrendsScreen(FilteredScreen, RunScreen):
     NAME = "Trends"
     FILTER = "Measure, or tag: model: eval: judge: config: name: status:"
     FOOTER = ("trends.next", "trends.previous", "trends.choose", "move.open")
-    BINDINGS = bindings("trends.next", "trends.previous", "trends.choose")
+    BINDINGS = bindings("trends.next", "trends.previous", "trends.choose", "trends.steps")
     DEFAULT_CSS = """
     TrendsScreen #measure { padding: 0 1; }
     TrendsScreen #plot { height: 2fr; padding: 0 1; }
@@ -69,6 +70,7 @@ class TrendsScreen(FilteredScreen, RunScreen):
         super().__init__(run_id)
         self._measure = ""  # the one wanted, or the first that has the typed words
         self._trend = TrendData((), "", (), ())
+        self._by_step: bool | None = None  # until it is known whether the run follows a training
 
     def compose(self) -> ComposeResult:
         yield from self.framed(
@@ -88,26 +90,37 @@ class TrendsScreen(FilteredScreen, RunScreen):
 
     def title_line(self) -> Content:
         said = "one measure over the runs, oldest to newest"
+        if self._trend.by_step:
+            said = f"one measure over the checkpoints of #{self.run_id}; {written('trends.steps')} all runs"
         return Content.styled(said, "$muted")
 
     def read_run(self, connection: "Connection") -> TrendData:
-        from store.read import runs, trends
+        from store.read import live, runs, trends
 
-        measures = trends.measures(connection)
+        if self._by_step is None:
+            self._by_step = bool(live.checkpoints(connection, self.run_id, limit=1))
+        measures = (
+            trends.curve_measures(connection, self.run_id) if self._by_step else trends.measures(connection)
+        )
         words = runs.read_words(self._search)
         found = _named(measures, words)
         if not found:
-            return TrendData(tuple(measures), "", (), ())
+            return TrendData(tuple(measures), "", (), (), self._by_step)
         name = self._measure if self._measure in found else found[0]
         narrowed = tuple(word for word in words if word.field)
-        points = trends.trend(connection, name, narrowed, limit=SHOWN_RUNS)
-        return TrendData(tuple(measures), name, tuple(points), tuple(trends.breaks(points)))
+        points = (
+            trends.curve(connection, name, self.run_id)
+            if self._by_step
+            else trends.trend(connection, name, narrowed, limit=SHOWN_RUNS)
+        )
+        gaps = trends.breaks(points)
+        return TrendData(tuple(measures), name, tuple(points), tuple(gaps), self._by_step)
 
     def show_run(self, data: TrendData) -> None:
         self._trend, self._measure = data, data.name or self._measure
         steps = [_step(data, place) for place in range(len(data.points))]
         first = not self.rows.items
-        self.rows.show(steps[::-1], key=lambda step: step.point.run_id)
+        self.rows.show(steps[::-1], key=lambda step: (step.point.run_id, step.point.candidate))
         if first:
             ids = [step.point.run_id for step in steps[::-1]]
             self.rows.go_to(ids.index(self.run_id) if self.run_id in ids else 0)
@@ -126,8 +139,8 @@ class TrendsScreen(FilteredScreen, RunScreen):
         self.query_one("#measure", Line).set(self._measure_line())
         pane = self.query_one("#plot", Pane)
         spots = _spots(trend)
-        runs = [point.run_id for point in trend.points]
-        chosen = runs.index(self.rows.item.point.run_id) if self.rows.item is not None else None
+        item = self.rows.item
+        chosen = trend.points.index(item.point) if item is not None and item.point in trend.points else None
         drawn = spots and plot(
             spots, pane.size.width, pane.size.height, chosen=chosen, ascii=self.assay.ascii
         )
@@ -137,7 +150,10 @@ class TrendsScreen(FilteredScreen, RunScreen):
 
     @property
     def _nothing(self) -> str:
-        return "no measure has these words in its name" if self._search else "no run has a measure yet"
+        if self._search:
+            return "no measure has these words in its name"
+        none = f"run {self.run_id} has no checkpoints; {written('trends.steps')} all runs"
+        return none if self._trend.by_step else "no run has a measure yet"
 
     def _measure_line(self) -> Content:
         trend = self._trend
@@ -149,7 +165,7 @@ class TrendsScreen(FilteredScreen, RunScreen):
             one_line(measure.name, "bold"),
             Content(BETTER.get(measure.direction, "")),
             Content.styled(f"measure {place + 1} of {len(trend.measures)}", "$muted"),
-            Content.styled(f"{len(trend.points):,} runs", "$muted"),
+            Content.styled(counted(len(trend.points), "checkpoint" if trend.by_step else "run"), "$muted"),
             one_line(f"/ {self._search}", "$muted") if self._search else Content(""),
         ]
         return join([part for part in parts if part], " · ")
@@ -172,6 +188,11 @@ class TrendsScreen(FilteredScreen, RunScreen):
         return COLUMNS.row(cells, width)
 
     # What keys do
+
+    def action_steps(self) -> None:
+        """The checkpoints of this run, or all runs."""
+        self._by_step = not self._by_step
+        self.reload()
 
     def action_measure(self, step: int) -> None:
         """The next measure, or the one before; of those that have the words typed in their names."""
@@ -216,16 +237,21 @@ def _step(trend: TrendData, place: int) -> TrendRow:
 
 def _spots(trend: TrendData) -> list[Spot]:
     return [
-        Spot(point.value, point.low, point.high, place > 0 and gap is None, f"#{point.run_id}")
+        Spot(point.value, point.low, point.high, place > 0 and gap is None, name_of(point))
         for place, (point, gap) in enumerate(zip(trend.points, trend.gaps, strict=True))
     ]
 
 
+def name_of(point: "Point") -> str:
+    """What stands under a point: its run, or its training step."""
+    return f"#{point.run_id}" if point.step is None else f"step {point.step:,}"
+
+
 def _why(step: TrendRow) -> Content:
     """What the line of the cursor needs said beside its numbers."""
-    parts = []
+    parts, before = [], "run" if step.point.step is None else "checkpoint"
     if step.gap:
-        parts.append(f"not joined to the run before it: {step.gap}")
+        parts.append(f"not joined to the {before} before it: {step.gap}")
     if step.point.value is None:
         parts.append(f"no value: {step.point.reason or 'not recorded'}")
     return plain("; ".join(parts), "$warn")

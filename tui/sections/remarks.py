@@ -38,6 +38,9 @@ def remarks(
 ) -> list[str]:
     """One sentence each. `isolations` are those of the sandbox, with the number of programs."""
     found = [repetition.said] if repetition else []
+    if "follow" in (run.options or {}):
+        found.append("each checkpoint is evaluated by the quick part of the plan: no judge, no benchmark")
+    found += [f"{row.name} cannot be evaluated: {row.unreadable}" for row in models if row.unreadable]
     if reference := (run.options or {}).get("reference_remark"):
         found.append(reference)
     silent = (run.options or {}).get("judges_left_out") or {}

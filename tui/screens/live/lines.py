@@ -34,6 +34,7 @@ from tui.text.gate import (
     duration,
     fit,
     join,
+    number,
     one_line,
     plain,
     size,
@@ -44,7 +45,7 @@ from tui.widgets.plot import band, key
 
 if TYPE_CHECKING:
     from engine.decision.decision import Decision
-    from store.read.live import LatestAnswer, MissingRow, OtherRun
+    from store.read.live import CheckpointRow, LatestAnswer, MissingRow, OtherRun
     from store.read.rows import LatestVerdict
     from store.records import Event, Run, RunMark, Vitals
 
@@ -68,6 +69,13 @@ OUTCOMES = {
     "loss": Content.styled("− loss  ", "$bad"),
     "tie": Content("= tie   "),
     "failed": Content.styled("? failed", "$muted"),
+}
+
+
+CHECKPOINTS = {
+    True: (Content.styled("✓ ", "$good"), "passed"),
+    False: (Content.styled("✗ ", "$bad"), "failed a gate"),
+    None: (Content.styled("? ", "$warn"), "no gate was evaluated"),
 }
 
 
@@ -214,6 +222,24 @@ def _whole(whole: WholeTime | None) -> Content:
 
 def _about(seconds: float) -> str:
     return duration(coarse(seconds))
+
+
+def checkpoints(
+    rows: "Sequence[tuple[CheckpointRow, list[tuple[str, float | None]]]]", width: int
+) -> list[Content]:
+    """The newest checkpoints of a training that is followed, one line each with their first values."""
+    lines = []
+    for row, values in rows:
+        mark, said = CHECKPOINTS[row.passed]
+        if row.failed is not None:
+            mark, said = Content.styled("! ", "$bad"), f"cannot be evaluated: {row.failed}"
+        elif row.evaluated is None:
+            mark, said = Content.styled("▶ ", "$good"), "being evaluated"
+        shown = " · ".join([said, *(f"{measure} {number(value)}" for measure, value in values)])
+        lines.append(fit(join([mark, fit(one_line(row.name), 20), "  ", one_line(shown)]), width))
+    return (
+        [join([heading("Checkpoints"), Content.styled("  newest first", "$muted")]), *lines] if lines else []
+    )
 
 
 def others(runs: "list[OtherRun]", width: int) -> list[Content]:

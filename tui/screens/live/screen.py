@@ -23,7 +23,7 @@ from tui.widgets.rows import Columns, FlexColumn, Rows
 if TYPE_CHECKING:
     from engine.decision.decision import Decision
     from store.read.history import Connection
-    from store.read.live import FailedRow, LatestAnswer, MissingRow, OtherRun
+    from store.read.live import CheckpointRow, FailedRow, LatestAnswer, MissingRow, OtherRun
     from store.read.rows import LatestVerdict
     from store.records import Event, Progress, RunMark, Vitals
 
@@ -197,6 +197,7 @@ class LiveData(NamedTuple):
     decided: "list[Decision]"  # once it is finished
     asked: "RunMark | None"
     starts: bool  # it was queued a moment ago
+    checkpoints: "list[tuple[CheckpointRow, list[tuple[str, float | None]]]]"
 
 
 class LiveScreen(RunControls, FilteredScreen, RunScreen):
@@ -254,6 +255,7 @@ class LiveScreen(RunControls, FilteredScreen, RunScreen):
             decide(connection, self.run_id) if run.status == "finished" else [],
             asked(connection, self.run_id),
             run.status == "queued" and self.assay.now() - run.created < STARTING,
+            [(row, live.headlines(connection, row.id)) for row in live.checkpoints(connection, self.run_id)],
         )
 
     def show_run(self, data: LiveData) -> None:
@@ -278,6 +280,7 @@ class LiveScreen(RunControls, FilteredScreen, RunScreen):
             lines.state(self.run, width, asked=work.asked, starts=work.starts),
             lines.decided(work.decided, width),
             lines.phases(work.progress, width, running=running, recent=self._recent, whole=whole),
+            lines.checkpoints(work.checkpoints, width),
         ]
         others = lines.others(slow.others, width)
         machine = lines.machine(slow.vitals, slow.cost) if running else []

@@ -13,7 +13,7 @@ from store.read import history
 from store.read.rows import ModelRow
 from store.records import Progress
 from store.write import Recorder
-from tui.cli.follow import Follower, ProgressBars, bar_line, phases
+from tui.cli.progress import ProgressBars, Watcher, bar_line, phases
 from tui.sections.eta import cost
 
 
@@ -88,7 +88,7 @@ def test_following_a_finished_run_tells_each_phase_and_ends(
     history_store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     connection = history.attach(database.connect(history_store))
-    run = Follower(connection, 2).follow()
+    run = Watcher(connection, 2).watch()
     connection.close()
     told = capsys.readouterr()
     assert run.status == "finished" and told.out == ""
@@ -98,7 +98,7 @@ def test_following_a_finished_run_tells_each_phase_and_ends(
 
 def test_quiet_tells_nothing(history_store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     connection = history.attach(database.connect(history_store))
-    Follower(connection, 2, quiet=True).follow()
+    Watcher(connection, 2, quiet=True).watch()
     connection.close()
     assert capsys.readouterr().err == ""
 
@@ -110,7 +110,7 @@ def test_a_worker_that_died_before_it_took_the_run_is_noticed(own_store: Path) -
     recorder.close()
     os.kill(worker.pid, signal.SIGKILL)
     connection = history.attach(database.connect(own_store))
-    run = Follower(connection, 3, quiet=True).follow(worker.pid)
+    run = Watcher(connection, 3, quiet=True).watch(worker.pid)
     connection.close()
     worker.wait()
     assert run.status == "queued"
@@ -125,7 +125,7 @@ def test_errors_of_the_run_are_told_with_their_control_characters_visible(
     recorder.insert(records.Event(run_id=1, time=0.0, level="warning", phase="judge", message="slow"))
     recorder.close()
     connection = history.attach(database.connect(own_store))
-    Follower(connection, 1).follow()
+    Watcher(connection, 1).watch()
     connection.close()
     told = capsys.readouterr().err
     assert "error: generate: the server said ␛[2J" in told and "warning: judge: slow" in told

@@ -65,7 +65,7 @@ def _speeds(rows: list[Progress]) -> str:
     return ", ".join(part for part in parts if part)
 
 
-class Follower:
+class Watcher:
     """Shows one run until it is over."""
 
     def __init__(
@@ -82,7 +82,7 @@ class Follower:
         self._waiting: str | None = None
         self._silent = False
 
-    def follow(self, worker: int | None = None, on_interrupt: Callable[[], bool] | None = None) -> Run:
+    def watch(self, worker: int | None = None, on_interrupt: Callable[[], bool] | None = None) -> Run:
         """Returns the run as it is when over, or when its worker is gone.
 
         `worker` is the process id of a worker started here; until it has taken the run, the status that
