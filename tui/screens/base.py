@@ -548,8 +548,10 @@ class RunScreen(AssayScreen):
 
     @property
     def _decided(self) -> "Decision | None":
-        """What is known of the candidate in hand."""
+        """What is known of the candidate in hand; nothing while the run goes on."""
         known = self.assay.cards.get(self.run_id)
+        if self.run is not None and self.run.status in ("queued", "running"):
+            return None
         return known.decided.get(self.pair[0]) if known is not None else None
 
     def _card(self, room: int) -> Content:

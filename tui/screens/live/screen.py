@@ -261,6 +261,8 @@ class LiveScreen(RunControls, FilteredScreen, RunScreen):
     def show_run(self, data: LiveData) -> None:
         self._work = data
         self._recent.look(data.progress)
+        if data.decided:
+            self.keep_cards(self.assay.store.state, data.decided)
         self.redraw()
 
     def redraw(self) -> None:
