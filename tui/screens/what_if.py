@@ -199,6 +199,9 @@ class WhatIfScreen(RunScreen):
 
     def _show_looks(self) -> None:
         """The figures that the gate under the cursor looks at; while the plan is written, the difference."""
+        if self._shows_diff and self._found is not None:
+            self._show_diff(self._found["plan"]["diff"])
+            return
         pane, gate, width = self.query_one("#looks", Pane), self.gates.item, self.size.width - 2
         if gate is None:
             pane.show([line for part in self._complaint.split("\n")[1:] for line in wrap(plain(part), width)])
