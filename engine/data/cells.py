@@ -139,12 +139,15 @@ class _Literal:
             self._take(",")
         return items
 
-    def _object(self, depth: int) -> dict[str, Any]:
-        found = {}
+    def _object(self, depth: int) -> dict[str, Any] | list[Any]:
+        found: dict[str, Any] = {}
         while not self._take("}"):
             key = self._value(depth + 1)
             if not self._take(":"):
-                raise ValueError("no key")
+                if found or not isinstance(key, str):
+                    raise ValueError("no key")
+                self._take(",")
+                return [key, *self._items("}", depth)]  # a set of texts
             found[str(key)] = self._value(depth + 1)
             self._take(",")
         return found

@@ -2,9 +2,11 @@
 
 import re
 import string
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any, NoReturn
 
 from engine.data.cells import Malformed, listed
 
@@ -12,11 +14,15 @@ COLUMNS = ("choices", "options", "endings")
 # Where the right one is named, in the order in which it is looked for.
 KEYS = (
     "references", "reference", "answer", "answerKey", "answer_key", "answer_idx", "answer_index", "answer_id",
-    "correct", "correct_answer", "correct_option", "correct_choice", "label", "target", "gold",
+    "correct", "correct_answer", "correct_option", "correct_choice", "answers", "label", "target", "gold",
 )  # fmt: skip
 _LETTERS = string.ascii_uppercase
 _PREFIX = re.compile(r"\s*\(?([A-Z])[).:]\s*(.*)", re.DOTALL)
-_NAMED = re.compile(r"\(?([A-Za-z]|\d{1,3})[).:]?")
+_NAMED = re.compile(r"(?:(?i:option|choice)\s+(?=\(?[A-Za-z]\b))?\(?([A-Za-z]|\d{1,3})[).:]?")
+_SEVERAL = re.compile(r"\(?[A-Z]\)?(?:\s*(?:[,;&/+]|and|,\s*and)?\s*\(?[A-Z]\)?)+")
+# A column for each choice: A, option_a, choice1, ending0. Two answers may be of two models.
+_OF_ONE = re.compile(r"(?:(option|choice|ending|opt|op|answer|ans)[ _-]?([a-j]|\d)|([A-J]))", re.IGNORECASE)
+_ANSWERS = ("answer", "ans")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +33,7 @@ class Choices:
     labels: tuple[str, ...]
     texts: tuple[str, ...]
     own: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()  # where each choice has its own
 
     def asked(self, question: str) -> str:
         """The question with the lettered choices below it, unless it lists them itself."""
@@ -51,16 +58,25 @@ class Choices:
         """
         for key in KEYS:
             value = record.get(key)
-            if isinstance(value, list) and len(value) == 1:
-                value = value[0]
-            if isinstance(value, bool | list | dict) or value in (None, ""):
+            given = value if isinstance(value, list) else [value]
+            if any(isinstance(item, bool | list | dict) or item in (None, "") for item in given):
                 continue
-            place = self._place(value, key)
-            if place is not None:
+            places = {self._place(item, key) for item in given}
+            if len(places - {None}) > 1:
+                self._refuse_several(value, key)
+            if len(places) == 1 and (place := places.pop()) is not None:
                 return (self.labels[place], self.texts[place]), key
         return (), ""
 
+    def _refuse_several(self, value: Any, key: str) -> NoReturn:
+        raise Malformed(f"{key}: {value!a:.60} names several {self.column}; only one can be right")
+
     def _place(self, value: Any, key: str) -> int | None:
+        if key == "label" and self.columns and self.own[0] == "1" and str(value) in self.own:
+            raise Malformed(
+                f"{key}: {value} could be {self.columns[self.own.index(str(value))]}, or count from 0; write "
+                "the text of the right choice"
+            )
         if isinstance(value, int | float):
             if value == int(value) and str(int(value)) in self.own:
                 return self.own.index(str(int(value)))
@@ -72,9 +88,7 @@ class Choices:
         said = str(value).strip()
         if said in self.own:
             return self.own.index(said)
-        by_text = [
-            place for place, text in enumerate(self.texts) if text.strip().casefold() == said.casefold()
-        ]
+        by_text = self._saying(said)
         named = _NAMED.fullmatch(said)
         by_name = self._named(named[1]) if named else None
         if by_text and by_name is not None and by_name not in by_text and not self.own:
@@ -84,9 +98,21 @@ class Choices:
             )
         if by_text or by_name is not None:
             return by_text[0] if by_text else by_name
+        letter = _PREFIX.fullmatch(said)
+        if letter and letter[1] in self.labels and (by_text := self._saying(letter[2])):
+            if (place := self.labels.index(letter[1])) not in by_text:
+                raise Malformed(f"{key}: {said!a:.60} has the text of choice {self.labels[by_text[0]]}")
+            return place
+        if _SEVERAL.fullmatch(said) and {*re.findall("[A-Z]", said)} <= {*self.labels}:
+            self._refuse_several(value, key)
         if (named and not said.isalpha()) or len(said) == 1:
             raise Malformed(f"{key}: {said!a} names none of the {len(self.texts)} {self.column}")
         return None
+
+    def _saying(self, said: str) -> list[int]:
+        """The places of the choices with this text, but for case and a full stop."""
+        wanted = _loose(said)
+        return [place for place, text in enumerate(self.texts) if _loose(text) == wanted]
 
     def _named(self, name: str) -> int | None:
         if name.isdigit():
@@ -98,7 +124,8 @@ def choices_of(record: Mapping[str, Any]) -> Choices | None:
     """The choices of a record, None where it has none that can be read.
 
     Read are a list of texts (MMLU), {"text": […], "label": […]} (ARC), a list of {"label" or "id", "text"}
-    (CommonsenseQA), an object with the letters as keys (MedQA), and columns A, B, C … (C-Eval).
+    (CommonsenseQA), an object with the letters as keys (MedQA), and a column for each: A, B … (C-Eval),
+    option_a, choice1 ….
     """
     for column in COLUMNS:
         value = record.get(column)
@@ -107,16 +134,44 @@ def choices_of(record: Mapping[str, Any]) -> Choices | None:
         if found := _read(value):
             labels, texts = found
             return _lettered(column, labels, texts)
-    if record.get("A") not in (None, "") and record.get("B") not in (None, ""):
-        columns = {letter: record[letter] for letter in _LETTERS[:10] if record.get(letter) not in (None, "")}
-        if found := _read(columns):
-            return _lettered("columns A, B …", *found)
+    for columns in _columns_of_choices(tuple(record)):
+        filled = {label: column for label, column in columns if record[column] not in (None, "")}
+        if found := _read({label: record[column] for label, column in filled.items()}):
+            made = _lettered(f"columns {', '.join(list(filled.values())[:2])} …", *found)
+            return replace(made, columns=tuple(filled.values()))
     return None
+
+
+@lru_cache(maxsize=64)
+def _columns_of_choices(names: tuple[str, ...]) -> list[list[tuple[str, str]]]:
+    """The columns, with their labels, of each kind of which there are the first two."""
+    kinds = defaultdict(list)
+    for name in names:
+        if found := _OF_ONE.fullmatch(name):
+            kind, label = (found[1] or "").casefold(), (found[2] or found[3]).upper()
+            if kind or name.isupper():
+                kinds[kind].append((label, name))
+    return [
+        sorted(columns)
+        for kind, columns in kinds.items()
+        if len(columns) > (2 if kind in _ANSWERS else 1)
+        and "".join(label for label, _ in sorted(columns)[:2]) in ("AB", "01", "12")
+    ]
+
+
+def stand_beside(record: Iterable[str]) -> bool:
+    """Whether columns of choices may stand among some columns."""
+    names = tuple(record)
+    return not {*COLUMNS}.isdisjoint(names) or bool(_columns_of_choices(names))
 
 
 def columns_of(choices: Choices, record: Mapping[str, Any]) -> set[str]:
     """The columns that the choices were read from."""
-    return {choices.column} if choices.column in record else {*choices.labels} & record.keys()
+    return {*choices.columns} or {choices.column} & record.keys()
+
+
+def _loose(text: str) -> str:
+    return text.strip().rstrip(".").casefold()
 
 
 def _lettered(column: str, own: tuple[str, ...], texts: tuple[str, ...]) -> Choices:

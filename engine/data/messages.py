@@ -14,7 +14,8 @@ Messages = list[Message]
 
 _ROLES = {
     "user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant", "chatgpt": "assistant",
-    "bing": "assistant", "bard": "assistant", "model": "assistant", "system": "system", "developer": "system",
+    "bing": "assistant", "bard": "assistant", "model": "assistant", "ai": "assistant", "bot": "assistant",
+    "chatbot": "assistant", "system": "system", "developer": "system",
     "tool": "tool", "function": "tool", "observation": "tool", "ipython": "tool", "tool_response": "tool",
     "function_response": "tool", "function_call": "call", "tool_call": "call",
 }  # fmt: skip
@@ -61,9 +62,10 @@ def is_message(value: Any) -> bool:
     return isinstance(role, str) and _role(role) is not None and bool(said)
 
 
-def is_role(name: str) -> bool:
-    """Whether a text is the name of a turn's role."""
-    return _role(name) is not None
+def is_role(name: str, role: str | None = None) -> bool:
+    """Whether a text is the name of a turn's role, or of this one."""
+    found = _role(name)
+    return found is not None if role is None else found == role
 
 
 def _role(name: str) -> str | None:

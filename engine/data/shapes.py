@@ -17,8 +17,7 @@ from typing import Any, TypeGuard
 
 from engine.data.calls import ToolCall, find_calls, has_tools, read_tools
 from engine.data.cells import Malformed, decoded, listed
-from engine.data.choices import COLUMNS as CHOICES
-from engine.data.choices import Choices, choices_of, columns_of
+from engine.data.choices import Choices, choices_of, columns_of, stand_beside
 from engine.data.example import FIELDS, TEMPLATE, TURN_REFERENCES, Example
 from engine.data.messages import (
     Message,
@@ -40,7 +39,8 @@ LONGEST = 10_000_000  # characters of a question, beyond any model's context
 _KNOWN = {"id", "question_id", *FIELDS}
 REFERENCES = (
     "references", "reference", "reference_answer", "answer", "response", "output", "completion", "answers",
-    "chosen", "ideal", "solution", "ground_truth", "ground_truths",
+    "chosen", "ideal", "solution", "ground_truth", "ground_truths", "target", "correct_answers",
+    "correct_answer", "best_answer", "expected", "expected_output", "expected_answer",
 )  # fmt: skip
 CONTEXTS = ("context", "contexts", "passage", "passages")
 TOOLS = ("tools", "functions")
@@ -228,7 +228,7 @@ def _from_template(record: dict[str, Any], template: str, training: bool) -> str
     return rendered(template, record)
 
 
-_PARTS = {*CHOICES, "A", *CONTEXTS, "history"}  # columns that stand beside a question of one text
+_PARTS = {*CONTEXTS, "history"}  # columns that, like choices, stand beside a question of one text
 
 
 def _question(record: dict[str, Any], key: str, text: str) -> _Asked:
@@ -238,7 +238,7 @@ def _question(record: dict[str, Any], key: str, text: str) -> _Asked:
     used = {key, "system"}
     if key == "instruction" or record.get("input") in (None, ""):
         used.add("input")
-    if _PARTS.isdisjoint(record):
+    if _PARTS.isdisjoint(record) and not stand_beside(record):
         return _Asked([*_system(record), _turn("user", whole)], used)
     choices = choices_of(record)
     if choices is not None:
@@ -284,13 +284,17 @@ def _document(value: Mapping[str, Any]) -> Any:
 
 
 def _history(record: Mapping[str, Any]) -> Messages:
-    """The earlier exchanges, from pairs of question and answer, or from turns; none in any other form."""
+    """The earlier exchanges, from pairs or objects of question and answer, or from turns; none
+    in any other form."""
     value = record.get("history")
     if isinstance(value, str):
         value = listed(value)
     if are_messages(value):
         return [turn for turn in read_messages(value, "history") if turn["role"] != "system"]
-    if not isinstance(value, list) or not all(_is_exchange(item) for item in value):
+    if not isinstance(value, list):
+        return []
+    value = [_pair(item) if isinstance(item, dict) else item for item in value]
+    if not all(_is_exchange(item) for item in value):
         return []
     if value and all(is_role(pair[0]) for pair in value):
         turns = [{"role": role, "content": text} for role, text in value]
@@ -298,6 +302,13 @@ def _history(record: Mapping[str, Any]) -> Messages:
     return [
         _turn(role, text) for pair in value for role, text in zip(("user", "assistant"), pair, strict=True)
     ]
+
+
+def _pair(item: Mapping[str, Any]) -> list[Any]:
+    """Question and answer of an exchange under any names: {"question", "answer"}, {"user", "bot"}."""
+    asked = [text for key, text in item.items() if key in QUERIES or is_role(key, "user")]
+    said = [text for key, text in item.items() if key in REFERENCES or is_role(key, "assistant")]
+    return [*asked, *said] if len(asked) == len(said) == 1 else []
 
 
 def _is_exchange(item: Any) -> bool:
@@ -519,6 +530,7 @@ _LISTED = (
     "ideal",
     "ground_truth",
     "ground_truths",
+    "correct_answers",
 )  # a cell under these may hold a list
 
 

@@ -47,7 +47,7 @@ def _encoding(start: bytes) -> str:
     return "utf-8-sig"
 
 
-_GZIP, _ZSTANDARD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+_GZIP, _ZSTANDARD, _ZIP = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PK\x03\x04"
 
 OnBad = Callable[[BadInput], None]
 
@@ -114,6 +114,11 @@ def _unpacked(path: Path) -> io.BufferedReader:
         raise BadInput(f"{path}: is a pipe or a device, but must be read more than once", "Name a file.")
     with path.open("rb") as file:
         start = file.read(4)
+    if start == _ZIP:
+        raise BadInput(
+            f"{path}: is a zip archive, as spreadsheets are too",
+            "Unpack it, or save the sheet as CSV in UTF-8.",
+        )
     if start.startswith(_GZIP):
         return io.BufferedReader(_Counted(gzip.open(path, "rb"), path), _START)
     if start == _ZSTANDARD:

@@ -57,7 +57,8 @@ def better_than_base(case: CandidateFacts) -> AnsweredQuestion:
     else:
         unsettled = [row for row in changes if row.standing in ("inconclusive", "no worse")]
         judged = [row.judge for row in rates if row.win_rate is not None]
-        shown = [f"on any of {counted(len(known), 'measure')}"] if known else []
+        all_of = "the only measure" if len(known) == 1 else f"any of {len(known)} measures"
+        shown = [f"on {all_of}"] if known else []
         said = f"not shown {' or '.join(shown + [f'by judge {name}' for name in judged])}"
         return AnsweredQuestion(question, said, "open", evidence, more=least_needed(unsettled))
     return AnsweredQuestion(question, said, standing, evidence, lead=lead)

@@ -37,6 +37,7 @@ from engine.errors import BadInput
 from engine.formats.records import FileRecord, rows, write_lines
 from engine.gates.checks import all_passed, passed, unmeasured_alerts
 from engine.gates.measures import drop_alerts, evaluated, ruled
+from engine.plan.paths import says_little
 from engine.plan.plan import Gates
 from store import records
 from store.read import history, runs
@@ -291,8 +292,9 @@ class EvaluatedModel(NamedTuple):
 
     @property
     def short(self) -> str:
-        """A hub id has two parts already; of a path the last two say which it is."""
-        return "/".join(Path(self.name).parts[-2:]).lstrip("/") or self.name
+        """A hub id has two parts already; of a path the last two say which it is, unless both say little."""
+        last = [part for part in re.split(r"[/\\]+", self.name) if part][-2:]
+        return self.name if all(map(says_little, last)) else "/".join(last)
 
 
 def _identity(found: Found, file: Path) -> EvaluatedModel:

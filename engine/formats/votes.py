@@ -377,7 +377,7 @@ def _preference(
     """
     shown = _word(value)
     given = _meant(shown, values)
-    word = given.lower()
+    word = given.lower().removeprefix("[[").removesuffix("]]")  # [[A]], as judges are told to answer
     side = _SHOWN.get(word)
     places: tuple[Said, Said] = ("first", "second")
     found = {

@@ -222,6 +222,10 @@ def _header_shapes(file: Path) -> dict[str, tuple[str, Shape]]:
         with file.open("rb") as source:
             size = file.stat().st_size
             start = source.read(8)
+            if start == b"version ":
+                raise BadInput(
+                    f"{file}: is only a Git LFS pointer to the weights.", "Fetch them: git lfs pull"
+                )
             length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
             if length + 8 > size:
                 raise broken
@@ -362,8 +366,14 @@ _PARTS = re.compile(
     r"(.+?)\.((?:lora|ia3|hada|lokr|vera|oft|boft|hra|randlora|trainable_tokens|ln_tuning)_.+)$"
 )
 # What wraps a model while it is trained, and gets into the names of its tensors: torch.compile,
-# DistributedDataParallel, FSDP, checkpointed activations, and a text model's place in one that also sees.
-_WRAPPERS = {"_orig_mod", "module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "language_model"}
+# DistributedDataParallel, FSDP, Lightning, checkpointed activations, and a text model's place in one that
+# also sees.
+_WRAPPERS = {
+    "_orig_mod", "module", "_fsdp_wrapped_module", "_forward_module", "_checkpoint_wrapped_module",
+    "language_model",
+}  # fmt: skip
+# What PEFT puts between a part and its tensor while the adapter is in memory: the adapter's name there.
+_IN_MEMORY = re.compile(r"\b(lora_(?:embedding_)?[AB]|lora_magnitude_vector)\.(?!(?:weight|bias)$)\w+")
 _PEFT = "base_model.model."
 # Where a quantised base keeps the values of a weight.
 _WEIGHTS = (".weight", ".qweight", ".weight_packed")
@@ -394,6 +404,12 @@ def check_adapter(base: str, adapter: Path, folder: Path | None = None) -> None:
             "base_model_name_or_path in adapter_config.json.",
         )
     _known_keys(config, adapter)
+    for key in ("r", "lora_alpha") if config["peft_type"] == "LORA" else ():
+        if type(config.get(key, 1)) not in (int, float):
+            raise BadInput(
+                f"{adapter / 'adapter_config.json'}: {key}: found {config[key]!r}, expected a number.",
+                "Copy the file again.",
+            )
     own = weight_shapes(adapter)
     biases = [name for name in own if name.endswith(".bias") and "lora_" not in name]
     if biases and config.get("bias") not in (None, "none"):
@@ -485,7 +501,7 @@ def _known_keys(config: dict[str, Any], adapter: Path) -> set[str]:
     found, kind = find_spec("peft"), str(config["peft_type"]).casefold()
     assert found is not None and found.origin is not None
     tuners = Path(found.origin).parent / "tuners"
-    if kind not in {path.name for path in tuners.iterdir()}:
+    if kind not in {path.name for path in tuners.iterdir()} or not config["peft_type"].isupper():
         raise BadInput(
             f"{adapter}: is of the kind {config['peft_type']}, which PEFT {version('peft')} does not know.",
             "Install a newer peft, or merge the adapter where it was trained.",
@@ -523,7 +539,7 @@ def _canonical(tensor: str, kept: Collection[str] = ()) -> str:
         return name  # what all layers share, in kinds that have such a thing
     while name.startswith(_PEFT):
         name = name.removeprefix(_PEFT)
-    return _PEFT + re.sub(r"\b(lora_(?:embedding_)?[AB]|lora_magnitude_vector)\.default\b", r"\1", name)
+    return _PEFT + _IN_MEMORY.sub(r"\1", name)
 
 
 _FLIPPED = (".c_attn", ".c_proj", ".c_fc", ".q_attn")  # of GPT-2 and its kin
@@ -558,6 +574,8 @@ class _Fit:
             self._place(tensor)
 
     def check(self) -> None:
+        if not self._own:
+            self._refuse("holds no tensors.")
         if not self.parts and not self.unseen and self.lost:
             self._refuse(f"changes no layer that the base {self._base_name!r} has.", _NOT_THIS_BASE)
         if self.lost:
@@ -651,7 +669,7 @@ class _Fit:
             )
 
     def _check_absent(self) -> None:
-        """Refuses an adapter without tensors for a layer that its configuration names."""
+        """Refuses an adapter without tensors for a layer, or a kind of them, that its configuration names."""
         config = self._config
         for name in config.get("modules_to_save") or []:
             if not any("" in parts and module.endswith(name) for module, parts in self.parts.items()):
@@ -665,12 +683,16 @@ class _Fit:
             targets = []
         ends = tuple(f".{target}" for target in targets)
         like = {_without_numbers(module): module for module in self.parts}
+        blocks = {module.rsplit(".", 2)[0] for module in like}
         outer = f"{min(self._outer)}." if self._outer else ""
         for inner in self._weights:
             module = inner if _without_numbers(inner) in like else outer + inner
             near = like.get(_without_numbers(module))
             if near and module not in self.parts and (f".{module}".endswith(ends) or module.endswith(saved)):
                 self._refuse(f"changes {near} and has none for {module}, which its configuration names too.")
+            block = _without_numbers(module).rsplit(".", 2)[0]
+            if near is None and block in blocks and not self.unseen and f".{module}".endswith(ends):
+                self._refuse(f"has no weights for {module}, which its configuration names.")
 
 
 def _without_numbers(name: str) -> str:

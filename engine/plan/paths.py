@@ -32,6 +32,16 @@ _PROMPT_LEARNING = {
 }
 
 
+_SAYS_LITTLE = re.compile(
+    r"checkpoint-?\d*|final|last|best|outputs?|out|adapters?|lora|peft|models?|merged", re.IGNORECASE
+)
+
+
+def says_little(name: str) -> bool:
+    """Whether a folder is called what any training run's would be: the one above it tells whose it is."""
+    return _SAYS_LITTLE.fullmatch(name) is not None
+
+
 def read_json(file: Path) -> dict[str, Any]:
     """The object in a JSON file; BadInput when it cannot be read or holds something else."""
     try:

@@ -10,16 +10,13 @@ from pathlib import Path
 
 from engine.errors import BadInput
 from engine.models.recorded import RecordedModel
-from engine.plan.paths import HUB_ID
+from engine.plan.paths import HUB_ID, says_little
 from engine.plan.plan import Model
 from engine.propose.discover import ROWS, SHORT_WORDS, AdapterFolder, DataFile, Found, ModelFolder, inside
 from engine.propose.proposal import Proposal, ProposalItem
 
 MOST = 6  # candidates that are in; the others can be taken in
 MOST_SAMPLES = 1000  # of an answer, that a plan may ask for
-_VAGUE = re.compile(
-    r"checkpoint-?\d*|final|last|best|output|outputs|adapter|lora|model|merged", re.IGNORECASE
-)
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 _BEFORE = {"base", "baseline", "before", "release", "last", "old", "previous", "reference"}
 
@@ -66,7 +63,7 @@ class _Names:
     def of(self, path: Path) -> str:
         """The folder's or file's name; with the one above it where it alone says little."""
         name = path.stem if path.suffix in (".jsonl", ".json") else path.name
-        if _VAGUE.fullmatch(name) and path.parent.name:
+        if says_little(name) and path.parent.name:
             name = f"{path.parent.name}-{name}"
         name = "".join(letter if letter.isprintable() else "-" for letter in name).strip()[:60] or "model"
         free, number = name, 1

@@ -85,6 +85,12 @@ def test_an_error_shows_control_characters_of_arguments_as_pictures(
     assert done.code == 2 and "\x1b" not in done.err and "\x07" not in done.err
 
 
+def test_an_error_that_names_a_text_as_long_as_its_file_is_cut(assay: Assay, tmp_path: Path) -> None:
+    (tmp_path / "long.jsonl").write_text(json.dumps({"k" * 100_000: 1}))
+    done = assay("preview", tmp_path / "long.jsonl")
+    assert done.code == 2 and "no query found among its keys: kkk" in done.err and len(done.err) < 5_000
+
+
 def test_the_store_may_stand_before_or_after_the_command(assay: Assay, history_store: Path) -> None:
     before = assay("--store", history_store, "runs", "--json")
     assert before.json == assay("runs", "--json", "--store", history_store).json

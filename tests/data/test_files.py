@@ -98,6 +98,13 @@ def test_other_encodings_are_refused_with_the_way_out(tmp_path: Path) -> None:
     assert "iconv -f CP1252 -t UTF-8 IN > OUT" in str(error.value)
 
 
+def test_a_spreadsheet_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    (tmp_path / "eval.xlsx").write_bytes(b"PK\x03\x04" + bytes(100))
+    with pytest.raises(BadInput, match=r"eval\.xlsx: is a zip archive, as spreadsheets are") as error:
+        list(data_rows(tmp_path / "eval.xlsx"))
+    assert "save the sheet as CSV" in str(error.value)
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [

@@ -60,8 +60,21 @@ TURNS = [
         [{"role": role, "content": text} for role, text in TURNS],
         [{"from": role, "value": text} for role, text in TURNS],
         [list(turn) for turn in TURNS],
+        [{"question": question, "answer": answer} for question, answer in HISTORY],
+        [{"user": question, "bot": answer} for question, answer in HISTORY],
+        [{"role": "AI" if role == "assistant" else "Human", "content": text} for role, text in TURNS],
     ],
-    ids=["pairs", "JSON", "Python", "chat", "ShareGPT", "roles and texts"],
+    ids=[
+        "pairs",
+        "JSON",
+        "Python",
+        "chat",
+        "ShareGPT",
+        "roles and texts",
+        "objects",
+        "speakers",
+        "Human, AI",
+    ],
 )
 def test_earlier_exchanges_are_turns_before_the_question(tmp_path: Path, history: Any) -> None:
     record = {
@@ -154,6 +167,17 @@ PROMPT = "Which?\n\nA. Iron\nB. Tin\nC. Gold"
         {"question": "Which?", "options": BY_LETTER, "answer": "Tin", "answer_idx": "B"},
         {"question": "Which?", "options": ["A)Iron", "B)Tin", "C)Gold"], "correct": "B"},
         {"question": "Which?", "A": "Iron", "B": "Tin", "C": "Gold", "answer": "B"},
+        {"question": "Which?", "option_a": "Iron", "option_b": "Tin", "option_c": "Gold", "answer": "b"},
+        {"question": "Which?", "optionC": "Gold", "optionB": "Tin", "optionA": "Iron", "answer": "Tin"},
+        {"question": "Which?", "opa": "Iron", "opb": "Tin", "opc": "Gold", "opd": "", "label": 1},
+        {"question": "Which?", "choice1": "Iron", "choice2": "Tin", "choice3": "Gold", "answer": "2"},
+        {"question": "Which?", "ending0": "Iron", "ending1": "Tin", "ending2": "Gold", "label": 1},
+        {"question": "Which?", "answerA": "Iron", "answerB": "Tin", "answerC": "Gold", "correct": "B"},
+        {"question": "Which?", "choices": CHOICES, "answer": "Option B"},
+        {"question": "Which?", "choices": CHOICES, "answer": "B. tin"},
+        {"question": "Which?", "choices": CHOICES, "answer": "(B) Tin"},
+        {"question": "Which?", "choices": CHOICES, "answer": "Tin."},
+        {"question": "Which?", "choices": CHOICES, "answers": ["B", "Tin"]},
         {"question": "Which?\n\nA. Iron\nB. Tin\nC. Gold", "choices": CHOICES, "answer": "B"},
         {"question": "Which?", "choices": "{'text': array(['Iron', 'Tin', 'Gold'], dtype=object), "
                                           "'label': array(['A', 'B', 'C'], dtype=object)}", "answerKey": "B"},
@@ -176,6 +200,12 @@ def test_the_passage_stands_above_question_and_choices(tmp_path: Path) -> None:
         (-1, "answer: -1 is none of the 3 choices"),
         ("E", "answer: 'E' names none of the 3 choices"),
         ("7", "answer: '7' names none of the 3 choices"),
+        ("A. Gold", "answer: 'A. Gold' has the text of choice C"),
+        (["A", "C"], "answer: ['A', 'C'] names several choices; only one can be right"),
+        ([0, 2], "answer: [0, 2] names several choices"),
+        ("A, C", "answer: 'A, C' names several choices"),
+        ("A and B", "answer: 'A and B' names several choices"),
+        ("ABC", "answer: 'ABC' names several choices"),
     ],
 )
 def test_an_answer_that_names_no_choice_is_refused(tmp_path: Path, answer: Any, says: str) -> None:
@@ -191,6 +221,18 @@ def test_a_digit_that_could_be_a_text_or_an_index_is_refused_in_a_text_only(tmp_
     assert one(tmp_path, record | {"answer": 0}).references == ("A", "3")
     labelled = {"text": record["choices"], "label": ["A", "B", "C", "D"]}
     assert one(tmp_path, {"question": "2 + 1?", "choices": labelled, "answer": "3"}).references == ("A", "3")
+
+
+def test_a_label_beside_numbered_columns_that_could_count_from_0_or_1_is_refused(tmp_path: Path) -> None:
+    record = {"question": "Which?", "choice1": "Iron", "choice2": "Tin"}
+    says = refused(tmp_path, record | {"label": 1})
+    assert "label: 1 could be choice1, or count from 0; write the text of the right choice" in says
+    assert one(tmp_path, record | {"label": 0}).references == ("A", "Iron")
+
+
+def test_the_answers_of_two_models_are_no_choices(tmp_path: Path) -> None:
+    record = {"question": "Which?", "answer_a": "Iron", "answer_b": "Tin", "reference": "Tin"}
+    assert one(tmp_path, record).query == "Which?"
 
 
 @pytest.mark.parametrize("answer", [None, "", "neither of them, I think"])
@@ -258,6 +300,10 @@ def test_conversations_in_a_cell(tmp_path: Path, key: str, cell: str) -> None:
         ("array(['red', 'blue'], dtype='<U4')", ("red", "blue")),
         ("[1 2]", ("1", "2")),
         ("('red', 'blue')", ("red", "blue")),
+        ("{'red', 'blue'}", ("red", "blue")),
+        ("{'red'}", ("red",)),
+        ("{red}", ("{red}",)),
+        ("{3}", ("{3}",)),
         ("[see the manual]", ("[see the manual]",)),
         ("[__import__('os').system('true')]", ("[__import__('os').system('true')]",)),
         ("['red', ...]", ("['red', ...]",)),
@@ -285,6 +331,10 @@ def test_a_single_reference_that_looks_like_a_list_is_a_text(tmp_path: Path) -> 
         ({"problem": "?", "solution": "$\\boxed{X}$"}, ("$\\boxed{X}$",)),
         ({"question": "?", "ground_truth": "X"}, ("X",)),
         ({"question": "?", "ground_truths": "['X', 'Y']"}, ("X", "Y")),
+        ({"input": "?", "target": "X"}, ("X",)),
+        ({"question": "?", "expected_output": "X"}, ("X",)),
+        ({"question": "?", "best_answer": "X", "correct_answers": ["X", "Y"]}, ("X", "Y")),
+        ({"question": "?", "correct_answer": "X", "target": ""}, ("X",)),
         ({"question": "?", "ground_truth": [{"f": {"x": [1]}}]}, ()),
     ],
 )

@@ -353,6 +353,26 @@ def test_two_models_are_never_merged(
     assert values == ([0.4, 0.8] if len(names) == 2 else [0.8])
 
 
+@pytest.mark.parametrize(
+    ("loaded", "name"),
+    [
+        (f"{LLAMA},peft=out/lora-A/final/adapter", "out/lora-A/final/adapter"),
+        (f"{LLAMA},peft=/runs/lora-A/checkpoint-500/", "lora-A/checkpoint-500"),
+        ("pretrained=C:\\out\\lora-A\\final", "lora-A/final"),
+        ("pretrained=/mnt/out/merged", "/mnt/out/merged"),
+        (LLAMA, MODEL),
+    ],
+)
+def test_a_file_of_its_own_calls_its_model_by_what_tells_it_from_others(
+    store: Path, tmp_path: Path, loaded: str, name: str
+) -> None:
+    (tmp_path / "results.json").write_text(results(0.4, arguments=loaded))
+    import_benchmarks(tmp_path, store)
+    connection = history.attach(database.connect(store))
+    assert [model.name for model in history.models(connection, 1)] == [name]
+    connection.close()
+
+
 def test_files_that_name_no_model_are_not_guessed_to_be_of_one(store: Path, tmp_path: Path) -> None:
     for place in (0, 1):
         (tmp_path / f"results_{place}.json").write_text(results(0.4, arguments=""))

@@ -98,7 +98,7 @@ def test_a_row_with_the_models_exchanged_is_the_other_order(tmp_path: Path, stor
 @pytest.mark.parametrize(
     ("winner", "outcome"),
     [("model_a", "win"), ("y", "loss"), (1, "win"), (2.0, "loss"), ("tie (bothbad)", "tie"), ("", "failed"),
-     ("left", "win"), ("better", "loss"), (None, "failed")],
+     ("left", "win"), ("better", "loss"), (None, "failed"), ("[[B]]", "loss"), ("[[C]]", "tie")],
 )  # fmt: skip
 def test_winners_are_named_in_many_ways(tmp_path: Path, store: Path, winner: object, outcome: str) -> None:
     path = _file(tmp_path, [_pair("1", winner, judge="gpt")])

@@ -58,7 +58,7 @@ def test_weights_cut_off_are_refused(model: Path) -> None:
 
 
 def test_weights_that_are_no_safetensors_are_refused(model: Path) -> None:
-    (model / "model.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1")
+    (model / "model.safetensors").write_bytes(b"<html>Not found, said the server.</html>")
     assert "model.safetensors: is corrupt or truncated" in refusal(model)
 
 

@@ -98,6 +98,8 @@ BROKEN: dict[str, tuple[Change, str]] = {
     ),
     "a layer too many": (renamed(LAYER, "model.layers.9."), r"layers\.9.*base .* lacks"),
     "a layer too few": (without(LAYER), r"has none for model\.layers\.3"),
+    "a kind of layer too few": (without(r"q_proj"), r"no weights for model\.layers\.0\.self_attn\.q_proj"),
+    "nothing": (without(""), "holds no tensors"),
     "no lora_B": (without(r"3\.mlp\.up_proj\.lora_B"), r"no lora_B for model\.layers\.3\.mlp\.up_proj"),
     "another rank": (
         lambda found: {k: v[:8] if "lora_A" in k else v[:, :8] for k, v in found.items()},
@@ -244,6 +246,9 @@ RENAMED: dict[str, tuple[str, str]] = {
     "a text model in another": (r"model\.layers", "model.language_model.layers"),
     "the same, older": (r"model\.layers", "language_model.model.layers"),
     "the adapter's name": (r"lora_([AB])\.", r"lora_\1.default."),
+    "the adapter's own name": (r"lora_([AB])\.", r"lora_\1.tickets."),
+    "Lightning": ("^", "_forward_module."),
+    "Lightning inside": (r"^base_model\.model\.", "base_model.model._forward_module."),
 }
 
 
@@ -414,6 +419,28 @@ def test_a_truncated_adapter_is_refused(tmp_path: Path) -> None:
     weights = changed(GOOD, tmp_path / "adapter") / "adapter_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1000])
     assert "adapter_model.safetensors: is corrupt or truncated" in refusal(weights.parent)
+
+
+def test_a_pointer_of_git_lfs_says_how_to_fetch_the_weights(tmp_path: Path) -> None:
+    weights = changed(GOOD, tmp_path / "adapter") / "adapter_model.safetensors"
+    weights.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1000\n")
+    assert "is only a Git LFS pointer" in (said := refusal(weights.parent)) and "git lfs pull" in said
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("r", "16", "r: found '16', expected a number"),
+        ("lora_alpha", None, "lora_alpha: found None, expected a number"),
+        ("lora_alpha", True, "lora_alpha: found True"),
+        ("peft_type", "lora", "is of the kind lora"),
+    ],
+)
+def test_a_configuration_that_peft_would_fail_on_is_refused_before_the_run(
+    key: str, value: Any, message: str, tmp_path: Path
+) -> None:
+    adapter = changed(GOOD, tmp_path / "adapter", **{key: value})
+    assert message in refusal(adapter)
 
 
 def test_an_adapter_on_a_quantised_base_is_checked_by_names(tmp_path: Path) -> None:

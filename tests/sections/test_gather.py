@@ -51,7 +51,7 @@ def test_an_unknown_price_is_never_a_cost_of_zero() -> None:
     assert judging_cost((None, 0)) == (0.0, None)
     assert judging_cost((1.25, 0)) == (1.25, None)
     dollars, reason = judging_cost((1.25, 3))
-    assert dollars is None and reason == "cost: 3 judges' answers of unknown price, on top of $1.25"
+    assert dollars is None and reason == "cost: 3 judgments of unknown price, on top of $1.25"
 
 
 def test_changes_carry_their_family_and_outcome(history_store: Path, gathered: Gathered) -> None:

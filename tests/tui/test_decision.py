@@ -172,7 +172,7 @@ def test_nothing_shown_better_is_not_settled_and_says_how_many_examples_would(st
     verdict = decided(store, [compared("exact_match", 0.01), benchmark(0.0)])
     assert verdict.word == "inconclusive"
     assert verdict.reasons[0] == (
-        "better than base: not shown on any of 1 measure; needs about 2,200 examples"
+        "better than base: not shown on the only measure; needs about 2,200 examples"
     )
 
 

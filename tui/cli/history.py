@@ -7,6 +7,7 @@ import typer
 
 from engine.decision.families import no_verdict
 from engine.errors import BadInput
+from engine.gates.figures import counted
 from store import people
 from store.people import user_name
 from store.read import history, trends
@@ -197,7 +198,7 @@ def _print_trend(
         out("no run like that has this measure")
         return
     better = {"higher": ", higher is better", "lower": ", lower is better"}.get(measure.direction, "")
-    out(f"{printable(measure.name)}{better}: {len(points)} runs, oldest first")
+    out(f"{printable(measure.name)}{better}: {counted(len(points), 'run')}, oldest first")
     spots = [
         Spot(point.value, point.low, point.high, bool(place) and gaps[place] is None, f"#{point.run_id}")
         for place, point in enumerate(points)

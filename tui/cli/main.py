@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 INTERNAL = 3
 INTERRUPTED = 130
+_LONGEST_LINE = 2_000  # characters of an error message
 
 
 def main() -> None:
@@ -55,9 +56,14 @@ def guarded(work: Callable[[], int]) -> int:
 
 
 def complain(message: str) -> None:
-    from tui.text.gate import printable
+    from tui.text.gate import ELLIPSIS, printable
 
-    sys.stderr.write(f"assay: {printable(message)}\n")
+    # A key or a value that a message names may be as long as its file.
+    lines = (
+        line if len(line) <= _LONGEST_LINE else line[:_LONGEST_LINE] + ELLIPSIS
+        for line in message.split("\n")
+    )
+    sys.stderr.write(f"assay: {printable(chr(10).join(lines))}\n")
 
 
 def _leave_pipe() -> int:

@@ -7,7 +7,7 @@ from typing import Any
 from engine.decision.decision import TradeOff
 from engine.decision.facts import model_costs
 from engine.decision.families import NO_GATE, NOT_EVALUATED, chosen, no_verdict
-from engine.gates.figures import MISSING, interval, number
+from engine.gates.figures import MISSING, counted, interval, number
 from engine.plan.training_config import written
 from store.read.history import Connection
 from store.read.query import Word
@@ -50,7 +50,7 @@ def judging_cost(spending: tuple[float | None, int]) -> tuple[float | None, str 
     if not unknown:
         return dollars or 0.0, None
     known = f", on top of ${dollars:,.2f}" if dollars else ""
-    return None, f"cost: {unknown:,} judges' answers of unknown price{known}"
+    return None, f"cost: {counted(unknown, 'judgment')} of unknown price{known}"
 
 
 NO_LANGUAGE_MODEL = "not a language model"
