@@ -187,10 +187,11 @@ class Code:
         self.measures += (
             fraction(
                 "tests_passed",
-                "tests that programs pass, of all; an example's `test_cases` or `test_list` count one by one",
+                "tests that programs pass, of all; those of `test_cases`, `test_list` or a list of `tests` count "
+                "one by one",
                 "rule",
                 needs={"tests"},
-                version="3",
+                version="4",
             ),
         )
 
@@ -336,7 +337,7 @@ def cases_of(example: Example) -> list[tuple[str, str]]:
     """Names and sources of tests that stand alone: `test_cases` by their id, others by their place."""
     extra = example.extra
     if example.tests:
-        return []
+        return _apart(example.tests)
     setup = "\n".join(_setup(example))
     if statements := _texts(extra.get("test_list")):
         return [(f"test {place}", f"{setup}\n{text}") for place, text in enumerate(statements, start=1)]
@@ -349,6 +350,31 @@ def cases_of(example: Example) -> list[tuple[str, str]]:
     return coded or [
         (f"test {place}", _SAME + _assertion(one)) for place, one in enumerate(_given(example), start=1)
     ]
+
+
+def _apart(statements: Sequence[str]) -> list[tuple[str, str]]:
+    """The statements that assert, each behind those before it that only prepare.
+
+    None where they cannot stand alone: one is no Python, or uses what an asserting one before it defines.
+    """
+    prepared: list[str] = []
+    cases: list[tuple[str, str]] = []
+    defined: set[str] = set()
+    for text in statements:
+        try:
+            nodes = list(ast.walk(ast.parse(text)))
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            return []
+        names = [node for node in nodes if isinstance(node, ast.Name)]
+        if defined & {node.id for node in names if isinstance(node.ctx, ast.Load)}:
+            return []
+        if any(isinstance(node, ast.Assert) for node in nodes):
+            cases.append((f"test {len(cases) + 1}", "\n".join([*prepared, text])))
+            defined |= {node.id for node in names if isinstance(node.ctx, ast.Store)}
+            defined |= {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+        else:
+            prepared.append(text)
+    return cases if len(cases) > 1 else []
 
 
 def _assertion(given: _Given) -> str:

@@ -199,8 +199,26 @@ def test_the_share_of_tests_that_pass_counts_each_case() -> None:
     right = "def sub(a, b):\n    return a - b"
     pairs = [(example, wrong), (example, right), (mbpp, wrong), (whole, wrong), (example, "```go\nx\n```")]
     rates = [row[-1] for row in Code().score_many([(task, answer(text)) for task, text in pairs])]
-    assert [rate.parts for rate in rates] == [(1.0, 2.0), (2.0, 2.0), (1.0, 2.0), (0.0, 1.0), (0.0, 2.0)]
+    assert [rate.parts for rate in rates] == [(1.0, 2.0), (2.0, 2.0), (1.0, 2.0), (1.0, 2.0), (0.0, 2.0)]
     assert [rates[0].reason, rates[2].reason] == ["failed: t2", "failed: test 2"]
+
+
+@pytest.mark.parametrize(
+    ("tests", "share", "parts"),
+    [
+        (("assert add(1, 2) == 3", "assert add(0, 0) == 1"), 0.5, (1.0, 2.0)),
+        (("import math", "assert add(1, 2) == 3", "assert math.isclose(add(0, 0), 1)"), 0.5, (1.0, 2.0)),
+        # What an asserting statement defines is needed by the next: they are one test.
+        (("total = add(1, 2)\nassert total == 3", "assert total == 4"), 0.0, (0.0, 1.0)),
+        (("def test_add():\n    assert add(0, 0) == 1", "test_add()"), 0.0, (0.0, 1.0)),
+    ],
+)
+def test_statements_of_a_list_that_stand_alone_count_one_by_one(
+    tests: tuple[str, ...], share: float, parts: tuple[float, float]
+) -> None:
+    example = Example("a", "q", (), tests=tests)
+    _, rate = Code().score(example, answer("def add(a, b):\n    return a + b"))
+    assert (rate.value, rate.parts) == (share, parts)
 
 
 def test_of_a_program_that_never_ends_no_share_is_known() -> None:
