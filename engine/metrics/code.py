@@ -187,8 +187,8 @@ class Code:
         self.measures += (
             fraction(
                 "tests_passed",
-                "tests that programs pass, of all; those of `test_cases`, `test_list` or a list of `tests` count "
-                "one by one",
+                "tests that programs pass, of all; those of `test_cases`, `test_list` or a list of `tests` "
+                "count one by one",
                 "rule",
                 needs={"tests"},
                 version="4",
