@@ -39,18 +39,19 @@ DEADLINE = 240.0  # seconds; what a busy machine needs at most, no measure of an
 PROMPT = "shell>"
 # Key, title, and what must stand there of run 2 of the demo history, at any size.
 SCREENS = {
-    "L": ("Live  tickets-v2 #2", "12/12 examples", "not a language model", "81.8%", "no-effect against base"),
-    "C": ("Compare  tickets-v2 #2", "good against base", "+0.871", "+ better", "arithmetic · acc", "0.82"),
+    "L": ("Live", "tickets-v2 #2", "12/12 examples", "not a language model", "H: why"),
+    "C": ("Compare", "tickets-v2 #2", "good against base", "+0.871", "+ better", "arithmetic · acc", "0.82"),
     "V": (
-        "Review  tickets-v2 #2",
+        "Review",
+        "tickets-v2 #2",
         "1/12",
         "base baseline",
         "good candidate",
         "not a language model",
         "+ win",
     ),
-    "S": ("Splits  tickets-v2 #2", "1 of 12 evaluated examples leaked", "t-003", "29-point change"),
-    "A": ("Alerts  tickets-v2 #2", "!! critical", "overfit", "arithmetic", "−0.620 [−0.720, −0.520]"),
+    "S": ("Splits", "tickets-v2 #2", "1 of 12 evaluated examples leaked", "t-003", "29-point change"),
+    "A": ("Alerts", "tickets-v2 #2", "!! critical", "overfit", "arithmetic", "−0.620 [−0.720, −0.520]"),
 }
 
 
@@ -104,6 +105,14 @@ class Tmux:
     def until(self, *texts: str) -> str:
         """The screen once all of these stand on it."""
         return self.when(lambda screen: all(text in screen for text in texts), str(texts))
+
+    def on(self, name: str, *texts: str) -> str:
+        """The screen of this name, marked among the tabs or named where there are none, with these texts."""
+        named = re.compile(rf"assay  {name}\b|\[\w {name}\]")
+        return self.when(
+            lambda screen: named.search(screen) is not None and all(text in screen for text in texts),
+            f"{name} with {texts}",
+        )
 
     def when(self, condition: Callable[[str], bool], wanted: str) -> str:
         deadline = time.monotonic() + DEADLINE
@@ -163,20 +172,20 @@ def test_every_screen_is_a_key_away_and_q_gives_the_terminal_back(
     modes = "#{alternate_on}#{cursor_flag}#{mouse_any_flag}#{keypad_flag}"
     before = terminal("display-message", "-p", modes)
     terminal.assay(store)
-    shown = terminal.until("assay  Runs", "tickets-v1", "tickets-v2", "tickets-v3", "running", "+ passed")
+    shown = terminal.on("Runs", "tickets-v1", "tickets-v2", "tickets-v3", "▶", "+ passed")
     assert "gate failed" in shown and "86.4%" in shown and "q quit" in shown
     terminal.press("j")
     terminal.when(lambda screen: re.search(r"› +#2", screen) is not None, "the cursor on run 2")
     for key, (title, *facts) in SCREENS.items():
         terminal.press(key)
-        shown = terminal.until(f"assay  {title}", *facts)
+        shown = terminal.on(title, *facts)
         assert len(shown.splitlines()) == size[1] and "? help" in shown.splitlines()[-1]
         terminal.press("?")
-        terminal.until("assay  Help", "R  Runs: the history")
+        terminal.on("Help", "R  Runs: the history")
         terminal.press("Escape")
-        terminal.until(f"assay  {title}", *facts)
+        terminal.on(title, *facts)
     terminal.press("Escape")
-    terminal.until("assay  Runs", "tickets-v1")
+    terminal.on("Runs", "tickets-v1")
     terminal.press("/")
     terminal.press(*"v3", "Enter")
     terminal.when(
@@ -200,15 +209,16 @@ def test_the_picture_follows_the_size_of_the_terminal(tmux: Callable[..., Tmux],
     terminal.until("tickets-v2", "q quit")
     for columns, lines in ((80, 24), (40, 10), (10, 3), (160, 48)):
         terminal("resize-window", "-x", str(columns), "-y", str(lines))
-        terminal.when(partial(_shows_runs, lines), f"Runs on {columns}x{lines}")
+        terminal.when(partial(_shows_runs, columns, lines), f"Runs on {columns}x{lines}")
     terminal.until("tickets-v2", "q quit")
     terminal.press("q")
     terminal.when(lambda screen: "Runs" not in screen and PROMPT in screen, "the shell")
 
 
-def _shows_runs(lines: int, screen: str) -> bool:
+def _shows_runs(columns: int, lines: int, screen: str) -> bool:
     shown = screen.splitlines()
-    return len(shown) == lines and "›" in shown[2]
+    tabs = "[R Runs]" in screen
+    return len(shown) == lines and any("›" in line for line in shown[:4]) and tabs == (columns >= 100)
 
 
 def test_two_people_on_one_store_see_what_the_other_does(
@@ -253,7 +263,7 @@ def test_nothing_of_a_hostile_corpus_acts_on_the_terminal(
     terminal.press("j")
     for key in SCREENS:
         terminal.press(key)
-        terminal.until(f"assay  {SCREENS[key][0].split()[0]}  MARK", "MARK␛[31mred")
+        terminal.on(SCREENS[key][0], "MARK␛[31mred")
     terminal.press("V", "o")
     terminal.until("MARK␛[31mred")
     assert terminal("display-message", "-p", "#{alternate_on} #{pane_title}") == f"1 {title}"
@@ -387,13 +397,13 @@ def test_nothing_but_ascii_reaches_a_terminal_that_has_nothing_else(
     terminal = tmux(record=record)
     terminal("send-keys", "-l", shlex.join([sys.executable, "-m", "tui", "--ascii", "--store", str(store)]))
     terminal.press("Enter")
-    terminal.until("assay  Runs", "tickets-v2", "+ passed")
+    terminal.on("Runs", "tickets-v2", "+ passed")
     terminal.press("j")
     for key, (title, *_) in SCREENS.items():
         terminal.press(key)
-        terminal.until(f"assay  {title}")
+        terminal.on(title)
     terminal.press("?")
-    terminal.until("assay  Help")
+    terminal.on("Help")
     terminal.press("Escape")
     terminal.when(lambda screen: "assay  Help" not in screen, "the screen before")
     terminal.press("q")

@@ -29,10 +29,11 @@ class Terminal:
     def __init__(self, store: Path, screen: str, columns: int = 120, lines: int = 36) -> None:
         self.pid, self.master = pty.fork()
         if self.pid == 0:
+            # Before the app looks: of a change that comes before it listens it never hears.
+            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
             # Not `os.execv`: readline has put its own COLUMNS and LINES where that would take them from.
             known = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"}
             os.execve(sys.executable, [sys.executable, "-c", RUN, str(store), screen], known)
-        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
 
     def send(self, keys: str) -> None:
         """Types keys, whether they change the picture or not."""

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from textual.app import App
 from textual.dom import DOMNode
-from textual.events import Event, Key, Paste
+from textual.events import Event, Key, Paste, Resize
+from textual.geometry import Size
 from textual.screen import Screen
 
 from tui.app.settings import AppSettings
@@ -73,6 +74,7 @@ class AssayApp(App[int], inherit_bindings=False):
         self.theme = self.settings.themes[self.settings.theme or "dark"].name
         self._mouse = self.settings.mouse
         self.kept: dict[str, object] = {}  # what screens keep of their state until the app is left
+        self._laid_out: Size | None = None  # for which size of the terminal
         self.animation_level = "none"
 
     def get_default_screen(self) -> Screen[None]:
@@ -86,10 +88,15 @@ class AssayApp(App[int], inherit_bindings=False):
         if self._first is not None:
             self.go(*self._first)
 
-    def on_resize(self) -> None:
+    def on_resize(self, event: Resize) -> None:
+        if not self.screen_stack:
+            return
         # Textual passes over a size that it has; the terminal may have been smaller in between.
-        if self.screen_stack:
-            self.screen.refresh()
+        self.screen.refresh()
+        # What was drawn for the old size may have come to a terminal that has the new one already.
+        if self._laid_out not in (None, event.size):
+            self.screen.call_after_refresh(self.action_redraw)
+        self._laid_out = event.size
 
     def on_unmount(self) -> None:
         self.store.close()
