@@ -76,6 +76,7 @@ class FailureLogScreen(FilteredScreen, ExportingScreen):
         super().__init__(run_id)
         self._log = FailureLog([], [], [])
         self._alike: list[AlikeRow] | None = None  # shown instead of the tagged answers
+        self._told = ""  # the tag that the lower half is about
 
     def compose(self) -> ComposeResult:
         empty = f"no failure tags yet: {written('review.flag')} in Review tags an answer"
@@ -121,6 +122,7 @@ class FailureLogScreen(FilteredScreen, ExportingScreen):
 
     def _draw_answers(self) -> None:
         tag = self.tags.item
+        self._told = tag.name if tag is not None else ""
         below = self.query_one("#below", Line)
         if tag is None:
             below.set(Content(""))
@@ -161,9 +163,14 @@ class FailureLogScreen(FilteredScreen, ExportingScreen):
         """The lower half follows once the cursor rests: holding a key writes two lines a step."""
         if event.rows is self.tags:
             tag = self.tags.item
-            self.set_timer(SETTLE_SECONDS, lambda: self._follow() if self.tags.item is tag else None)
+            self.set_timer(SETTLE_SECONDS, lambda: self._settled(tag))
         else:
             self._draw_text()
+
+    def _settled(self, tag: "TagRow | None") -> None:
+        """Follows, unless the lower half is about this tag already, be it with suggestions."""
+        if self.tags.item is tag and (tag is None or tag.name != self._told):
+            self._follow()
 
     def _follow(self) -> None:
         self._alike = None
