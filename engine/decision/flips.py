@@ -285,8 +285,13 @@ def _pairs(text: str) -> frozenset[str]:
 
 
 def _fisher(inside: int, size: int, outside: int, rest: int) -> float:
-    """P of at least `inside` of the `size` flips having what inside + outside of all examples have."""
+    """P of at least `inside` of the `size` flips having what inside + outside of all examples have.
+
+    1 where it is no more frequent among them than among all: that is never a group.
+    """
     total, having = size + rest, inside + outside
+    if inside * total <= having * size:  # no more frequent among flips, where the sum below underflows to 0
+        return 1.0
 
     def choose(n: int, k: int) -> float:
         return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)

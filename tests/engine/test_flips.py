@@ -3,7 +3,9 @@
 import random
 
 import pytest
-from scipy.stats import hypergeom
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from scipy.stats import fisher_exact, hypergeom
 
 from engine.decision import flips
 from engine.decision.flips import grouped, run_flips
@@ -120,12 +122,32 @@ def test_words_of_scripts_without_spaces_are_pairs_of_characters() -> None:
     assert found and all(len(group.name) == 2 for group in found)
 
 
-@pytest.mark.parametrize(
-    ("inside", "size", "outside", "rest"), [(3, 3, 0, 9), (5, 40, 30, 900), (0, 4, 2, 9)]
-)
-def test_p_is_fishers(inside: int, size: int, outside: int, rest: int) -> None:
-    exact = hypergeom.sf(inside - 1, size + rest, inside + outside, size)
-    assert flips._fisher(inside, size, outside, rest) == pytest.approx(exact)
+@st.composite
+def tables(draw: st.DrawFn) -> tuple[int, int, int, int]:
+    size, rest = draw(st.integers(1, 800)), draw(st.integers(1, 5000))
+    return draw(st.integers(0, size)), size, draw(st.integers(0, rest)), rest
+
+
+@example((3, 500, 4400, 4500))
+@example((3, 3, 0, 9))
+@example((5, 40, 30, 900))
+@given(tables())
+@settings(max_examples=200, deadline=None)
+def test_p_is_fishers_where_more_flips_have_it_and_else_one(table: tuple[int, int, int, int]) -> None:
+    inside, size, outside, rest = table
+    p = flips._fisher(*table)
+    if inside * rest <= outside * size:
+        assert p == 1.0
+    else:
+        exact = fisher_exact([[inside, size - inside], [outside, rest - outside]], alternative="greater")
+        assert p == pytest.approx(exact.pvalue, rel=1e-6, abs=1e-300)
+
+
+def test_what_is_rarer_among_flips_is_no_group() -> None:
+    moved = {place: -1 if place < 500 else 0 for place in range(5000)}
+    common = frozenset(place for place in moved if place < 3 or place >= 600)
+    looked_at, found = grouped(moved, {"common": common}, {})
+    assert looked_at == 1 and found == ()
 
 
 @pytest.mark.parametrize("key", ["lost words nowhere", "sideways", "lost slice category: x"])
