@@ -324,7 +324,41 @@ _ASKS = re.compile(
     r"|更|승|답",
     re.IGNORECASE,
 )
-_WORSE = re.compile(r"worse|worst|weaker|loser|loses|inferior|not\b|n['’]t\b|更差|较差", re.IGNORECASE)
+_NOT = re.compile(r"not\b|n['’]t\b", re.IGNORECASE)
+_WORST = r"(?:worse|worst|weaker|weakest|loser|inferior)"
+_LESSER = (
+    rf"(?:{_WORST}|poorer|poorest|lesser|losing|rejected|dispreferred|less\s+(?!than\b)\w+|(?<!at\s)least\s+\w+"
+    r"|(?:not|un|non)[\s-]*(?:chosen|preferred|selected|better|best))\b"
+)
+_LESSER_NATIVE = (
+    "更差|较差|較差|更糟|更弱|较弱|較弱|不如|败者|敗者|输家|輸家|劣|負け"
+    r"|더\s*(?:나쁘|나쁜|나쁩|못)|패자|열등"
+)
+_LOSES = re.compile(rf"\b{_LESSER}|\bloses?\b|{_LESSER_NATIVE}", re.IGNORECASE)
+# "The worse answer" names what follows; "A is the worse" and "A, the worse" what went before.
+_DEFINITE = re.compile(rf"(?<!\bis )(?<!\bwas )(?<!\bas )(?<!, )\bthe\s+{_DEGREE}$", re.IGNORECASE)
+_COMPARED = r"(?:unlike|than|with|to|against|over|versus|vs\.?|比|より)"
+_OF_SIDE = re.compile(
+    rf"(?P<beside>\b{_COMPARED}\s*)?(?:(?:the|response|answer|assistant|model|option|candidate|output)\s+)*"
+    rf"(?<![A-Za-z0-9])(?P<side>(?-i:[AB])|other)(?![A-Za-z0-9])(?!\s+{_DEGREE}{_LESSER})",
+    re.IGNORECASE,
+)
+# Between it and a mark: that the mark is of the better one, or follows from what was said of the worse.
+_WINS = re.compile(rf"\b(?:{_BEST}|prefer|wins?|winning)\b|更好|更优|胜|勝|승", re.IGNORECASE)
+_FOLLOWS = re.compile(
+    r"[,;:—–-]\s*(?:and\s+)?(?:so|therefore|thus|hence|(?:the|my|our)\s+(?:\w+\s+)?"
+    r"(?:verdict|choice|pick|vote|judge?ment|decision|conclusion|answer))\b|所以|因此|よって|따라서",
+    re.IGNORECASE,
+)
+_LOST = re.compile(
+    r"(?:[^\w\n.!?]{0,7}|[^\w\n]{0,7}(?:(?:response|answer|assistant|model|one|it|this|that|which)\s+)?"
+    r"(?:is|was|as|being|seems|looks)\s+)"
+    rf"(?:{_DEGREE}(?:{_LESSER}|(?:beaten|outperformed|surpassed|outdone)\b))"
+    r"|[^\w\n]{0,7}(?:(?:response|answer|assistant|model|one|it|which)\s+)?"
+    r"(?:(?:(?:clearly|should|must|will)\s+)?(?:loses?|lost)\b|falls\s+short\b)"
+    rf"|[^\w\n]{{0,7}}(?:の(?:ほう|方)が|が|は|가|는|이|은)?\s*(?:{_LESSER_NATIVE})",
+    re.IGNORECASE,
+)
 _DENIED_AFTER = re.compile(
     r"[^\w\n]{0,5}(?:if|unless|when|or|(?:is|was)\s+(?:not|wrong)|would)\b", re.IGNORECASE
 )
@@ -336,14 +370,27 @@ _RETRACTED = re.compile(
     rf"|\bthe\s+(?:other|second|latter)(?:\s+(?:one|response|answer))?\s+(?:(?:is|was)\s+{_DEGREE}(?:{_BEST}|right)|wins)\b",
     re.IGNORECASE | re.MULTILINE,
 )
-# Not "better written" or "better in style": only the verdict as a whole.
-_PREFERRED = re.compile(
-    rf"(?<![\w'\"(]){_SIDE}(?:(?:\s+(?:is|was)\s+{_DEGREE}{_BEST}|\s+wins)(?:\s+(?:response|answer|one|overall)\b)?"
-    r"(?:\s+than\s+(?:the\s+other(?:\s+(?:one|response|answer))?|(?:(?:response|answer|assistant|model)\s+)?[AB])\b)?(?:\s+overall\b)?"
-    r"|\s*(?:更好|更优|更佳|较好|胜出|获胜|勝出|(?:の(?:ほう|方)が(?:良い|よい|優れている|優れています)"
-    r"|が(?:優れている|優れています|勝ち|良い))(?:です|だ|と(?:思|考|判断)\w{0,5})?))"
-    rf"(?=\s*(?:[.;:!。！）)\"'」]|$|[,，、]?\s*(?:{_REASON})))",
-    re.IGNORECASE | re.MULTILINE,
+
+
+def _whole(said: str, native: str) -> re.Pattern[str]:
+    """Sentences about a side as a whole: not "better written", nor "better in style"."""
+    return re.compile(
+        rf"(?<![\w'\"(]){_SIDE}(?:(?:{said})(?:\s+(?:response|answer|one|overall)\b)?"
+        r"(?:\s+than\s+(?:the\s+other(?:\s+(?:one|response|answer))?|(?:(?:response|answer|assistant|model)\s+)?[AB])\b)?"
+        rf"(?:\s+overall\b)?|\s*(?:{native}))"
+        rf"(?=\s*(?:[.;:!。！）)\"'」]|$|[,，、]?\s*(?:{_REASON})))",
+        re.IGNORECASE | re.MULTILINE,
+    )
+
+
+_PREFERRED = _whole(
+    rf"\s+(?:is|was)\s+{_DEGREE}{_BEST}|\s+wins",
+    r"更好|更优|更佳|较好|胜出|获胜|勝出|(?:の(?:ほう|方)が(?:良い|よい|優れている|優れています)"
+    r"|が(?:優れている|優れています|勝ち|良い))(?:です|だ|と(?:思|考|判断)\w{0,5})?",
+)
+_OUTDONE = _whole(
+    rf"\s+(?:is|was)\s+{_DEGREE}{_WORST}|\s+loses",
+    r"更差|较差|較差|落败|(?:の(?:ほう|方)が|が)(?:劣る|劣っている|劣っています|負け)(?:です|だ)?",
 )
 _LEAD = re.compile(
     r"(?:\W{0,9}(?:so|therefore|thus|hence|overall|finally|in\s+(?:conclusion|summary|short|my\s+(?:opinion|view|judge?ment))"
@@ -380,7 +427,8 @@ def parse_pairwise(text: str) -> Parsed | ParseFailure:
     Verdicts are JSON objects with a `winner`, or what is left of one; `[[A]]`, `[[B]]`, `[[C]]` (a tie) as in
     MT-Bench; a line "Winner: A"; a first line of "A" or a last line of "Response A". Without any of them, a
     last line that says "A is better", and leaves no doubt. An answer with different verdicts, or with one
-    that is denied, taken back or contradicted, is a failure: which one was meant is not ours to guess.
+    that is denied, taken back, contradicted, or of the worse answer, is a failure: which one was meant is not
+    ours to guess.
     """
     text = said(text)
     if not text:
@@ -396,11 +444,12 @@ def parse_pairwise(text: str) -> Parsed | ParseFailure:
     if answers and _TOLD.search(_before(text, text.index("{"))):
         verdicts.append(None)
     if not (answers or marks):
-        verdicts += [None for _ in _DOUBT.findall(after)[:1]]
+        verdicts += [None for found in (_DOUBT.search(after), _LOST.match(after)) if found]
     else:
         after = text[text.rfind("}") + 1 :] if answers else plain[max(mark.end() for mark in marks) :]
     if verdicts:
         verdicts += [None for _ in _RETRACTED.findall(after)[:1]] + [*map(_named, _PREFERRED.finditer(after))]
+        verdicts += [_OTHER.get(_named(match)) for match in _OUTDONE.finditer(after)]
     else:
         verdicts = _preferred(plain)
     if not verdicts:
@@ -440,9 +489,37 @@ def _marks(text: str) -> list[re.Match[str]]:
 
 
 def _marked(match: re.Match[str]) -> Winner | None:
-    """The winner of a mark; None where its sentence denies it, supposes it, or tells of somebody else's."""
+    """The winner of a mark.
+
+    None where its sentence denies it, supposes it, tells of somebody else's, or names the loser.
+    """
     rest = match.groupdict().get("rest") or ""
-    return None if _is_denied(match) or _OPEN.search(rest) or _RETRACTED.search(rest) else _named(match)
+    if _is_denied(match) or _OPEN.search(rest) or _RETRACTED.search(rest):
+        return None
+    side = match["side"]
+    is_lost = side and (
+        _LOST.match(match.string, match.end("side")) or _is_loser(side, match.string, match.start("side"))
+    )
+    return None if is_lost else _named(match)
+
+
+_OTHER: Mapping[Winner | None, Winner] = {"A": "B", "B": "A"}
+
+
+def _is_loser(side: str, text: str, end: int) -> bool:
+    """Whether the words before a side's place make it the worse one: "The worse answer is", "A is worse:"."""
+    *_, asked, last = ["", *_SENTENCE.split(text[max(end - _LONGEST_LEAD, 0) : end])]
+    is_asked = asked.rstrip().endswith(("?", "？", ":", "：")) or asked.rpartition("\n")[2].startswith("#")
+    told = f"{asked}\n{last}" if is_asked else last
+    *_, loses = [None, *_LOSES.finditer(told)]
+    if loses is None or _WINS.search(told, loses.end()):
+        return False
+    follows = not is_asked and _FOLLOWS.search(told, loses.end())
+    sides = (found for found in _OF_SIDE.finditer(told) if found.start() < loses.start())
+    subjects = [found["side"] for found in sides if not found["beside"]]
+    if _DEFINITE.search(told[: loses.start()]) or not subjects:
+        return not follows
+    return subjects[-1] == side.upper()
 
 
 def _is_denied(match: re.Match[str]) -> bool:
@@ -468,23 +545,32 @@ def _bare(text: str) -> tuple[list[Winner | None], str]:
     # "Response A" may begin a discussion of it, as may "# Response A" and "Response A:" anywhere.
     if last in bare and not lines[last].startswith("#") and not lines[last].endswith(":"):
         asked = lines[last - 1] if last and lines[last - 1].endswith((":", "：", "?", "？")) else "winner"
-        clear = _ASKS.search(asked) and not _WORSE.search(asked)
-        return [*map(_named, bare.values()), *([] if clear else [None])], ""
+        side, before = bare[last]["side"], "".join(f"{line}\n" for line in lines[:last])
+        lost = side and _is_loser(side, before, len(before))
+        clear = _ASKS.search(asked) and not _NOT.search(asked) and not lost
+        earlier = [winner for line in lines[:last] for winner in _preferred(line, contrary=True) if winner]
+        return [*map(_named, bare.values()), *earlier, *([] if clear else [None])], ""
     if 0 in bare and (len(lines[0].strip(" .\"'()[]")) == 1 or bare[0]["tie"]):
         return [*map(_named, bare.values())], "\n".join(lines[1:])
     return [], ""
 
 
-def _preferred(text: str) -> list[Winner | None]:
-    """The verdicts in sentences such as "B is better"; None for one in doubt, or before the last line."""
+def _preferred(text: str, *, contrary: bool = False) -> list[Winner | None]:
+    """The verdicts in sentences such as "B is better"; None for one in doubt, or before the last line.
+
+    With `contrary` those such as "A is worse" too.
+    """
     lines = text.strip().splitlines()
     found: list[Winner | None] = []
     for place, line in enumerate(lines, start=1):
         sure = place == len(lines) and not _DOUBT.search(line) and not _QUOTE.search(line.strip("\"'“”「」 "))
         for sentence in _SENTENCE.split(line):
-            for match in _PREFERRED.finditer(sentence):
+            said = [(match, _named(match)) for match in _PREFERRED.finditer(sentence)]
+            if contrary:
+                said += [(match, _OTHER.get(_named(match))) for match in _OUTDONE.finditer(sentence)]
+            for match, winner in said:
                 leads = match.start() <= _LONGEST_LEAD and _LEAD.fullmatch(sentence, 0, match.start())
-                found.append(_named(match) if sure and leads else None)
+                found.append(winner if sure and leads else None)
     return found
 
 

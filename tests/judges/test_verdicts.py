@@ -5,7 +5,15 @@ import time
 
 import pytest
 
-from engine.judges.answers import Parsed, ParseFailure, addresses_judge, parse_pairwise, verdict
+from engine.judges.answers import (
+    Parsed,
+    ParseFailure,
+    Scored,
+    addresses_judge,
+    parse_pairwise,
+    parse_score,
+    verdict,
+)
 
 PLAIN = '{"reasoning": "A is right", "winner": "A", "scores": {"A": 8, "B": 3}}'
 
@@ -123,6 +131,8 @@ HOSTILE = {
     "brackets": "[" * 100_000,
     "verdicts": "Winner: (((" * 9_000,
     "preferences": "response A is the the " * 4_500,
+    "losers": "the worse A is the " * 5_000 + "[[A]]",
+    "lines of losers": "A is the the worse\n" * 5_000 + "A",
 }
 
 
@@ -296,3 +306,103 @@ WRITTEN: dict[str, tuple[str, str | None]] = {
 def test_an_answer_has_the_winner_that_it_means_or_none(text: str, winner: str | None) -> None:
     parsed = parse_pairwise(text)
     assert (parsed.winner if isinstance(parsed, Parsed) else None) == winner
+
+
+# A mark that names the loser is no verdict for it; what is said of the other side takes nothing from it
+LOSERS: dict[str, str | None] = {
+    "The loser is [[A]]": None,
+    "The worse answer is [[B]].": None,
+    "Worse: [[A]]": None,
+    "[[A]] is the worse response": None,
+    "Response [[A]] loses.": None,
+    "Response A is the weaker one: [[A]]": None,
+    "A is better overall.\nB": None,
+    "[[A]], since B is worse": "A",
+    "B is worse, so my verdict is [[A]]": "A",
+    "B is worse: [[A]]": "A",
+    "The worse answer is A. The better answer is [[B]].": "B",
+    "The weaker answer misses the date, so my verdict is [[A]]": "A",
+    "Compared with B, the worse answer is [[A]]": None,
+    "A, unlike B, is worse: [[A]]": None,
+    "Which response is worse? [[A]]": None,
+    "Which response is worse?\nMy verdict: [[A]]": None,
+    "Which is worse?\nVerdict: A": None,
+    "Which is worse?\nWinner: A": "A",
+    "### Worse response\n\n[[A]]": None,
+    "**Worse response:** [[A]]": None,
+    "**Worse response:**\n\n**[[A]]**": None,
+    "<loser>[[A]]</loser>": None,
+    "Rejected: [[A]]": None,
+    "The less helpful response is [[B]]": None,
+    "[[B]] is clearly inferior.": None,
+    "[[B]] (the worst)": None,
+    "Verdict: A, the weaker one": None,
+    "Verdict: A, the better one": "A",
+    "Winner: A (the other is worse)": "A",
+    "[[A]] is outperformed by the other.": None,
+    "Not chosen: [[A]]": None,
+    "较差的回答是[[A]]": None,
+    "[[A]]更差": None,
+    "败者：[[B]]": None,
+    "B更差，所以[[A]]": "A",
+    "A不如B：[[B]]": "B",
+    "A不如B：[[A]]": None,
+    "劣っているのは[[A]]": None,
+    "敗者は[[A]]です": None,
+    "[[A]]の方が劣っています": None,
+    "패자: [[A]]": None,
+    "더 나쁜 답변은 [[A]]": None,
+    "[[A]]가 더 나쁩니다": None,
+    "# Worse response\nA": None,
+    "Loser\nA": None,
+    "Which is worse?\nB": None,
+    "Weaker:\nB": None,
+    "A is worse.\n\nB": "B",
+    "A is worse.\n\nA": None,
+    "A\nIt is worse than B.": None,
+    "A\n\nResponse A is worse.": None,
+    "[[A]]\n\nIn the end, Assistant A is worse.": None,
+    "[[A]]. B is worse.": "A",
+    '{"winner": "A"}\nSo A is the weaker one.': None,
+    '{"winner": "A"}\nB is the weaker one.': "A",
+    '{"loser": "A"}': None,
+    '{"winner": "A is worse"}': None,
+    "Overall, B is better.\n\nB": "B",
+    "At first A is better. However, it is wrong.\n\nB": "B",
+    "Neither is worse: [[C]]": "tie",
+    "A worse answer: [[B]]": None,
+    "B's reasoning is weaker: [[A]]": "A",
+    "The other one is worse: [[A]]": "A",
+    "A is clearly the loser, [[A]]": None,
+    "A is better and B is worse: [[A]]": "A",
+    "B is better and A is worse: [[A]]": None,
+    "A has at least one flaw, but B has none: [[B]]": "B",
+    "The worse choice is [[A]]": None,
+    "My pick for the worse response is [[A]].": None,
+    "The worse one is\n[[B]]": None,
+    "A is worse on facts\n[[B]]": "B",
+    "[[B]] should lose.": None,
+    "A loses on facts, B wins: [[B]]": "B",
+    "Verdict: A is worse.": None,
+    "[[A]]. It is the worse of the two.": None,
+    "The [[A]] response is weaker.": None,
+    "Assistant A is less detailed and Assistant B covers every step, so my final verdict is: [[B]]": "B",
+    "While B is good, it is less complete than A. Final verdict: [[A]]": "A",
+    "Although response B is worse in style, it is right.\n\n[[B]]": "B",
+    "B is the weaker one: [[A]]": "A",
+    "B is much worse than A: [[A]]": "A",
+    "response [[a]] loses": None,
+    "Response B is worse in style but right, so [[B]]": None,
+}
+
+
+@pytest.mark.parametrize(("text", "winner"), LOSERS.items(), ids=LOSERS)
+def test_a_mark_that_names_the_loser_is_no_verdict(text: str, winner: str | None) -> None:
+    parsed = parse_pairwise(text)
+    assert (parsed.winner if isinstance(parsed, Parsed) else None) == winner
+
+
+@pytest.mark.parametrize("text", ["The worst part costs it a point: [[7]]", "[[7]], worse than expected"])
+def test_a_score_beside_a_word_for_the_loser_stands(text: str) -> None:
+    scored = parse_score(text, (1, 10))
+    assert isinstance(scored, Scored) and scored.score == 7
