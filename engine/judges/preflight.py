@@ -14,7 +14,7 @@ from engine.judges.questions import calls_on, references_of, selected
 from engine.plan.errors import Finding
 from engine.plan.plan import Judge, Plan
 from engine.servers.address import held
-from engine.servers.costs import Price, Prices, is_private, read_prices
+from engine.servers.costs import Price, Prices, is_local, read_prices
 
 
 def judge_findings(plan: Plan, examples: Sequence[Example]) -> Iterator[Finding]:
@@ -238,6 +238,6 @@ def _finding(plan: "Plan", each: Estimate) -> tuple[Level, str, str, str]:
     if each.dollars is not None or plan.judging.max_cost is None:
         return "ok", subject, each.text(), ""
     judge = next(judge for judge in plan.judges if judge.name == each.judge)
-    level: Level = "warning" if is_private(str(judge.server)) else "error"
+    level: Level = "warning" if is_local(str(judge.server)) else "error"
     way_out = f'add "{judge.model}" to a price file, and name the file in `prices` under [judging]'
     return level, subject, f"{each.text()}: max_cost cannot be enforced", way_out
