@@ -8,7 +8,7 @@ from typing import Any, Literal
 from engine.decision.families import FAMILIES, JUDGE, OWN, family_of
 from engine.gates.figures import interval, number, size
 from engine.plan.training_config import Retrained, retrained
-from engine.stats.family import LEVEL, kappa, majority
+from engine.stats.family import FEWEST_LABELS, LEVEL, kappa, majority
 from store.read import history, labels, runs, slices
 from store.read.answers import AnswerCount, answer_counts
 from store.read.datasets import test_uses
@@ -176,7 +176,10 @@ def read(connection: history.Connection, run_id: int) -> RunFacts:
 
 
 def _kappas(connection: Connection, run_id: int) -> dict[tuple[str, str, str], float]:
-    """Cohen's kappa of each judge of pairs with people's majority, over the answers that both judged."""
+    """Cohen's kappa of each judge of pairs with people's majority, over the answers that both judged.
+
+    None of fewer than the gate on it needs.
+    """
     pairs = labels.labelled_pairs(connection, run_id)
     if not pairs:
         return {}
@@ -189,7 +192,7 @@ def _kappas(connection: Connection, run_id: int) -> dict[tuple[str, str, str], f
         for judge in judges:
             judged = labels.verdicts(connection, judge.id, candidate, baseline)
             both = [(majority(own), judged[0, name]) for name, own in said.items() if (0, name) in judged]
-            if (value := kappa(both)) is not None:
+            if len(both) >= FEWEST_LABELS and (value := kappa(both)) is not None:
                 found[judge.name, names[candidate], names[baseline]] = value
     return found
 

@@ -1,13 +1,15 @@
 """What if: a run's candidates under other limits than its plan's, by the same gates and the same decision.
 
-The stored comparisons, win rates, scores and labels are ruled on and checked again with the moved limits.
-Nothing is stored. Alerts that no moved limit governs stay as they are: probes, cut answers, slices, groups.
+The stored comparisons, slices, win rates, scores and labels are ruled on and checked again with the moved
+limits. Nothing is stored. Alerts that no moved limit governs stay as they are: probes, cut answers, groups. A
+lower limit raises no slow decline that the run did not, nor missing pairs or ratings of an imported run: what
+they were counted from is not stored with it.
 """
 
 import difflib
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -16,7 +18,9 @@ from typing import Any, Literal, cast
 from pydantic import ValidationError
 
 from engine.compare.comparison import Comparison
-from engine.data.textfile import read_text, write_text
+from engine.compare.ruling import Ruling, Standing
+from engine.compare.slices import Slice
+from engine.data.textfile import text_lines, write_text
 from engine.decision.decision import Decision, verdicts
 from engine.decision.facts import PreviousRun, RunFacts, cases, read, read_before
 from engine.errors import BadInput
@@ -30,32 +34,44 @@ from engine.gates.checks import (
     passed,
     unmeasured_alerts,
 )
-from engine.gates.drops import ROUNDING, CheckedComparison
-from engine.gates.figures import interval, number, percent
+from engine.gates.drops import ROUNDING, CheckedComparison, regraded_decline, slice_alerts
+from engine.gates.figures import counted, interval, number, percent
 from engine.gates.judges import (
     JudgeAgreement,
     JudgeConsistency,
     MatchVerdicts,
     agreement_alerts,
     agreement_of,
+    contradictions_needed,
     inconsistency_alerts,
     judge_failure_alerts,
     labels_needed,
     rate_needed,
+    rating_failures,
+    regraded_failures,
     win_rate_alerts,
 )
-from engine.gates.measures import checked, drop_alerts, evaluated, ruled
+from engine.gates.measures import checked, decline_limit, drop_alerts, evaluated, ruled
 from engine.metrics.metric import Direction, Measure
 from engine.plan.errors import nearest
 from engine.plan.plan import Gates
+from engine.stats.family import FEWEST_LABELS
 from engine.stats.winrate import WinRate
 from store.read.history import Connection
 from store.read.rows import AlertRow, ComparisonRow
-from store.records.alert import Alert, Evidence, LeakageEvidence
+from store.records.alert import (
+    Alert,
+    DowntrendEvidence,
+    Evidence,
+    JudgeFailureEvidence,
+    LeakageEvidence,
+    SliceEvidence,
+)
 
 FORMAT = "format_compliance"
 _METRICS = frozenset({"metric_drop", "refusal_drift"})
 _DROPS = _METRICS | {"benchmark_drop", "perplexity_rise", "length_drift", "latency_drift"}
+_DECLINE = frozenset({"slow_decline"})
 _RANKS = ("note", "warning", "critical")
 # The order in which a run raises its alerts, and so that of a decision's reasons.
 _ORDER = (
@@ -81,11 +97,11 @@ class Gate:
 _GATES = (
     Gate("min_win_rate", "smallest win rate", frozenset({"win_rate", "judge_failures"}), start=0.5),
     Gate("warn_win_rate", "win rate that warns, without a smallest one", frozenset({"win_rate"})),
-    Gate("max_benchmark_drop", "largest drop on a benchmark", frozenset({"benchmark_drop"})),
+    Gate("max_benchmark_drop", "largest drop on a benchmark", _DECLINE | {"benchmark_drop"}),
     Gate("warn_benchmark_drop", "drop on a benchmark that warns", frozenset({"benchmark_drop"})),
-    Gate("max_metric_drop", "largest drop on a measure", _METRICS),
-    Gate("warn_metric_drop", "drop on a measure that warns", _METRICS),
-    Gate("max_perplexity_rise", "largest rise of perplexity", frozenset({"perplexity_rise"}), most=10.0),
+    Gate("max_metric_drop", "largest drop on a measure", _METRICS | _DECLINE),
+    Gate("warn_metric_drop", "drop on a measure that warns", _METRICS | {"slice_drop"}),
+    Gate("max_perplexity_rise", "largest rise of perplexity", _DECLINE | {"perplexity_rise"}, most=10.0),
     Gate("min_format_compliance", "smallest format compliance", frozenset({"format"}), start=0.9),
     Gate("max_leakage", "largest share of leaked examples", frozenset({"leakage"})),
     Gate("max_judge_failures", "largest share of failed judgments", frozenset({"judge_failures"})),
@@ -133,7 +149,7 @@ class GatedRun:
             Gate(
                 f"metrics.{name}",
                 f"largest drop of {name}, relative",
-                frozenset({"metric_drop", "perplexity_rise"}),
+                _DECLINE | {"metric_drop", "perplexity_rise"},
             )
             for name in self.gates.metrics
         ]
@@ -148,6 +164,9 @@ class GatedRun:
             )
             for row in self.facts.metrics
         }  # fmt: skip
+        candidates = {model.name for model in self.facts.models if model.role == "candidate"}
+        found = [] if run.imported else rating_failures(connection, run_id)
+        self._ratings = [each for each in found if each.model in candidates]
         self.stored = self.decide({})
 
     # Limits
@@ -211,14 +230,14 @@ class GatedRun:
 
     def decide(self, limits: Mapping[str, float | None]) -> list[Decision]:
         """The decisions under these limits, the best first; the stored ones where none differs."""
-        gates = self.moved(limits)
-        moved = self.changes(gates)
-        facts = self.facts
-        if moved:
-            facts = self._under(gates, frozenset().union(*(self.known[name].kinds for name in moved)))
-        return verdicts(cases(facts), self._before)
+        return verdicts(cases(self.facts_under(limits)), self._before)
 
-    def _under(self, gates: Gates, kinds: frozenset[str]) -> RunFacts:
+    def facts_under(self, limits: Mapping[str, float | None]) -> RunFacts:
+        """What the run would have stored under these limits; what it did where none differs."""
+        gates = self.moved(limits)
+        kinds = frozenset[str]().union(*(self.known[name].kinds for name in self.changes(gates)))
+        if not kinds:
+            return self.facts
         comparisons, benchmarks = self._ruled(gates)
         candidates = [model.name for model in self.facts.models if model.role == "candidate"]
         checks = (comparisons, benchmarks, gates, self._measures)
@@ -232,9 +251,12 @@ class GatedRun:
             *drop_alerts(*checks),
             *win_rate_alerts(rates, gates, candidates),
             *judge_failure_alerts(self._rates(parts=True), gates),
+            *self._missing(gates),
             *inconsistency_alerts(self._consistencies(), gates),
             *format_alerts(scores, gates, candidates),
             *self._leakage(gates),
+            *slice_alerts(self._slices(), [*comparisons, *benchmarks], gates, self._measures),
+            *self._declines(gates),
             *agreement_alerts(self._matches, gates.min_judge_agreement),
             *unmeasured_alerts(candidates, looked_at),
         ]
@@ -319,12 +341,55 @@ class GatedRun:
                 leaked = Leaked(found.example_ids, found.tiers, found.n)
                 yield from leakage_alerts(leaked, {alert.candidate: found.differences}, gates)
 
+    def _missing(self, gates: Gates) -> Iterator[Alert]:
+        """Ratings, and pairs of an imported run, that failed or are missing."""
+        for each in self._ratings:
+            yield from each.alerts(gates)
+        known = {(each.measure, each.model) for each in self._ratings}
+        for alert in self.facts.alerts:
+            found = alert.evidence
+            is_missing = isinstance(found, JudgeFailureEvidence) and found.wins is None
+            if is_missing and (alert.measure, alert.candidate) not in known:
+                regraded = regraded_failures(alert, self.gates, gates)
+                yield from [] if regraded is None else [regraded]
+
+    def _declines(self, gates: Gates) -> Iterator[Alert]:
+        compared = {
+            (row.candidate, row.measure): row
+            for row in self._in_order(self.facts.comparisons)
+            if row.delta is not None
+        }
+        for alert in self.facts.alerts:
+            found, row = alert.evidence, compared.get((alert.candidate, alert.measure))
+            if isinstance(found, DowntrendEvidence):
+                at, limit = found.baseline_value, None
+                if row is not None and at is not None:
+                    limit = decline_limit(row, self._measures.get(row.measure), at, gates)
+                regraded = regraded_decline(alert, limit)
+                yield from [] if regraded is None else [regraded]
+
+    def _slices(self) -> list[Slice]:
+        return [
+            Slice(
+                row.slice,
+                Comparison(
+                    row.candidate, row.baseline, row.measure, cast("Direction", row.direction), "metric",
+                    row.candidate_value, row.baseline_value, row.delta, row.low, row.high, None, row.n, None,
+                    row.reason,
+                    ruling=Ruling(
+                        cast("Standing", row.standing), row.family, row.family_size, row.p,
+                        row.low_corrected, row.high_corrected, row.needed,
+                    ),
+                ),
+            )
+            for row in self.facts.slices
+            if row.measure in self._measures
+        ]  # fmt: skip
+
     def _alerts(self, raised: Sequence[Alert], kinds: frozenset[str]) -> list[AlertRow]:
         """The stored alerts, those of these kinds raised anew; what was accepted and is no worse stays so."""
         stored = {_key(alert): alert for alert in self.facts.alerts}
-        alerts = [
-            alert for alert in self.facts.alerts if alert.kind not in kinds or not _is_of_gates(alert, raised)
-        ]
+        alerts = [alert for alert in self.facts.alerts if alert.kind not in kinds]
         for alert in raised:
             known = stored.get(_key(alert))
             if alert.kind not in kinds:
@@ -372,19 +437,24 @@ class GatedRun:
     def _looks(
         self, gate: Gate, limit: float, gates: Gates, rulings: Sequence[CheckedComparison]
     ) -> Iterator[Look]:
-        if gate.kinds <= _DROPS:
+        if gate.kinds & _DROPS:
             for item in rulings:
                 warns = gate.name.startswith("warn_")
                 own = item.limits.warning if warns else item.limits.critical
                 if gate.name in _governing(item, gates) and own is not None:
                     yield _drop_look(item, own)
-        elif gate.name in ("min_win_rate", "warn_win_rate"):
-            for match in self._rates():
-                yield _rate_look(match, limit)
+        elif gate.name == "min_win_rate" or (gate.name == "warn_win_rate" and gates.min_win_rate is None):
+            rates = self._rates()
+            for match in rates:
+                yield _rate_look(match, limit, warns=gate.name == "warn_win_rate")
+            if gate.name == "min_win_rate":
+                yield from self._without("wins: nothing was judged", {item.candidate for item in rates})
         elif gate.name == "min_format_compliance":
-            for score in self._compliances():
+            scores = self._compliances()
+            for score in scores:
                 said = f"{FORMAT} {_share(score.value, score.low, score.high)}, n {score.n:,}"
                 yield _share_look(score.candidate, said, score.value, limit, least=True)
+            yield from self._without(f"{FORMAT}: not measured", {item.candidate for item in scores})
         elif gate.name == "max_leakage":
             for alert in self.facts.alerts:
                 found = alert.evidence
@@ -396,32 +466,37 @@ class GatedRun:
                 total = match.rate.wins + match.rate.losses + match.rate.ties + match.rate.failed
                 said = f"{match.rate.failed} of {total} by {match.judge} against {match.baseline} failed"
                 yield _share_look(match.candidate, said, match.rate.failed / total if total else None, limit)
+            for rated in self._ratings:
+                said = f"{rated.failed} of {rated.asked} ratings of {rated.measure} failed or are missing"
+                yield _share_look(rated.model, said, rated.share, limit)
         elif gate.name == "max_judge_inconsistency":
             for row in self._consistencies():
-                worst = None if row.value is None or row.low is None or row.high is None else 1 - row.value
-                said = (
-                    f"{row.judge} contradicts itself in {percent(worst)} against {row.baseline}, n {row.n:,}"
-                )
-                yield _share_look(row.candidate, said, worst, limit)
-        else:
+                yield _contradictions_look(row, limit)
+        elif gate.name == "min_judge_agreement":
             for agreement in self._matches:
                 yield _kappa_look(agreement, limit)
 
-
-def _is_of_gates(alert: AlertRow, raised: Sequence[Alert]) -> bool:
-    """Whether an alert of a governed kind is one that is raised anew: ratings' failures are not."""
-    return alert.kind != "judge_failures" or getattr(alert.evidence, "wins", None) is not None
+    def _without(self, said: str, known: Collection[str]) -> Iterator[Look]:
+        """The candidates of which a gate that must be met knows nothing."""
+        for model in self.facts.models:
+            if model.role == "candidate" and model.name not in known:
+                yield Look(model.name, said, "missing")
 
 
 def _with_examples(alert: Alert, known: AlertRow) -> Evidence:
     """The evidence with the examples that the run found behind it, which no limit changes."""
+    if isinstance(known.evidence, SliceEvidence) and isinstance(alert.evidence, SliceEvidence):
+        return replace(known.evidence, measures=alert.evidence.measures)
     ids = getattr(known.evidence, "example_ids", ())
     return replace(alert.evidence, example_ids=ids) if ids else alert.evidence  # type: ignore[call-arg]
 
 
 def _key(alert: Alert | AlertRow) -> tuple[str | None, ...]:
-    judge = getattr(alert.evidence, "judge", None)
-    return alert.kind, alert.candidate, alert.baseline, alert.measure, judge
+    found = alert.evidence
+    of: list[str | None] = [getattr(found, "judge", None), getattr(found, "slice", None)]
+    if isinstance(found, JudgeFailureEvidence) and found.wins is None:
+        of.append("missing")
+    return alert.kind, alert.candidate, alert.baseline, alert.measure, *of
 
 
 def _with_ruling(row: ComparisonRow, made: Comparison) -> ComparisonRow:
@@ -464,29 +539,47 @@ def _drop_look(item: CheckedComparison, limit: float) -> Look:
     return Look(compared.candidate, said, "open", more)
 
 
-def _rate_look(match: MatchVerdicts, limit: float) -> Look:
+def _rate_look(match: MatchVerdicts, limit: float, *, warns: bool) -> Look:
+    """A minimum is failed by the rate itself, a warning's limit only where its whole interval is below."""
     rate = match.rate
     named = f"wins against {match.baseline} by {match.judge}"
     if rate.win_rate is None:
         return Look(match.candidate, f"{named}: {match.reason or 'nothing was judged'}", "missing")
     said = f"{named} {_share(rate.win_rate, rate.low, rate.high)}"
+    is_less: Side = "open" if warns else "beyond"
     if rate.low is None or rate.high is None:
-        return Look(match.candidate, f"{said}, no interval", "within" if rate.win_rate >= limit else "beyond")
+        return Look(match.candidate, f"{said}, no interval", "within" if rate.win_rate >= limit else is_less)
     if rate.low >= limit or rate.high < limit:
         return Look(match.candidate, said, "within" if rate.low >= limit else "beyond")
     needed = rate_needed(rate, limit)
     more = f"needs about {needed:,} examples" if needed else ""
-    return Look(match.candidate, said, "beyond" if rate.win_rate < limit else "open", more)
+    return Look(match.candidate, said, is_less if rate.win_rate < limit else "open", more)
+
+
+def _contradictions_look(row: JudgeConsistency, limit: float) -> Look:
+    named = f"{row.judge} contradicts itself against {row.baseline}"
+    if row.value is None or row.low is None or row.high is None:
+        return Look(row.candidate, f"{named}: not measured", "missing")
+    said = f"{named} in {_share(1 - row.value, 1 - row.high, 1 - row.low)}, n {row.n:,}"
+    if 1 - row.high > limit or 1 - row.low <= limit:
+        return Look(row.candidate, said, "beyond" if 1 - row.high > limit else "within")
+    needed = contradictions_needed(row, limit)
+    return Look(row.candidate, said, "open", f"needs about {needed:,} examples" if needed else "")
 
 
 def _kappa_look(match: JudgeAgreement, limit: float) -> Look:
-    kappa = match.calibration.against_people.kappa
-    named = f"kappa of {match.judge} with people against {match.baseline}"
+    raters = match.calibration.against_people
+    kappa, named = raters.kappa, f"kappa of {match.judge} with people against {match.baseline}"
+    if raters.pairs < FEWEST_LABELS:
+        said = f"{named}: {counted(raters.pairs, 'labelled pair')}"
+        return Look(match.candidate, said, "open", f"{FEWEST_LABELS} labelled pairs are needed")
     if kappa.value is None:
         return Look(match.candidate, f"{named}: {kappa.reason or 'not measured'}", "missing")
     spread = "" if kappa.low is None or kappa.high is None else f" [{kappa.low:.2f}, {kappa.high:.2f}]"
     said = f"{named} {kappa.value:.2f}{spread}, n {kappa.n:,}"
-    if kappa.low is None or kappa.high is None or kappa.low < limit <= kappa.high:
+    if kappa.low is None or kappa.high is None:
+        return Look(match.candidate, f"{said}, no interval", "within" if kappa.value >= limit else "open")
+    if kappa.low < limit <= kappa.high:
         needed = labels_needed(match, limit)
         return Look(match.candidate, said, "open", f"needs about {needed:,} labels" if needed else "")
     return Look(match.candidate, said, "within" if kappa.low >= limit else "beyond")
@@ -516,60 +609,65 @@ def plan_with(file: Path, limits: Mapping[str, float | None]) -> tuple[str, str]
     Raises BadInput where the file cannot be read, or where its gates are written in a way that only a person
     can edit.
     """
-    text = read_text(file)
+    text = "".join(line for _, line in text_lines(file))
     try:
         wanted = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise BadInput(f"{file}: is not TOML: {error}", "fix it, then write the limits again") from error
-    edited = text
+    edited, is_table = text, True
     for name, value in limits.items():
         path = ["gates", *name.split(".", 1)]
         edited = _edited(edited, path, value)
-        _set(wanted, path, value)
+        is_table = is_table and _set(wanted, path, value)
     with suppress(tomllib.TOMLDecodeError):
-        if tomllib.loads(edited) == wanted:
+        if is_table and tomllib.loads(edited) == wanted:
             return text, edited
-    lines = ", ".join(f"{name} = {_written(value)}" for name, value in limits.items())
+    lines = ", ".join(
+        f"{name} = {'off (delete it)' if value is None else _said(value)}" for name, value in limits.items()
+    )
     raise BadInput(f"{file}: its gates are not written line by line", f"set them there yourself: {lines}")
 
 
-def _written(value: float | None) -> str:
-    return "off (delete it)" if value is None else f"{value:g}"
+def _said(value: float) -> str:
+    return f"{value:.15g}"
 
 
-def _set(table: dict[str, Any], path: Sequence[str], value: float | None) -> None:
+def _set(table: dict[str, Any], path: Sequence[str], value: float | None) -> bool:
+    """Sets a key of a file's tables, or takes it out; False where a table of its path is none."""
     *tables, key = path
     for name in tables:
         table = table.setdefault(name, {})
+        if not isinstance(table, dict):
+            return False
     if value is None:
         table.pop(key, None)
-    elif isinstance(table.get(key), dict):
-        table[key]["max"] = value
-        if "warn" in table[key]:
-            table[key]["warn"] = min(table[key]["warn"], value)
     else:
-        table[key] = value
+        table[key] = float(_said(value))
+    return True
 
 
 def _edited(text: str, path: Sequence[str], value: float | None) -> str:
     """The text with one key of one table set, or taken out; at the table's end where it is new."""
     *tables, key = path
-    lines = text.split("\n")
+    lines, end = text.split("\n"), "\r" if "\r\n" in text else ""
     header = re.compile(r"\s*\[\s*" + r"\s*\.\s*".join(map(re.escape, tables)) + r"\s*\]\s*(#.*)?$")
     start = next((place for place, line in enumerate(lines) if header.match(line)), None)
     if start is None:
         if value is None:
             return text
-        return f"{text.rstrip()}\n\n[{'.'.join(tables)}]\n{_key_written(key)} = {value:g}\n"
-    end = next((n for n in range(start + 1, len(lines)) if _HEADER.match(lines[n])), len(lines))
+        new = ("", f"[{'.'.join(tables)}]", f"{_key_written(key)} = {_said(value)}", "")
+        return f"{end}\n".join((text.rstrip(), *new))
+    after = next((n for n in range(start + 1, len(lines)) if _HEADER.match(lines[n])), len(lines))
     assigned = re.compile(r"(\s*[\"']?" + re.escape(key) + r"[\"']?\s*=\s*)([-+\w.]+)(\s*(?:#.*)?)$")
-    for place in range(start + 1, end):
+    for place in range(start + 1, after):
         if found := assigned.match(lines[place]):
-            lines[place : place + 1] = [] if value is None else [f"{found[1]}{value:g}{found[3]}"]
+            lines[place : place + 1] = [] if value is None else [f"{found[1]}{_said(value)}{found[3]}"]
             return "\n".join(lines)
     if value is not None:
-        last = max(n for n in range(start, end) if n == start or not _COMMENT.match(lines[n]))
-        lines.insert(last + 1, f"{_key_written(key)} = {value:g}")
+        last = max(n for n in range(start, after) if n == start or not _COMMENT.match(lines[n]))
+        line = f"{_key_written(key)} = {_said(value)}"
+        is_end = last == len(lines) - 1  # of the file, without a line end
+        lines[last : last + 1] = [lines[last] + end, line] if is_end else [lines[last], line + end]
     return "\n".join(lines)
 
 

@@ -6,8 +6,8 @@ the number of examples needed. A limit adds severity, never another test.
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal, cast
 
 from engine.compare.comparison import Comparison
 from engine.compare.ruling import Ruling
@@ -17,6 +17,7 @@ from engine.plan.plan import Gates
 from engine.stats.family import holm
 from engine.stats.trend import Trend, mann_kendall
 from store.read.query import by_key
+from store.read.rows import AlertRow
 from store.records.alert import Alert, ComparisonEvidence, DowntrendEvidence, Severity, SliceEvidence
 
 
@@ -307,10 +308,15 @@ def slice_alerts(
 
 
 def _told(falls: Sequence[tuple[Slice, Ruling]]) -> list[Alert]:
-    """One warning for each slice and baseline, largest drops first."""
+    """One warning for each slice and baseline, largest drops first; of equal ones the surest."""
+
+    def order(fall: tuple[Slice, Ruling]) -> tuple[float, float, int, str, str]:
+        item, ruling = fall
+        compared = item.comparison
+        return -(compared.worsening or 0.0), ruling.p or 0.0, -compared.n, item.name, compared.baseline
+
     by_slice = by_key(
-        ((item.name, item.comparison.baseline), (item, ruling))
-        for item, ruling in sorted(falls, key=lambda fall: fall[0].comparison.worsening or 0.0, reverse=True)
+        ((item.name, item.comparison.baseline), (item, ruling)) for item, ruling in sorted(falls, key=order)
     )
     groups = list(by_slice.values())
     left = len(groups) - TOLD
@@ -390,20 +396,45 @@ def downtrend_alerts(series: Sequence[MeasureSeries]) -> list[Alert]:
         ]
         corrected = holm([trend.p_allowing for _, trend in tested])
         alerts += [
-            _downtrend_alert(item, trend, p, len(tested))
+            _downtrend_alert(severity, item, trend, p, len(tested))
             for (item, trend), p in zip(tested, corrected, strict=True)
-            if p <= LEVEL and _drop(item, trend) > _MATERIAL * item.limit
+            if p <= LEVEL and (severity := _severity_of_decline(_drop(item, trend), item.limit)) is not None
         ]
     return alerts
+
+
+def regraded_decline(alert: AlertRow, limit: float | None) -> Alert | None:
+    """A slow decline under another limit of one step, in the measure's unit; None: no longer worth an alert.
+
+    The same alert where the limit is not known, or an older store does not know how much was lost.
+    """
+    found = alert.evidence
+    assert isinstance(found, DowntrendEvidence)
+    severity = cast("Severity | None", alert.severity)
+    message = alert.message
+    if found.delta is not None and found.limit is not None and limit is not None:
+        severity = _severity_of_decline(abs(found.delta), limit)
+        message = message.replace(_allowed_in_one_step(found.limit), _allowed_in_one_step(limit))
+        found = replace(found, limit=limit)
+    if severity is None:
+        return None
+    return Alert(severity, alert.kind, alert.candidate, alert.baseline, alert.measure, message, found)
+
+
+def _severity_of_decline(drop: float, limit: float) -> Severity | None:
+    return "critical" if drop > limit else "warning" if drop > _MATERIAL * limit else None
+
+
+def _allowed_in_one_step(limit: float) -> str:
+    return f"The plan allows {number(limit)} in one step."
 
 
 def _drop(item: MeasureSeries, trend: Trend) -> float:
     return trend.change if item.lower else -trend.change
 
 
-def _downtrend_alert(item: MeasureSeries, trend: Trend, p: float, family: int) -> Alert:
+def _downtrend_alert(severity: Severity, item: MeasureSeries, trend: Trend, p: float, family: int) -> Alert:
     drop, steps = _drop(item, trend), trend.n - 1
-    severity: Severity = "critical" if drop > item.limit else "warning"
     first, last = item.values[0], item.values[-1]
     sure = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
     among = f" after correction for {family} measures" if family > 1 else ""
@@ -412,8 +443,7 @@ def _downtrend_alert(item: MeasureSeries, trend: Trend, p: float, family: int) -
         f"{item.measure} of {item.candidate} has been getting worse over {trend.n} runs, from "
         f"{number(first)} in run {item.runs[0]} to {number(last)} now: about {abs(trend.slope):.2g} a run, "
         f"{number(drop)} in all (change {trend.change:+.3f}, 95% CI {low:+.3f} to {high:+.3f}; "
-        f"Mann-Kendall {sure}{among}). "
-        f"The plan allows {number(item.limit)} in one step."
+        f"Mann-Kendall {sure}{among}). {_allowed_in_one_step(item.limit)}"
     )
     if trend.is_dependent:
         message += " Neighbouring runs are correlated; p accounts for it."

@@ -4,6 +4,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import cast
 
 from engine.compare.calibration import (
     Calibration,
@@ -17,9 +18,11 @@ from engine.compare.calibration import (
 )
 from engine.errors import BadInput
 from engine.plan.plan import Gates
-from engine.stats.family import CRITICAL_Z, examples_needed, majority
+from engine.stats.family import CRITICAL_Z, FEWEST_LABELS, examples_needed, majority
 from engine.stats.winrate import WinRate
-from store.read import history, labels
+from store.read import history, judging, labels
+from store.read.query import by_key
+from store.read.rows import AlertRow
 from store.records.alert import (
     AgreementEvidence,
     Alert,
@@ -30,7 +33,6 @@ from store.records.alert import (
 )
 
 KIND = "judge_agreement"
-FEWEST = 10  # labelled pairs below which agreement is not tested
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,8 +252,8 @@ def _alerts(match: JudgeAgreement, gate: float | None) -> Sequence[Alert]:
     kappa = raters.kappa
     if gate is None:
         return []
-    if kappa.value is None or raters.pairs < FEWEST:
-        why = kappa.reason or f"{raters.pairs} labelled pairs are too few: {FEWEST} are needed"
+    if kappa.value is None or raters.pairs < FEWEST_LABELS:
+        why = kappa.reason or f"{raters.pairs} labelled pairs are too few: {FEWEST_LABELS} are needed"
         message = f"Agreement of {match.judge} with people is inconclusive: {why}."
         return [_agreement_alert("note", match, gate, message)]
     if kappa.value >= gate:
@@ -331,7 +333,7 @@ def judge_failure_alerts(verdicts: Sequence[MatchVerdicts], gates: Gates) -> lis
             continue
         message = (
             f"{failed} of {total} verdicts of {item.judge} on {item.candidate} against {item.baseline} "
-            f"failed ({failed / total:.1%}; at most {gates.max_judge_failures:.1%} may). "
+            f"failed ({failed / total:.1%}; {_at_most(gates)} may). "
             "The win rate counts only the others."
         )
         alerts.append(
@@ -366,8 +368,8 @@ def missing_pairs_alert(
         return []
     message = (
         f"{judge} compared {candidate} with {baseline} on {total - absent} of the {total} questions that it "
-        f"compared other models on ({absent / total:.1%} are missing; at most {gates.max_judge_failures:.1%} "
-        "may): their win rates are not over the same questions."
+        f"compared other models on ({absent / total:.1%} are missing; {_at_most(gates)} may): "
+        "their win rates are not over the same questions."
     )
     evidence = JudgeFailureEvidence(judge=judge, failed=absent, n=total)
     return [Alert("warning", "judge_failures", candidate, baseline, "win_rate", message, evidence)]
@@ -384,11 +386,68 @@ def rating_failure_alert(
     ordered = dict(Counter(reasons).most_common(5))
     message = (
         f"{failed} of {asked} ratings of {model} by {judge} failed or are missing ({failed / asked:.1%}; "
-        f"at most {gates.max_judge_failures:.1%} may). Most often: {next(iter(ordered))}. "
+        f"{_at_most(gates)} may). Most often: {next(iter(ordered))}. "
         f"The scores count only the others.{more}"
     )
     evidence = JudgeFailureEvidence(judge=judge, failed=failed, n=asked, reasons=ordered)
     return [Alert("warning", "judge_failures", model, None, measure, message, evidence)]
+
+
+NOT_SAMPLED = "not in the judge's sample"
+
+
+@dataclass(frozen=True, slots=True)
+class RatingFailures:
+    """A candidate's ratings by a judge of single responses: of so many asked for, why some are missing."""
+
+    measure: str
+    model: str
+    asked: int
+    reasons: Mapping[str, int]
+
+    @property
+    def failed(self) -> int:
+        return sum(self.reasons.values())
+
+    @property
+    def share(self) -> float | None:
+        return self.failed / self.asked if self.asked else None
+
+    def alerts(self, gates: Gates) -> list[Alert]:
+        return rating_failure_alert(self.measure, self.model, self.reasons, self.asked, gates)
+
+
+def rating_failures(connection: history.Connection, run_id: int) -> list[RatingFailures]:
+    """Those of every judge of single responses on every candidate of a run."""
+    counts = by_key(
+        ((f"judge:{row.judge}", row.model), row)
+        for row in judging.rating_counts(connection, run_id)
+        if row.reason != NOT_SAMPLED
+    )
+    return [
+        RatingFailures(
+            *key, sum(row.n for row in own), {row.reason: row.n for row in own if row.reason is not None}
+        )
+        for key, own in counts.items()
+    ]
+
+
+def regraded_failures(alert: AlertRow, before: Gates, gates: Gates) -> Alert | None:
+    """Missing ratings or pairs under another limit, from what the alert says; None: no longer too many.
+
+    `before` are the gates that raised it.
+    """
+    found = alert.evidence
+    assert isinstance(found, JudgeFailureEvidence)
+    if found.failed_share is not None and found.failed_share <= gates.max_judge_failures:
+        return None
+    message = alert.message.replace(_at_most(before), _at_most(gates))
+    severity = cast("Severity", alert.severity)
+    return Alert(severity, alert.kind, alert.candidate, alert.baseline, alert.measure, message, found)
+
+
+def _at_most(gates: Gates) -> str:
+    return f"at most {gates.max_judge_failures:.1%}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -422,7 +481,7 @@ def inconsistency_alerts(found: Sequence[JudgeConsistency], gates: Gates) -> lis
             f"n = {item.n}); the plan allows {limit:.1%}. Contradictions count as ties."
         )
         settled = low > limit
-        needed = None if settled else _needed((high - low) / 2, share - limit, item.n)
+        needed = None if settled else contradictions_needed(item, limit)
         message = said if settled else f"Inconclusive: {_needs(needed)}. {said}"
         evidence = JudgeShareEvidence(
             judge=item.judge,
@@ -445,6 +504,13 @@ def inconsistency_alerts(found: Sequence[JudgeConsistency], gates: Gates) -> lis
             )
         )
     return alerts
+
+
+def contradictions_needed(item: JudgeConsistency, limit: float) -> int | None:
+    """About how many examples would tell a judge's contradictions from the limit; None where unknown."""
+    if item.value is None or item.low is None or item.high is None:
+        return None
+    return _needed((item.high - item.low) / 2, 1 - item.value - limit, item.n)
 
 
 def _total(rate: WinRate) -> int:

@@ -8,6 +8,7 @@ from engine.compare.ruling import BoundedComparison, ends_of_benchmark, rule
 from engine.gates.drops import CheckedComparison, DropLimits, alerts_on, surprises
 from engine.metrics.metric import Measure
 from engine.plan.plan import Gates
+from store.read.rows import ComparisonRow
 from store.records.alert import Alert, ComparisonEvidence
 
 REFUSALS = ("refusal", "refused_harmless", "refused_harmful")
@@ -97,6 +98,23 @@ def checked(
     measures: Mapping[str, Measure],
 ) -> list[CheckedComparison]:
     return [*_checked_benchmarks(benchmarks, gates), *_checked_metrics(comparisons, gates, measures)]
+
+
+def decline_limit(
+    item: Comparison | ComparisonRow, measure: Measure | None, at: float, gates: Gates
+) -> float | None:
+    """The drop that the plan allows in one run, in the measure's unit; None without a gate on it.
+
+    `at` is the value that a slow decline began at.
+    """
+    if item.measure in gates.metrics:
+        return gates.metrics[item.measure].max * abs(at)
+    if item.measure.partition(":")[0] in ("perplexity", "bits_per_byte"):
+        return gates.max_perplexity_rise * abs(at)
+    if item.kind == "benchmark":
+        return gates.max_benchmark_drop * (1.0 if 0 <= at <= 1 else abs(at))
+    width = None if measure is None else reach(measure)
+    return None if width is None else gates.max_metric_drop * width
 
 
 def _checked_benchmarks(comparisons: Sequence[Comparison], gates: Gates) -> list[CheckedComparison]:

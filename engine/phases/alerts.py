@@ -28,7 +28,7 @@ from engine.gates.judges import (
     judge_failure_alerts,
     win_rate_alerts,
 )
-from engine.gates.measures import drop_alerts, evaluated
+from engine.gates.measures import decline_limit, drop_alerts, evaluated
 from engine.judges.judge import WHOLE
 from engine.metrics.metric import Measure
 from engine.phases.data import leaked_tiers
@@ -37,7 +37,7 @@ from engine.phases.judging.ratings import rating_alerts
 from engine.phases.judging.shared import match_name
 from engine.phases.reference import EarlierRun
 from engine.phases.work import Work
-from engine.plan.plan import Gates, Model
+from engine.plan.plan import Model
 from engine.stats.winrate import WinRate
 from store import records
 from store.read import runs, trends
@@ -203,7 +203,7 @@ def _series(
             continue
         points = _points(connection, work, named, name, candidate, is_first=candidate == first)
         values = tuple(value for value, _ in points)
-        limit = _limit(item, measures.get(name), values[0], work.plan.gates) if values else None
+        limit = decline_limit(item, measures.get(name), values[0], work.plan.gates) if values else None
         if limit is not None:
             ids = tuple(run_id for _, run_id in points)
             yield MeasureSeries(candidate, name, item.direction == "lower", limit, values, ids)
@@ -223,19 +223,6 @@ def _points(
             alike = [point for point in found if trends.not_joined(point, found[-1]) is None]
             return [(point.value, point.run_id) for point in alike if point.value is not None]
     return []
-
-
-def _limit(item: Comparison, measure: Measure | None, at: float, gates: Gates) -> float | None:
-    """The drop that the plan allows in one run, in the measure's unit; None without a gate on it."""
-    if item.measure in gates.metrics:
-        return gates.metrics[item.measure].max * abs(at)
-    if item.measure.partition(":")[0] in ("perplexity", "bits_per_byte"):
-        return gates.max_perplexity_rise * abs(at)
-    if item.kind == "benchmark":
-        return gates.max_benchmark_drop * (1.0 if 0 <= at <= 1 else abs(at))
-    if measure is None or measure.low is None or measure.high is None:
-        return None
-    return gates.max_metric_drop * (measure.high - measure.low)
 
 
 Row = dict[str, Any]

@@ -14,6 +14,7 @@ from statistics import NormalDist
 LEVEL = 0.05
 POWER = 0.80
 FEWEST = 8  # values: from fewer a spread is too uncertain to say how many it takes
+FEWEST_LABELS = 10  # labelled pairs below which a judge's agreement with people is neither told nor tested
 # Standard errors that a true difference must measure to be found in 80 % of studies at 5 %, two-sided.
 DETECTABLE = 2.8
 _NORMAL = NormalDist()

@@ -51,6 +51,16 @@ class AuditRow:
     details: dict[str, Any] | None
 
 
+@dataclass(frozen=True, slots=True)
+class RatingCount:
+    """So many of a model's scores by a judge: with a value where `reason` is None."""
+
+    judge: str
+    model: str
+    n: int
+    reason: str | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeanRow(MeanValue):
     """One model's mean score by one judge of single responses, on the judge's own scale."""
@@ -198,6 +208,23 @@ def means(connection: Connection, run_id: int) -> list[MeanRow]:
         FROM judge j JOIN model m ON m.run_id = j.run_id
         JOIN modelscore s ON s.model_id = m.id AND s.measure = 'judge:' || j.name
         WHERE j.run_id = ? AND j.kind = 'pointwise' ORDER BY j.id, m.position
+        """,
+        run_id,
+    )
+
+
+def rating_counts(connection: Connection, run_id: int) -> list[RatingCount]:
+    """Candidates' scores by judges of single responses, counted by why they are missing."""
+    return select(
+        connection,
+        RatingCount,
+        """
+        SELECT j.name AS judge, m.name AS model, count(*) AS n,
+          CASE WHEN s.value IS NULL THEN coalesce(s.reason, '') END AS reason
+        FROM judge j JOIN model m ON m.run_id = j.run_id
+        JOIN score s ON s.model_id = m.id AND s.measure = 'judge:' || j.name
+        WHERE j.run_id = ? AND j.kind = 'pointwise' AND m.role = 'candidate'
+        GROUP BY j.id, m.id, 4 ORDER BY j.id, m.position, min(s.example_id)
         """,
         run_id,
     )

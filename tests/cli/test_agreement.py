@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
+from engine.decision.decision import decide
 from store import database, reviewing
 from store.read import evidence, history
 from store.reviewing import annotate
+from store.session import opened
 from tests.cli.conftest import Assay
 from tests.tui.judged import build
 
@@ -165,6 +167,18 @@ def test_everything_said_is_written_with_who_and_when(
     assert (second["criterion"], second["value"], second["right"]) == ("tone", "4", None)
     shown = assay("annotations", "export", "1", file / "in-a-file.jsonl", "--store", store)
     assert shown.code == 2 and "cannot be written" in shown.err
+
+
+def test_a_card_tells_kappa_from_as_many_labels_as_its_gate_needs(store: Path, say: Say) -> None:
+    def cards() -> str:
+        with opened(store) as connection:
+            return " · ".join(figure for each in decide(connection, 1) for figure in each.card)
+
+    for place in range(9):
+        say(place, "preference", ("right", "left", "tie")[place % 3])
+    assert "judge κ" not in cards()
+    say(9, "preference", "right")
+    assert "judge κ" in cards()
 
 
 def test_a_crowd_labels_pairs_whose_models_and_order_are_hidden(

@@ -119,9 +119,27 @@ def test_a_limit_that_cannot_be_is_one_clear_error(
 def test_lines_of_limits_are_answered_one_by_one(
     assay: Assay, history_store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = ['{"min_win_rate": 0.95}', "[]", "no", '{"min_win_rate": "much"}', '{"foo": 1}', "{}"]
+    bad = ["[]", "no", '{"min_win_rate": "much"}', '{"foo": 1}', "", "\ud800", "[" * 100_000, "{" * 5_000]
+    bad += [
+        f'{{"max_leakage": {value}}}' for value in ("1e999", "NaN", "-Infinity", "1" + "0" * 400, "9" * 5_000)
+    ]
+    asked = ['{"min_win_rate": 0.95}', *bad, "{}"]
     monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(asked) + "\n"))
     told = assay("show", "2", "--gate", "-", "--store", history_store).out
     found = [json.loads(line) for line in told.splitlines()]
-    assert [("error" in answer) for answer in found] == [False, True, True, True, True, False]
+    assert [("error" in answer) for answer in found] == [False, *(True for _ in bad), False]
     assert found[0]["decision"][0]["word"] == "don't ship"
+
+
+@pytest.mark.parametrize("text", ["gates = 3\n", "[[gates]]\nmax_leakage = 0.1\n", "[gates\n", "\x00"])
+def test_a_plan_edited_since_the_run_leaves_the_decision_and_says_why_it_is_not_written(
+    assay: Assay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    told(tmp_path / "store", plan_folder=str(tmp_path))
+    plan = tmp_path / "p.toml"
+    plan.write_text(text)
+    monkeypatch.setattr("sys.stdin", io.StringIO('{"max_leakage": 0.2}\n' * 2))
+    lines = assay("show", "1", "--gate", "-", "--store", tmp_path / "store").out.splitlines()
+    assert [json.loads(line)["plan"]["reason"].startswith(str(plan)) for line in lines] == [True, True]
+    ended = assay("show", "1", "--gate", "max_leakage=0.2", "--write", "--store", tmp_path / "store")
+    assert ended.code == 2 and "p.toml" in ended.err and plan.read_text() == text

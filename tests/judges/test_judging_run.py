@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from engine.decision.facts import RunFacts
 from engine.decision.judges import about_judge, about_match, agreement
+from engine.decision.what_if import GatedRun
 from engine.errors import Paused
 from engine.formats.export import export_run
 from engine.gates.checks import compare_runs
@@ -21,7 +23,7 @@ from store.read.answers import pair
 from store.session import opened
 from store.transfer.export import run_content
 from store.write import Recorder, Transaction
-from tests.engine.runs import carry_out, queue, recorded_plan
+from tests.engine.runs import carry_out, queue, recorded_plan, work_here
 from tests.judges.scripted import Answer, Json, JudgeServer, prefers, says
 
 COUNT = 12
@@ -177,6 +179,36 @@ def test_failed_ratings_are_missing_with_their_reason_and_raise_a_warning(
     )
     assert (alert.candidate, alert.severity) == ("tuned", "warning")
     assert "4 of 12 ratings of tuned by j failed or are missing (33.3%" in alert.message
+
+
+def test_another_limit_of_failures_rules_on_ratings_as_a_run_that_has_it(
+    server: JudgeServer, tmp_path: Path
+) -> None:
+    server.script = lambda body, number: (
+        says("No idea.") if "Question 1" in body["messages"][1]["content"] else graded(body, number)
+    )
+
+    def run(name: str, limit: float) -> GatedRun:
+        rest = f"{judged_by(server, kind='pointwise')}\n[gates]\nmax_judge_failures = {limit}"
+        texts = {"base": answers("short"), "tuned": answers("much longer")}
+        plan = recorded_plan(tmp_path / name, examples(), texts, f'[metrics]\nuse = ["length"]\n{rest}')
+        run_id = queue(tmp_path / name / "store", plan)
+        work_here(tmp_path / name / "store", run_id)
+        with opened(tmp_path / name / "store") as connection:
+            return GatedRun(connection, run_id)
+
+    def failures(facts: RunFacts) -> list[tuple[str, str, str]]:
+        found = (row for row in facts.alerts if row.kind == "judge_failures")
+        return [(row.severity, row.candidate, row.message) for row in found]
+
+    for folder in (tmp_path / "strict", tmp_path / "loose"):
+        folder.mkdir()
+    strict, loose = run("strict", 0.125), run("loose", 0.5)
+    assert len(failures(strict.facts)) == 1 and failures(loose.facts) == []
+    assert failures(strict.facts_under({"max_judge_failures": 0.5})) == []
+    assert failures(loose.facts_under({"max_judge_failures": 0.125})) == failures(strict.facts)
+    (look,) = loose.looks({"max_judge_failures": 0.125})["max_judge_failures"]
+    assert (look.candidate, look.side) == ("tuned", "beyond") and "3 of 12 ratings" in look.said
 
 
 def test_a_sample_is_seeded_the_same_for_all_models_and_says_why_the_rest_is_missing(

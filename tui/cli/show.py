@@ -4,6 +4,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from enum import StrEnum
+from io import TextIOWrapper
 from json import dumps, loads
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -202,7 +203,9 @@ def _what_if(
 
     found = GatedRun(connection, run_id)
     if list(given) == ["-"]:
-        for line in sys.stdin:
+        if isinstance(sys.stdin, TextIOWrapper):  # bytes that are no text are a bad line
+            sys.stdin.reconfigure(errors="backslashreplace")
+        for line in sys.stdin or ():
             try:
                 values = _under(found, _limits_in(line))
             except BadInput as error:
@@ -236,17 +239,18 @@ def _limits(given: Sequence[str]) -> dict[str, float | None]:
 
 def _limits_in(line: str) -> dict[str, float | None]:
     """The limits in a JSON object; null turns a gate off. Raises BadInput."""
+    way_out = 'write {"max_metric_drop": 0.02}'
     try:
         found = loads(line)
-    except ValueError as error:
-        raise BadInput(f"not JSON: {error}", 'write {"max_metric_drop": 0.02}') from error
-    numbers = isinstance(found, dict) and all(
-        value is None or (isinstance(value, int | float) and not isinstance(value, bool))
-        for value in found.values()
-    )
-    if not numbers:
-        raise BadInput("not an object of numbers", 'write {"max_metric_drop": 0.02}')
-    return dict(found)
+        numbers = isinstance(found, dict) and all(
+            value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+            for value in found.values()
+        )
+        if not numbers:
+            raise BadInput("not an object of numbers", way_out)
+        return {name: None if value is None else float(value) for name, value in found.items()}
+    except (ValueError, OverflowError, RecursionError) as error:
+        raise BadInput(f"not JSON with numbers: {error}", way_out) from error
 
 
 def _under(found: "GatedRun", limits: dict[str, float | None]) -> dict[str, Any]:
@@ -299,7 +303,7 @@ def _print_what_if(found: "GatedRun", values: dict[str, Any]) -> None:
 
 
 def _limit_said(value: float | None) -> str:
-    return "off" if value is None else f"{value:g}"
+    return "off" if value is None else f"{value:.15g}"
 
 
 def report(

@@ -77,7 +77,7 @@ class DecisionProcess:
 
 
 def written(value: float | None) -> str:
-    return "off" if value is None else f"{value:g}"
+    return "off" if value is None else f"{value:.15g}"
 
 
 class WhatIfScreen(RunScreen):

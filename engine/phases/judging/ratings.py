@@ -5,14 +5,13 @@ conversations, is one more.
 """
 
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from math import sqrt
 from statistics import variance
 from typing import Any
 
 from engine.data.example import Example
-from engine.gates.judges import rating_failure_alert
+from engine.gates.judges import NOT_SAMPLED, rating_failures
 from engine.judges.judge import WHOLE, Item, Rater, Rating, RatingCall
 from engine.judges.questions import asked_turns, selected, turns_of
 from engine.metrics.metric import Measure
@@ -32,9 +31,9 @@ from engine.plan.plan import Judge as JudgePlan
 from engine.plan.plan import Model
 from store import records
 from store.records.alert import Alert
+from store.session import opened
 
 KIND = "pointwise"
-NOT_SAMPLED = "not in the judge's sample"
 NOT_STATED = "the judge's answer does not state it"
 _SOURCE = "LLM-as-a-judge, single answer grading (Zheng et al. 2023)"
 
@@ -111,18 +110,10 @@ def _extra_measures(work: Work, judge: records.StoredJudge) -> Iterator[Measure]
 
 def rating_alerts(work: Work) -> list[Alert]:
     """Raters of which too many ratings failed, as a warning for each candidate."""
-    alerts = []
-    for row in work.recorder.rows(records.StoredJudge, run_id=work.recorder.run_id):
-        for model in work.plan.candidates if row.kind == KIND else ():
-            scores = work.recorder.rows(
-                records.StoredScore, model_id=work.model_ids[model.name], measure=measure_name(row.name)
-            )
-            asked = [score for score in scores if score.reason != NOT_SAMPLED]
-            reasons = Counter(score.reason or "" for score in asked if score.value is None)
-            alerts += rating_failure_alert(
-                measure_name(row.name), model.name, reasons, len(asked), work.plan.gates
-            )
-    return alerts
+    candidates = {model.name for model in work.plan.candidates}
+    with opened(work.store) as connection:
+        found = rating_failures(connection, work.recorder.run_id)
+    return [alert for each in found if each.model in candidates for alert in each.alerts(work.plan.gates)]
 
 
 def _measures_of(judge: records.StoredJudge, turns: int) -> list[Measure]:
