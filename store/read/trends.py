@@ -21,7 +21,7 @@ from store.read.query import LARGEST, by_key, select
 from store.read.queues import flips_by, is_right, signs
 from store.read.rows import ModelRow
 from store.read.runs import Words, where
-from store.records import StoredMetric
+from store.records import Run, StoredMetric
 
 _WIN_RATE = re.compile(r"win rate over (.+) \((.+)\)")
 _BENCHMARK = re.compile(r"(.+?) · (.+?)(?: \((.+)\))?")
@@ -103,9 +103,22 @@ def trend(
 
 
 def curve(connection: Connection, measure: str, run_id: int) -> list[Point]:
-    """The measure's value of each checkpoint of one run that has it, by the steps of the training."""
-    found = _points(connection, measure, (), _CHECKPOINT, _STEP, {"only": run_id, "limit": -1})
-    return sorted(found, key=lambda point: point.step or 0)
+    """The measure's value of each checkpoint of one run that has it: training by training, in the order of
+    the steps.
+    """
+    one, known = run(connection, run_id), models(connection, run_id)
+    trainings = {model.name: _training(one, model) for model in known}
+    order = list(dict.fromkeys(trainings.values()))
+    found = [
+        replace(point, conditions=((_TRAINING, trainings[point.candidate]), *point.conditions))
+        for point in _points(connection, measure, (), _CHECKPOINT, _STEP, {"only": run_id, "limit": -1})
+    ]
+    return sorted(found, key=lambda point: (order.index(trainings[point.candidate]), point.step or 0))
+
+
+def _training(one: Run, model: ModelRow) -> str:
+    """What the checkpoints of one training have in common: all those of a run that follows one."""
+    return "" if "follow" in (one.options or {}) else model.series
 
 
 def curve_measures(connection: Connection, run_id: int) -> list[Named]:
@@ -169,6 +182,7 @@ _CANDIDATE = (
 )
 _STEP = "json_extract(m.details, '$.checkpoint.step')"
 _CHECKPOINT = f"r.id = :only AND m.run_id = r.id AND m.role = 'candidate' AND {_STEP} IS NOT NULL"
+_TRAINING = "the training"
 _LIMITED = "how many examples were asked for"
 _CHOSEN = "the choice of examples"
 _GENERATED = "the generation settings"
@@ -282,6 +296,10 @@ def not_joined(before: Point, after: Point) -> str | None:
     """Why two values of one measure do not compare; None where they do."""
     pairs = zip(before.conditions, after.conditions, strict=True)
     differing = [what for (what, old), (_, new) in pairs if not _alike(what, old, new)]
+    if _TRAINING in differing:
+        return "another training"
+    if before.step is not None and before.step == after.step:
+        return f"both are of step {after.step:,}"
     others = [what for what in differing if what != _TOKENIZER]
     verb = "differs" if len(others) == 1 and not others[0].endswith("settings") else "differ"
     said = [f"{' and '.join(others)} {verb}"] if others else []
@@ -400,12 +418,13 @@ def bisect(
     example = connection.execute("SELECT * FROM example WHERE id = ?", (example_id,)).fetchone()
     declared = metrics(connection, run_id)
     measure = measure or flips_by(connection, declared, mine.id, base.id if base else mine.id)
-    own = [model for model in known if model.role == "candidate" and model.series == mine.series]
+    one = run(connection, run_id)
+    training = _training(one, mine)
+    own = [model for model in known if model.role == "candidate" and _training(one, model) == training]
     steps = sorted((model for model in own if model.step is not None), key=lambda model: model.step or 0)
     is_sweep = len(steps) > 1
     if is_sweep:
-        name = run(connection, run_id).name
-        asked = [(run_id, name, example_id, model) for model in [*([base] if base else []), *steps]]
+        asked = [(run_id, one.name, example_id, model) for model in [*([base] if base else []), *steps]]
     else:
         asked = _over_runs(connection, example["example"], example["query"], mine.name)
     here = _taken(declared, measure)

@@ -157,3 +157,53 @@ def test_deleted_runs_and_those_that_the_words_leave_out_have_no_point(built: Pa
     people.restore(connection, 1, "ann")
     people.untag(connection, 1, "release", "ann")
     connection.close()
+
+
+def checkpoints(connection: history.Connection, **told: tuple[str, int]) -> None:
+    """Run 2's candidates become the checkpoints of a sweep: `told` has each one's new name and step."""
+    for candidate, (name, step) in told.items():
+        details = json.dumps({"checkpoint": {"step": step, "folder": name}})
+        sql = "UPDATE model SET name = ?, details = ? WHERE run_id = 2 AND name = ?"
+        connection.execute(sql, (name, details, candidate.replace("_", "-")))
+
+
+def along(connection: history.Connection) -> list[tuple[str, int | None, str | None]]:
+    points = trends.curve(connection, "rougeL", 2)
+    named = [(point.candidate, point.step) for point in points]
+    return [(*name, gap) for name, gap in zip(named, trends.breaks(points), strict=True)]
+
+
+def test_a_curve_joins_the_checkpoints_of_one_training(connection: history.Connection) -> None:
+    checkpoints(connection, good=("checkpoint-300", 300), overfit=("checkpoint-100", 100))
+    assert along(connection) == [("checkpoint-100", 100, None), ("checkpoint-300", 300, None)]
+
+
+def test_a_curve_keeps_trainings_apart(connection: history.Connection) -> None:
+    checkpoints(
+        connection,
+        good=("r8/checkpoint-100", 100),
+        overfit=("r16/checkpoint-100", 100),
+        no_effect=("r8/checkpoint-200", 200),
+    )
+    assert along(connection) == [
+        ("r8/checkpoint-100", 100, None),
+        ("r8/checkpoint-200", 200, None),
+        ("r16/checkpoint-100", 100, "another training"),
+    ]
+    # Folders whose names tell no step are trainings of their own, whatever their numbers mean.
+    checkpoints(connection, **{"r8/checkpoint-100": ("lr-2e-4", 4), "r16/checkpoint-100": ("rank-16", 16)})
+    assert [gap for _, _, gap in along(connection)] == [None, "another training", "another training"]
+
+
+def test_no_step_is_made_up_between_two_of_the_same_step(connection: history.Connection) -> None:
+    checkpoints(connection, good=("checkpoint-100", 100), overfit=("checkpoint-0100", 100))
+    assert [gap for _, _, gap in along(connection)] == [None, "both are of step 100"]
+
+
+def test_a_run_that_follows_a_training_has_one_whatever_its_folders_are_called(
+    connection: history.Connection,
+) -> None:
+    checkpoints(connection, good=("epoch-1", 120), overfit=("epoch-2", 240))
+    assert along(connection)[1] == ("epoch-2", 240, "another training")
+    connection.execute("""UPDATE run SET options = '{"follow": {}}' WHERE id = 2""")
+    assert along(connection)[1] == ("epoch-2", 240, None)
