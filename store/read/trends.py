@@ -152,9 +152,11 @@ def _points(
     sql = source.format(candidate=candidate, run=f"{_RUN}, {step}", condition=condition)
     cursor = connection.cursor()
     cursor.row_factory = None
-    asks = not _LIKELIHOOD.match(measure) and how is not _HOW_ASKED
+    is_likelihood = bool(_LIKELIHOOD.match(measure))
+    # Of a corpus, or of the validation split: no sample is drawn for it.
+    whole = is_likelihood and ":" in measure
     # Plain tuples in the fields' order: ten thousand runs stand behind one line.
-    points = [_point(row, how, asks) for row in cursor.execute(sql, values)]
+    points = [_point(row, how, not is_likelihood, whole) for row in cursor.execute(sql, values)]
     return points[::-1]
 
 
@@ -165,9 +167,9 @@ _KEPT = (
     "OR coalesce(json_extract(c.details, '$.sweep.kept'), 1))"
 )
 _RUN = "r.id, r.name, r.created, m.name"
-# Of a run that follows a training, the quick part of its plan.
+_QUICK = "the quick part"  # of its plan, which a run that follows a training carries out
 _LIMIT = "json_extract(r.options, '$.limit')"
-_SELECTION = f"CASE WHEN instr(r.options, '\"follow\"') THEN 'the quick part' ELSE {_LIMIT} END"
+_SELECTION = f"CASE WHEN instr(r.options, '\"follow\"') THEN '{_QUICK}' ELSE {_LIMIT} END"
 # What a server refused of the generation settings; only servers' models have it.
 _REFUSED = (
     "CASE WHEN instr(m.details, '\"rejected\"') THEN nullif(json_extract(m.details, '$.rejected'), '[]') END"
@@ -198,6 +200,7 @@ GENERATION = {
     "repetition_penalty": 1.0, "seed": 0, "samples": 1, "stop": [], "overflow": "refuse",
     "reasoning": "strip", "chat_template_kwargs": {},
 }  # fmt: skip
+FOLLOW = {"sample": 50}
 
 _HOW_MEASURED = (
     *("the measure's version", "the measure's settings", "the eval set", _TOKENIZER, _LIMITED),
@@ -244,31 +247,44 @@ _BENCHMARKS = f"""
 """
 
 
-def _point(row: tuple[Any, ...], how: tuple[str, ...], asks: bool) -> Point:
+def _point(row: tuple[Any, ...], how: tuple[str, ...], asks: bool, whole: bool) -> Point:
     """A row that ends with the run's plan, but for benchmarks, which the plan's data have no part in."""
     run_id, name, created, candidate, step, value, low, high, n, reason, *taken = row
     if how is not _HOW_ASKED:
-        chosen, generated = _planned(taken.pop())
-        refused = taken.pop() or ""
+        plan, refused = taken.pop(), taken.pop() or ""
+        chosen, generated = _planned(plan, taken[-1] == _QUICK, whole)
         taken += [chosen, f"{generated}{refused}" if asks else ""]
     conditions = _conditions(how, tuple(taken))
     return Point(run_id, name, created, candidate, step, value, low, high, n, reason, conditions)
 
 
 @lru_cache(maxsize=1024)
-def _planned(plan: str) -> tuple[str, str]:
-    """What a plan says of which examples are evaluated, and of how answers are generated."""
+def _planned(plan: str, quick: bool, whole: bool) -> tuple[str, str]:
+    """What a plan says of which examples are evaluated, and of how answers are generated; of its `quick` part
+    the sample that is drawn in effect, unless the measure is of the `whole` split.
+    """
     try:
         tables = tomllib.loads(plan)
     except tomllib.TOMLDecodeError:
         return "", ""
+    data, generation, following = (_table(tables, name) for name in ("data", "generation", "follow"))
+    if quick:
+        samples = [
+            each for table in ({**FOLLOW, **following}, data) if type(each := table.get("sample")) is int
+        ]
+        data = {**data, "sample": None if whole else min(samples, default=None)}
+        if data.get("split") == "test":
+            data["split"] = "validation"
     found = []
-    for name, defaults in (("data", CHOICE), ("generation", GENERATION)):
-        table = tables.get(name)
-        known = table if isinstance(table, dict) else {}
+    for known, defaults in ((data, CHOICE), (generation, GENERATION)):
         told = {key: known[key] for key in defaults if known.get(key, defaults[key]) != defaults[key]}
         found.append(", ".join(f"{key} {value}" for key, value in told.items()))
     return found[0], found[1]
+
+
+def _table(tables: dict[str, Any], name: str) -> dict[str, Any]:
+    found = tables.get(name)
+    return found if isinstance(found, dict) else {}
 
 
 @lru_cache(maxsize=256)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from engine.plan.plan import Data, Generation
+from engine.plan.sweep import Follow
 from store import database, people
 from store.read import history, runs, trends
 from tests.tui.history import build
@@ -94,6 +95,34 @@ def test_other_examples_and_other_generation_settings_make_a_gap(connection: his
     assert gaps(connection, "rougeL")[2] == "how many examples were asked for differs"
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "gap"),
+    [
+        ("[follow]\nsample = 40", "[follow]\nsample = 60", "the choice of examples differs"),
+        ("[follow]\nsample = 40", "[follow]\nsample = 40\nstop_after = 2", None),
+        ("", "[follow]\nsample = 50", None),
+        ("", "[follow]\nsample = 60", "the choice of examples differs"),
+        ("[data]\nsample = 40", "[data]\nsample = 500\n[follow]\nsample = 40", None),
+        ("[data]\nsample = 200", "[data]\nsample = 500", None),
+        ('[data]\nsplit = "test"', '[data]\nsplit = "validation"', None),
+        ("[follow]\nsample = 'all'", "[follow]\nsample = 40", "the choice of examples differs"),
+    ],
+)
+def test_runs_that_follow_a_training_are_joined_where_their_checkpoints_answer_the_same_sample(
+    connection: history.Connection, first: str, second: str, gap: str | None
+) -> None:
+    connection.execute("""UPDATE run SET options = '{"follow": {}}', plan = ?""", (first,))
+    connection.execute("UPDATE run SET plan = ? WHERE id = 2", (second,))
+    assert gaps(connection, "rougeL") == [None, gap, gap]
+    # The loss is that of the whole split, whatever the sample.
+    for table in ("modelscore", "metric"):
+        connection.execute(
+            f"UPDATE {table} SET measure = 'eval_loss:validation' WHERE measure = 'response_words'"
+        )
+    connection.execute("UPDATE model SET details = json_set(details, '$.tokenization', 'same')")
+    assert gaps(connection, "eval_loss:validation") == [None, None, None]
+
+
 def test_a_setting_that_the_server_refused_makes_a_gap(connection: history.Connection) -> None:
     for refused, wanted in (("json_array()", None), ("json_array('seed')", "the generation settings differ")):
         connection.execute(f"UPDATE model SET details = json_object('rejected', {refused}) WHERE run_id = 2")
@@ -101,7 +130,7 @@ def test_a_setting_that_the_server_refused_makes_a_gap(connection: history.Conne
 
 
 def test_a_default_that_is_written_out_is_known_as_the_plans_own() -> None:
-    for known, table in ((trends.CHOICE, Data), (trends.GENERATION, Generation)):
+    for known, table in ((trends.CHOICE, Data), (trends.GENERATION, Generation), (trends.FOLLOW, Follow)):
         plans = {
             name: field.get_default(call_default_factory=True) for name, field in table.model_fields.items()
         }
