@@ -378,7 +378,7 @@ class ThriftyDriver(LinuxDriver):
         handle = signal.getsignal(signal.SIGWINCH)
 
         def resized(number: int, frame: FrameType | None) -> None:
-            self._painted.forget()
+            self._size = None  # not at once: it may come in the middle of a write
             if callable(handle):
                 handle(number, frame)
 
