@@ -385,6 +385,8 @@ def test_a_checkpoint_that_is_written_again_while_it_waits_is_evaluated_anew(
     assert [row.name for row in live.checkpoints(connected(store), run)] == ["checkpoint-2", "checkpoint-1"]
     passed = history.run(connected(store), run).passed
     assert passed == (found["checkpoint-1"].passed and found["checkpoint-2"].passed)
+    judged = {verdict.candidate for verdict in gather_report(connected(store), run).decision}
+    assert judged == {"checkpoint-1", "checkpoint-2"}
     positions = [row[0] for row in connected(store).execute("SELECT position FROM model")]
     assert len(set(positions)) == len(positions)
 
