@@ -25,6 +25,7 @@ from store.session import opened
 
 PLAN = "ASSAY_PLAN"  # the environment variable with the plan, for a callback that is named by its class path
 OURS = "assay/"
+STEP = f"{OURS}step"
 _POLL = 0.2  # seconds between two looks at whether a checkpoint is evaluated
 _HEED = 1.0  # seconds between two looks for STOP
 _ALL = 1_000
@@ -36,8 +37,8 @@ class AssayCallback(TrainerCallback):  # type: ignore[misc]  # transformers is u
 
     `plan` is the plan's file [$ASSAY_PLAN, or plan.toml], `store` the store's folder [$ASSAY_STORE, or the
     nearest .assay]. With `between_steps` the training waits while a checkpoint is evaluated, at most
-    `patience` seconds. With a `trainer` the numbers are logged as it logs its own, at once; without one they
-    come with its next log.
+    `patience` seconds. With a `trainer` the numbers are logged as it logs its own, at once; without one the
+    newest come with its next log, after reporting callbacks, and all come into its history.
 
     The measures of a checkpoint are logged as `assay/<measure>`, and its step as `assay/step`. A STOP file in
     the output folder ends the training. `failures` counts what went wrong here; the first is told.
@@ -63,9 +64,11 @@ class AssayCallback(TrainerCallback):  # type: ignore[misc]  # transformers is u
         self._taken: set[str] = set()  # checkpoints whose numbers are logged, or wait for that
         self._waiting: list[dict[str, float]] = []
         self._heeded = 0.0
+        self._began = 0, 0.0  # at which step, and when
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Says what is wrong with the plan before the first checkpoint."""
+        self._began = state.global_step, time.time()
         if state.is_world_process_zero:
             with self._unharmed():
                 Path(args.output_dir).mkdir(parents=True, exist_ok=True)
@@ -79,7 +82,7 @@ class AssayCallback(TrainerCallback):  # type: ignore[misc]  # transformers is u
             self._ensure_worker(Path(args.output_dir))
             if self.between_steps:
                 self._wait(lambda: self._is_settled(f"checkpoint-{state.global_step}"))
-            self._take()
+            self._take(state)
         self._hand_in(state)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -95,7 +98,7 @@ class AssayCallback(TrainerCallback):  # type: ignore[misc]  # transformers is u
         if not state.is_world_process_zero or any(name.startswith(OURS) for name in logs or ()):
             return
         with self._unharmed():
-            self._take()
+            self._take(state)
         if self._waiting and self.trainer is None and logs is not None:
             logs.update(self._waiting[-1])
         self._hand_in(state)
@@ -106,21 +109,21 @@ class AssayCallback(TrainerCallback):  # type: ignore[misc]  # transformers is u
             return
         with self._unharmed():
             with opened(self.store) as connection:
-                people.follow_on(connection, self.run_id, {"once": True}, again=False)
+                people.follow_on(connection, self.run_id, {"once": True, "over": True}, again=False)
             if self.between_steps:
                 self._wait(lambda: False)
-            self._take()
+            self._take(state)
         self._hand_in(state)
 
     @contextmanager
-    def _unharmed(self) -> Iterator[None]:
+    def _unharmed(self, harm: str = "checkpoints are not evaluated") -> Iterator[None]:
         """What is raised inside is counted, and told the first time: it is never the training's end."""
         try:
             yield
         except Exception as error:
             self.failures += 1
             if self.failures == 1:
-                log.warning("checkpoints are not evaluated, and the training goes on: %s", error)
+                log.warning("%s, and the training goes on: %s", harm, error)
 
     def _ensure_worker(self, outputs: Path) -> None:
         if self._is_alive():
@@ -150,16 +153,24 @@ class AssayCallback(TrainerCallback):  # type: ignore[misc]  # transformers is u
     def _is_settled(self, name: str) -> bool:
         return any(row.folder == name and (row.evaluated or row.failed) for row in self._rows())
 
-    def _take(self) -> None:
-        """The numbers of the checkpoints that were evaluated since, in the order of their steps."""
+    def _take(self, state: Any) -> None:
+        """The numbers of the checkpoints that were evaluated since, in the order of their steps.
+
+        Not those in the history of a training that was resumed, nor those of an earlier one, which it has
+        yet to reach.
+        """
+        has = {entry.get(STEP) for entry in state.log_history}
+        first, began = self._began
         for row in reversed(self._rows()):
-            if row.evaluated is None or row.name in self._taken:
+            if row.evaluated is None or row.name in self._taken or row.step in has:
+                continue
+            self._taken.add(row.name)
+            if row.step > state.global_step or (row.step > first and row.evaluated < began):
                 continue
             with opened(self.store) as connection:
                 values = live.headlines(connection, row.id, limit=_ALL)
             numbers = {f"{OURS}{measure}": value for measure, value in values if value is not None}
-            self._waiting.append({**numbers, f"{OURS}step": float(row.step)})
-            self._taken.add(row.name)
+            self._waiting.append({**numbers, STEP: float(row.step)})
 
     def _hand_in(self, state: Any) -> None:
         """Puts the numbers into the training's history, through the trainer where it is known."""
@@ -181,7 +192,9 @@ class AssayCallback(TrainerCallback):  # type: ignore[misc]  # transformers is u
         if not together and time.monotonic() - self._heeded < _HEED:
             return False
         self._heeded = time.monotonic()
-        there = [stop.exists()]
+        there = [False]
+        with self._unharmed(f"{stop} cannot be looked for"):
+            there = [stop.exists()]
         if together:
             distributed.broadcast_object_list(there, src=0)
         return there[0]

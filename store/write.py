@@ -174,6 +174,17 @@ class Recorder:
         with self.transaction() as transaction:
             transaction.update(StoredModel, model_id, **values)
 
+    def clear_model(self, model_id: int) -> bool:
+        """Takes a model back with all that it answered; False, with nothing done, where that is referred to:
+        by a person's annotation, or a run that was compared with it.
+        """
+        try:
+            with self.transaction() as transaction:
+                transaction.clear(StoredModel, id=model_id)
+        except IntegrityError:
+            return False
+        return True
+
     def claim(self, pid: int, host: str) -> bool:
         """Takes the run for this worker; False while another living worker has it, or when it is over.
 

@@ -36,7 +36,7 @@ from engine.phases.judging.audits import constant_alerts, kin_alerts
 from engine.phases.judging.ratings import rating_alerts
 from engine.phases.judging.shared import match_name
 from engine.phases.reference import EarlierRun
-from engine.phases.work import Work
+from engine.phases.work import FOLLOW, Work
 from engine.plan.plan import Gates, Model
 from engine.stats.winrate import WinRate
 from store import records
@@ -181,7 +181,11 @@ _WINDOW = 60  # newest runs of the name that are looked at
 def decline_alerts(
     work: Work, measures: Mapping[str, Measure], comparisons: Sequence[Comparison]
 ) -> list[Alert]:
-    """Alerts on measures that got worse over many runs of this name that were measured in the same way."""
+    """Alerts on measures that got worse over many runs of this name that were measured in the same way; none
+    for a run that follows a training, whose curve is its own.
+    """
+    if FOLLOW in work.options:
+        return []
     named = (Word("name", work.recorder.run().name),)
     with opened(work.store) as connection:
         if runs.count(connection, named) < SHORTEST:

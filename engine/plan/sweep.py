@@ -17,6 +17,7 @@ from engine.data.textfile import read_text
 from engine.errors import BadInput
 from engine.plan.errors import Problem, found, key_path
 from engine.plan.paths import Count, Name, Table, read_adapter_config, read_json
+from store.read.rows import step_in
 
 MOST = 500  # checkpoints that one sweep may find
 Members = Mapping[str, Sequence[str]]
@@ -122,15 +123,14 @@ def followed_pattern(plan: Path, training: Path) -> str:
 
 
 def step_of(checkpoint: Path) -> int | None:
-    """The training step of a checkpoint: by its trainer state, else by the number that its name ends with."""
+    """The training step of a checkpoint: by its trainer state, else the one that its name tells."""
     try:
         step = read_json(checkpoint / STATE).get("global_step")
     except BadInput:
         step = None
     if type(step) is int and step >= 0:
         return step
-    number = re.search(r"(\d{1,15})$", checkpoint.name)
-    return int(number[1]) if number else None
+    return int(told[1]) if (told := step_in(checkpoint.name)) else None
 
 
 def members_of(models: Iterable[Any]) -> dict[str, list[str]]:

@@ -104,6 +104,10 @@ def git_commit(folder: Path) -> str | None:
     return found.stdout.strip() + ("+" if changed.stdout.strip() else "")
 
 
+class OtherHardware(CannotRun):
+    """The machine is not the one that the run began on."""
+
+
 OPTION = "other_hardware"
 _EARLIER = "earlier_devices"
 
@@ -111,7 +115,7 @@ _EARLIER = "earlier_devices"
 def hold_to_hardware(work: Work) -> dict[str, Any]:
     """The environment to record with the run: that of its beginning, or this one with the earlier devices.
 
-    Raises CannotRun on other devices than before, unless the run may continue there; the permission is
+    Raises OtherHardware on other devices than before, unless the run may continue there; the permission is
     for once. A dtype of "auto" stays what it came to where the run began.
     """
     before = work.recorder.run().environment
@@ -131,7 +135,7 @@ def _checked(work: Work, before: dict[str, Any]) -> dict[str, Any]:
         return before
     moved = f"began on {_names(before)}; this is {_names(now)}"
     if not work.options.pop(OPTION, False):
-        raise CannotRun(
+        raise OtherHardware(
             f"the run {moved}: numbers may differ",
             f"resume it there, or continue here with `assay resume {work.recorder.run_id} --other-hardware`",
         )

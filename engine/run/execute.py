@@ -7,8 +7,9 @@ run's curve.
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +33,12 @@ from engine.plan.paths import read_json
 from engine.plan.plan import Model
 from engine.plan.sweep import STATE, step_of
 from engine.plan.training_config import read_training_config
-from engine.run.environment import hold_to_hardware
+from engine.run.environment import OtherHardware, hold_to_hardware
 from store import records
 from store.errors import StoreError
 from store.write import Recorder
+
+State = dict[str, Any]  # of a checkpoint: its folder, step and files, when it was evaluated or why not
 
 
 @contextmanager
@@ -86,13 +89,18 @@ def execute(
         _evaluate(work, ends_with_phase)
 
 
-def _evaluate(work: Work, ends_with_phase: Callable[[], bool] = lambda: False) -> None:
-    """All phases of the work's plan; one that waits for its first candidate is not compared."""
+def _evaluate(
+    work: Work, ends_with_phase: Callable[[], bool] = lambda: False, known: State | None = None
+) -> None:
+    """All phases of the work's plan; one that waits for its first candidate is not compared.
+
+    `known` is what a new row of its checkpoint begins with.
+    """
     recorder = work.recorder
     if FOLLOW not in work.options or any(model.kind == "local" for model in work.plan.models):
         recorder.set_run(environment=hold_to_hardware(work))
     open_purse(work)
-    _declare_models(work)
+    _declare_models(work, known)
     only = work.options.get("only")
     for phases, step in _STEPS if work.plan.candidates else _STEPS[:2]:
         if only is None or only in phases or "data" in phases:
@@ -108,33 +116,40 @@ def _evaluate(work: Work, ends_with_phase: Callable[[], bool] = lambda: False) -
         raise Stopped("pause", said)
 
 
-def _declare_models(work: Work) -> None:
-    known = {row.name: row.id for row in work.recorder.rows(records.StoredModel, run_id=work.recorder.run_id)}
+def _declare_models(work: Work, checkpoint: State | None) -> None:
+    rows = work.recorder.rows(records.StoredModel, run_id=work.recorder.run_id)
+    known = {row.name: row.id for row in rows}
+    new = [model for model in work.plan.models if model.name not in known]
     with work.recorder.transaction() as transaction:
-        for model in work.plan.models:
-            if model.name not in known:
-                known[model.name] = transaction.insert(
-                    records.StoredModel(
-                        run_id=work.recorder.run_id,
-                        name=model.name,
-                        role=model.role,
-                        kind=model.kind,
-                        position=len(known),
-                        details=_facts(model),
-                    )
+        for position, model in enumerate(new, _next_position(rows)):
+            known[model.name] = transaction.insert(
+                records.StoredModel(
+                    run_id=work.recorder.run_id,
+                    name=model.name,
+                    role=model.role,
+                    kind=model.kind,
+                    position=position,
+                    details=_facts(model, checkpoint),
                 )
+            )
     work.model_ids = known
 
 
-def _facts(model: Model) -> dict[str, Any] | None:
-    """A model's training config, read before anything runs, so that later edits do not count; and the
-    training step of a checkpoint.
+def _next_position(rows: Sequence[records.StoredModel]) -> int:
+    return 1 + max((row.position for row in rows), default=-1)
+
+
+def _facts(model: Model, checkpoint: State | None) -> dict[str, Any] | None:
+    """A model's training config, read before anything runs, so that later edits do not count; and what is
+    known of it as a `checkpoint`, at least its training step.
     """
     found: dict[str, Any] = {}
     if model.training_config is not None:
         found["training"] = read_training_config(model.training_config).as_details()
     folder = Path(str(model.adapter or model.path))
-    if model.sweep is not None and (step := step_of(folder)) is not None:
+    if model.sweep is not None and checkpoint is not None:
+        found[CHECKPOINT] = checkpoint
+    elif model.sweep is not None and (step := step_of(folder)) is not None:
         found[CHECKPOINT] = {"step": step, "folder": folder.name}
     return found or None
 
@@ -210,12 +225,11 @@ _STEPS: tuple[tuple[tuple[str, ...], Callable[[Work], None]], ...] = (
 )
 
 
+WEIGHTS = "*.safetensors"
 LOOK = 2.0  # seconds between two looks at the folder
 _NAP = 0.2  # seconds within which a request is heard
 _REASONS = 5  # of a gate, that STOP holds
 log = logging.getLogger("assay.follow")
-
-State = dict[str, Any]
 
 
 class Landing:
@@ -225,29 +239,41 @@ class Landing:
         self.folder = Path(pattern).parent
         self.steps: dict[Path, int] = {}  # in the order of the steps
         self.changing: set[Path] = set()
+        self.stepless: set[Path] = set()  # folders that tell no step
+        self.far: tuple[int, int] | None = None  # the training's step and its last one, where it wrote them
         self._name = Path(pattern).name
         self._seen: dict[Path, str] = {}
+        self._told: dict[Path, int | None] = {}
 
     def look(self) -> None:
-        found = {path: step_of(path) for path in self.folder.glob(self._name) if path.is_dir()}
-        steps = sorted((step, path) for path, step in found.items() if step is not None)
+        found = {path: _files(path) for path in self.folder.glob(self._name) if path.is_dir()}
+        changing = {path for path, files in found.items() if self._seen.get(path) != files}
+        # A trainer's state grows with the training: it is read again where a file is another.
+        told = {path: step_of(path) if path in changing else self._told[path] for path in found}
+        self._seen, self._told = found, told
+        steps = sorted((step, path) for path, step in told.items() if step is not None)
         self.steps = {path: step for step, path in steps}
-        before, self._seen = self._seen, {path: _files(path) for path in self.steps}
-        self.changing = {path for path, files in self._seen.items() if before.get(path) != files}
+        self.changing = changing & self.steps.keys()
+        self.stepless = found.keys() - self.steps.keys() - changing
+        self.far = self._far()
 
     def state(self, checkpoint: Path) -> State:
         """What tells these files from others under the same name."""
-        weights = _files(checkpoint, "*.safetensors")
-        return {"folder": checkpoint.name, "files": self._seen[checkpoint], "weights": weights}
+        weights = _files(checkpoint, WEIGHTS)
+        return {
+            "folder": checkpoint.name,
+            "step": self.steps[checkpoint],
+            "files": self._seen[checkpoint],
+            "weights": weights,
+        }
 
     def is_passed(self, checkpoint: Path) -> bool:
         """Whether the training is past it: it wrote its last file, or a later checkpoint is whole."""
         later = [path for path, step in self.steps.items() if step > self.steps[checkpoint]]
         return (checkpoint / STATE).is_file() or any(unfinished(path) is None for path in later)
 
-    @property
-    def far(self) -> tuple[int, int] | None:
-        """The training's step and its last one, by the state that it wrote last; None where it wrote none."""
+    def _far(self) -> tuple[int, int] | None:
+        """By the state that was written last."""
         found = []
         for place in (self.folder, *list(self.steps)[-1:]):
             try:
@@ -285,8 +311,9 @@ def follow(
 
     A checkpoint is taken up once its files are whole and have not changed between two looks. What is done is
     known by the run's models, so that a follower that was killed at any moment goes on where it stood. An
-    error of a checkpoint is told and counted. Raises Stopped when `request` says so, or after a checkpoint
-    when `ends` does, and AssayError for what is wrong with the plan itself.
+    error of a checkpoint is told and counted, and the next worker tries it again, since it may have been the
+    machine's. Raises Stopped when `request` says so, or after a checkpoint when `ends` does, and AssayError
+    for other hardware and for what is wrong with the plan itself.
     """
     follower = _Follower(recorder, store, request)
     follower.evaluate(None)
@@ -306,9 +333,9 @@ class _Follower:
         self._meter: Meter | None = None
         self._done = 0  # the last step that is evaluated
         self._told: set[str] = set()
-        self._landing.look()
+        self._tried: set[str] = set()  # checkpoints that this worker could not evaluate
+        self._look()
         self._there = set(self._landing.steps.values())  # which tell nothing of the training's pace
-        self._looked = time.monotonic()
 
     def turn(self) -> bool:
         """Looks, evaluates one checkpoint that is whole and new, and says whether to go on.
@@ -316,16 +343,12 @@ class _Follower:
         No more is to come once the training is done, as far as was asked, and where a STOP file is.
         """
         self._wait()
-        landing = self._landing
-        landing.look()
-        self._looked = time.monotonic()
-        asked, known = self._asked(), self._known()
+        self._look()
+        landing, asked, known = self._landing, self._asked(), self._known()
         self._show(known)
         until, awaited = asked.get("until"), bool(landing.changing)
-        for checkpoint, step in landing.steps.items():
-            if checkpoint in landing.changing or (until is not None and step > until):
-                continue
-            if not self._is_new(known.get(checkpoint.name), checkpoint):
+        for checkpoint in self._due(known):
+            if checkpoint in landing.changing:
                 continue
             reason = unfinished(checkpoint)
             if reason is None:
@@ -335,6 +358,7 @@ class _Follower:
                 self._fail(checkpoint, reason)
             else:
                 awaited = True
+        self._stop_the_training()
         if asked.get("once") or landing.is_trained or (until and max([0, *landing.steps.values()]) >= until):
             return awaited
         return not (landing.folder / STOP).exists()
@@ -343,7 +367,7 @@ class _Follower:
         """One round: the baselines, and a checkpoint; what is done of it is not done again."""
         try:
             self._evaluate(checkpoint)
-        except (Stopped, Paused, StoreError):
+        except (Stopped, Paused, OtherHardware, StoreError):
             raise
         except Exception as error:
             if checkpoint is None:
@@ -351,6 +375,7 @@ class _Follower:
             log.exception("%s", checkpoint)
             said = error.message if isinstance(error, AssayError) else refused(error)
             self._fail(checkpoint, said or f"unexpected {type(error).__name__}: {error}")
+        self._look()
         self._stop_the_training()
         self._recorder.set_run(phase=FOLLOW)
         self._show(self._known())
@@ -358,16 +383,41 @@ class _Follower:
     def _evaluate(self, checkpoint: Path | None) -> None:
         run = self._recorder.run()
         plan = plan_of(run, [] if checkpoint is None else [str(checkpoint)])
-        if checkpoint is not None and "failed" in self._known().get(checkpoint.name, {}):
+        work = Work(plan, self._recorder, self._store, dict(run.options or {}), self._request)
+        if checkpoint is None:
+            _evaluate(work)
+            return
+        state = self._landing.state(checkpoint)
+        if (row := self._row(checkpoint)) is not None:
+            before = (row.details or {})[CHECKPOINT]
+            if "failed" in before or before.get("files", state["files"]) != state["files"]:
+                self._begin_anew(row)
+        _evaluate(work, known=state)
+        if unfinished(checkpoint) is None and _files(checkpoint, WEIGHTS) != state["weights"]:
+            self._tell("warning", f"{checkpoint.name} was written again meanwhile: it is evaluated anew")
             row = self._row(checkpoint)
             assert row is not None
-            # It may have answers of other files under this name.
-            with self._recorder.transaction() as transaction:
-                transaction.clear(records.StoredModel, id=row.id)
-        _evaluate(Work(plan, self._recorder, self._store, dict(run.options or {}), self._request))
-        if checkpoint is not None:
-            self._note(checkpoint, plan.candidates[0].name, evaluated=time.time())
-            self._recorder.event("info", FOLLOW, f"{checkpoint.name}: evaluated")
+            self._begin_anew(row)
+            return
+        self._note(plan.candidates[0].name, {**state, "evaluated": time.time()})
+        self._recorder.event("info", FOLLOW, f"{checkpoint.name}: evaluated")
+
+    def _begin_anew(self, row: records.StoredModel) -> None:
+        """Takes back what a checkpoint answered, perhaps with other files than those it has now.
+
+        Answers on which a person wrote stay, under another name: they are neither in the curve nor in the
+        verdict.
+        """
+        if self._recorder.clear_model(row.id):
+            return
+        taken = {each.name for each in self._recorder.rows(records.StoredModel, run_id=row.run_id)}
+        names = (f"{row.name} (earlier files{f' {place}' if place > 1 else ''})" for place in count(1))
+        details = {key: value for key, value in (row.details or {}).items() if key != CHECKPOINT}
+        with self._recorder.transaction() as transaction:
+            transaction.clear(records.ModelScore, model_id=row.id)
+            transaction.clear(records.StoredComparison, candidate_id=row.id)
+            name = next(name for name in names if name not in taken)
+            transaction.update(records.StoredModel, row.id, name=name, role="earlier", details=details)
 
     def _models(self) -> list[tuple[records.StoredModel, State]]:
         """The run's checkpoints, with what is known of them, in the order of their steps."""
@@ -382,21 +432,21 @@ class _Follower:
     def _row(self, checkpoint: Path) -> records.StoredModel | None:
         return next((row for row, state in self._models() if state["folder"] == checkpoint.name), None)
 
-    def _note(self, checkpoint: Path, name: str, **outcome: Any) -> None:
+    def _note(self, name: str, state: State) -> None:
         """Keeps how a checkpoint came out with its model, which is made where it has none yet."""
-        state = {**self._landing.state(checkpoint), "step": self._landing.steps[checkpoint], **outcome}
-        if (row := self._row(checkpoint)) is not None:
+        rows = self._recorder.rows(records.StoredModel, run_id=self._recorder.run_id)
+        found = (row for row, known in self._models() if known["folder"] == state["folder"])
+        if (row := next(found, None)) is not None:
             self._recorder.set_model(row.id, details={**(row.details or {}), CHECKPOINT: state})
             return
-        run_id = self._recorder.run_id
-        taken = {row.name for row in self._recorder.rows(records.StoredModel, run_id=run_id)}
+        taken = {row.name for row in rows}
         self._recorder.insert(
             records.StoredModel(
-                run_id=run_id,
+                run_id=self._recorder.run_id,
                 name=f"{name} (of the training)" if name in taken else name,
                 role="candidate",
                 kind="local",
-                position=len(taken),
+                position=_next_position(rows),
                 details={CHECKPOINT: state},
             )
         )
@@ -404,22 +454,47 @@ class _Follower:
     def _fail(self, checkpoint: Path, reason: str) -> None:
         if not checkpoint.is_dir():
             reason = "it was deleted before it was evaluated"
-        self._note(checkpoint, checkpoint.name, failed=reason)
+        self._tried.add(checkpoint.name)
+        state = {**self._landing.state(checkpoint), "failed": reason}
+        if self._known().get(checkpoint.name) == state:
+            return
+        self._note(checkpoint.name, state)
         self._recorder.event("error", FOLLOW, f"{checkpoint.name} cannot be evaluated: {reason}")
         self._recorder.set_run(passed=all_passed([row.passed for row, _ in self._models()]))
 
+    def _due(self, known: Mapping[str, State]) -> Iterator[Path]:
+        """The checkpoints to evaluate, whole or not, in the order of their steps."""
+        until = self._asked().get("until")
+        for checkpoint, step in self._landing.steps.items():
+            if (until is None or step <= until) and self._is_new(known.get(checkpoint.name), checkpoint):
+                yield checkpoint
+
     def _is_new(self, state: State | None, checkpoint: Path) -> bool:
-        """Whether it is to be evaluated; one that could not be is tried again once its files are others."""
+        """Whether it is to be evaluated; one that could not be is tried again once by each worker, and when
+        its files are others.
+        """
         now = self._landing.state(checkpoint)
         if state is not None and "failed" in state:
-            return bool(state["files"] != now["files"])
+            return state["files"] != now["files"] or checkpoint.name not in self._tried
         if state is None or "evaluated" not in state:
             return True
-        if state["weights"] != now["weights"] and checkpoint.name not in self._told:
-            self._told.add(checkpoint.name)
+        if state["weights"] != now["weights"]:
             said = "was written again after it was evaluated: the curve has the weights of before"
-            self._recorder.event("warning", FOLLOW, f"{checkpoint.name} {said}")
+            self._tell("warning", f"{checkpoint.name} {said}")
         return False
+
+    def _look(self) -> None:
+        self._landing.look()
+        self._looked = time.monotonic()
+        for folder in sorted(self._landing.stepless):
+            said = f"neither its name nor its {STATE} tells a training step"
+            self._tell("warning", f"{folder.name} is not evaluated: {said}")
+
+    def _tell(self, level: str, said: str) -> None:
+        """Once by each worker."""
+        if said not in self._told:
+            self._told.add(said)
+            self._recorder.event(level, FOLLOW, said)
 
     def _asked(self) -> dict[str, Any]:
         """How far to follow: it may be changed while the run goes on."""
@@ -453,7 +528,8 @@ class _Follower:
     def _stop_the_training(self) -> None:
         """Writes STOP where the newest checkpoints, as many as the plan says, have failed a gate.
 
-        Once for a checkpoint: who removes the file to train on is not stopped by the same one again.
+        Never for a training that is over, nor while a newer checkpoint can still be evaluated. Once for a
+        checkpoint: who removes the file to train on is not stopped by the same one again.
         """
         target = self._landing.folder / STOP
         done = [(row, state) for row, state in self._models() if "evaluated" in state]
@@ -461,6 +537,8 @@ class _Follower:
             return
         newest = [row for row, _ in done[-self._stop_after :]]
         if target.exists() or any(row.passed is not False for row in newest):
+            return
+        if self._landing.is_trained or self._asked().get("over") or self._has_newer(done[-1][1]["step"]):
             return
         text = _why(self._recorder, newest)
         try:
@@ -472,6 +550,11 @@ class _Follower:
         stopped = {**(row.details or {}), CHECKPOINT: {**state, "stopped": time.time()}}
         self._recorder.set_model(row.id, details=stopped)
         self._recorder.event("warning", FOLLOW, f"wrote {target}: {text.splitlines()[0]}")
+
+    def _has_newer(self, step: int) -> bool:
+        """Whether a whole checkpoint of a later step waits for its evaluation."""
+        steps = self._landing.steps
+        return any(steps[path] > step and unfinished(path) is None for path in self._due(self._known()))
 
 
 def _why(recorder: Recorder, failed: Sequence[records.StoredModel]) -> str:

@@ -92,7 +92,7 @@ def follow(
     like `create`, for a folder that is not there, and while a worker follows it.
     """
     plan, pattern = read_followed(plan_path, outputs)
-    asked = {"pattern": pattern, "until": until, "once": once}
+    asked = {"pattern": pattern, "until": until, "once": once, "over": False}
     if (earlier := follower(plan, pattern, store)) is not None:
         if earlier.status == "running":
             raise BadInput(

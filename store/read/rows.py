@@ -15,6 +15,14 @@ _STEP = re.compile(
 GROUPS = "benchmark_groups"  # in a model's details: the single tasks of each group of benchmarks
 
 
+def step_in(name: str) -> re.Match[str] | None:
+    """Where a name tells a training step, or a path in its last part: its first group. A number alone, as in
+    `rank-16`, is none.
+    """
+    matches = list(_STEP.finditer(name))
+    return matches[-1] if matches else None
+
+
 @dataclass(frozen=True, slots=True)
 class RunRow:
     """One line of the history. `status` says "interrupted" where the worker has died."""
@@ -52,7 +60,12 @@ class ModelRow:
 
     @property
     def step(self) -> int | None:
-        """The training step that its name tells, or the folder of its weights: 200 of checkpoint-200."""
+        """The training step that was recorded with it, else the one that its name tells, or the folder of
+        its weights: 200 of checkpoint-200.
+        """
+        recorded: int | None = ((self.details or {}).get("checkpoint") or {}).get("step")
+        if recorded is not None:
+            return recorded
         return int(found[1]) if (found := self._step) else None
 
     @property
@@ -65,8 +78,7 @@ class ModelRow:
     def _step(self) -> re.Match[str] | None:
         details = self.details or {}
         folder = (details.get("adapter") or {}).get("path") or details.get("path") or ""
-        found = (list(_STEP.finditer(text)) for text in (self.name, str(folder)))
-        return next((matches[-1] for matches in found if matches), None)
+        return step_in(self.name) or step_in(str(folder))
 
     @property
     def sweep(self) -> dict[str, Any] | None:

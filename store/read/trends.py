@@ -21,7 +21,7 @@ from store.read.query import LARGEST, by_key, select
 from store.read.queues import flips_by, is_right, signs
 from store.read.rows import ModelRow
 from store.read.runs import Words, where
-from store.records import StoredMetric
+from store.records import Run, StoredMetric
 
 _WIN_RATE = re.compile(r"win rate over (.+) \((.+)\)")
 _BENCHMARK = re.compile(r"(.+?) · (.+?)(?: \((.+)\))?")
@@ -103,9 +103,22 @@ def trend(
 
 
 def curve(connection: Connection, measure: str, run_id: int) -> list[Point]:
-    """The measure's value of each checkpoint of one run that has it, by the steps of the training."""
-    found = _points(connection, measure, (), _CHECKPOINT, _STEP, {"only": run_id, "limit": -1})
-    return sorted(found, key=lambda point: point.step or 0)
+    """The measure's value of each checkpoint of one run that has it: training by training, in the order of
+    the steps.
+    """
+    one, known = run(connection, run_id), models(connection, run_id)
+    trainings = {model.name: _training(one, model) for model in known}
+    order = list(dict.fromkeys(trainings.values()))
+    found = [
+        replace(point, conditions=((_TRAINING, trainings[point.candidate]), *point.conditions))
+        for point in _points(connection, measure, (), _CHECKPOINT, _STEP, {"only": run_id, "limit": -1})
+    ]
+    return sorted(found, key=lambda point: (order.index(trainings[point.candidate]), point.step or 0))
+
+
+def _training(one: Run, model: ModelRow) -> str:
+    """What the checkpoints of one training have in common: all those of a run that follows one."""
+    return "" if "follow" in (one.options or {}) else model.series
 
 
 def curve_measures(connection: Connection, run_id: int) -> list[Named]:
@@ -139,9 +152,11 @@ def _points(
     sql = source.format(candidate=candidate, run=f"{_RUN}, {step}", condition=condition)
     cursor = connection.cursor()
     cursor.row_factory = None
-    asks = not _LIKELIHOOD.match(measure) and how is not _HOW_ASKED
+    is_likelihood = bool(_LIKELIHOOD.match(measure))
+    # Of a corpus, or of the validation split: no sample is drawn for it.
+    whole = is_likelihood and ":" in measure
     # Plain tuples in the fields' order: ten thousand runs stand behind one line.
-    points = [_point(row, how, asks) for row in cursor.execute(sql, values)]
+    points = [_point(row, how, not is_likelihood, whole) for row in cursor.execute(sql, values)]
     return points[::-1]
 
 
@@ -152,9 +167,9 @@ _KEPT = (
     "OR coalesce(json_extract(c.details, '$.sweep.kept'), 1))"
 )
 _RUN = "r.id, r.name, r.created, m.name"
-# Of a run that follows a training, the quick part of its plan.
+_QUICK = "the quick part"  # of its plan, which a run that follows a training carries out
 _LIMIT = "json_extract(r.options, '$.limit')"
-_SELECTION = f"CASE WHEN instr(r.options, '\"follow\"') THEN 'the quick part' ELSE {_LIMIT} END"
+_SELECTION = f"CASE WHEN instr(r.options, '\"follow\"') THEN '{_QUICK}' ELSE {_LIMIT} END"
 # What a server refused of the generation settings; only servers' models have it.
 _REFUSED = (
     "CASE WHEN instr(m.details, '\"rejected\"') THEN nullif(json_extract(m.details, '$.rejected'), '[]') END"
@@ -169,6 +184,7 @@ _CANDIDATE = (
 )
 _STEP = "json_extract(m.details, '$.checkpoint.step')"
 _CHECKPOINT = f"r.id = :only AND m.run_id = r.id AND m.role = 'candidate' AND {_STEP} IS NOT NULL"
+_TRAINING = "the training"
 _LIMITED = "how many examples were asked for"
 _CHOSEN = "the choice of examples"
 _GENERATED = "the generation settings"
@@ -184,6 +200,7 @@ GENERATION = {
     "repetition_penalty": 1.0, "seed": 0, "samples": 1, "stop": [], "overflow": "refuse",
     "reasoning": "strip", "chat_template_kwargs": {},
 }  # fmt: skip
+FOLLOW = {"sample": 50}
 
 _HOW_MEASURED = (
     *("the measure's version", "the measure's settings", "the eval set", _TOKENIZER, _LIMITED),
@@ -230,31 +247,44 @@ _BENCHMARKS = f"""
 """
 
 
-def _point(row: tuple[Any, ...], how: tuple[str, ...], asks: bool) -> Point:
+def _point(row: tuple[Any, ...], how: tuple[str, ...], asks: bool, whole: bool) -> Point:
     """A row that ends with the run's plan, but for benchmarks, which the plan's data have no part in."""
     run_id, name, created, candidate, step, value, low, high, n, reason, *taken = row
     if how is not _HOW_ASKED:
-        chosen, generated = _planned(taken.pop())
-        refused = taken.pop() or ""
+        plan, refused = taken.pop(), taken.pop() or ""
+        chosen, generated = _planned(plan, taken[-1] == _QUICK, whole)
         taken += [chosen, f"{generated}{refused}" if asks else ""]
     conditions = _conditions(how, tuple(taken))
     return Point(run_id, name, created, candidate, step, value, low, high, n, reason, conditions)
 
 
 @lru_cache(maxsize=1024)
-def _planned(plan: str) -> tuple[str, str]:
-    """What a plan says of which examples are evaluated, and of how answers are generated."""
+def _planned(plan: str, quick: bool, whole: bool) -> tuple[str, str]:
+    """What a plan says of which examples are evaluated, and of how answers are generated; of its `quick` part
+    the sample that is drawn in effect, unless the measure is of the `whole` split.
+    """
     try:
         tables = tomllib.loads(plan)
     except tomllib.TOMLDecodeError:
         return "", ""
+    data, generation, following = (_table(tables, name) for name in ("data", "generation", "follow"))
+    if quick:
+        samples = [
+            each for table in ({**FOLLOW, **following}, data) if type(each := table.get("sample")) is int
+        ]
+        data = {**data, "sample": None if whole else min(samples, default=None)}
+        if data.get("split") == "test":
+            data["split"] = "validation"
     found = []
-    for name, defaults in (("data", CHOICE), ("generation", GENERATION)):
-        table = tables.get(name)
-        known = table if isinstance(table, dict) else {}
+    for known, defaults in ((data, CHOICE), (generation, GENERATION)):
         told = {key: known[key] for key in defaults if known.get(key, defaults[key]) != defaults[key]}
         found.append(", ".join(f"{key} {value}" for key, value in told.items()))
     return found[0], found[1]
+
+
+def _table(tables: dict[str, Any], name: str) -> dict[str, Any]:
+    found = tables.get(name)
+    return found if isinstance(found, dict) else {}
 
 
 @lru_cache(maxsize=256)
@@ -282,6 +312,10 @@ def not_joined(before: Point, after: Point) -> str | None:
     """Why two values of one measure do not compare; None where they do."""
     pairs = zip(before.conditions, after.conditions, strict=True)
     differing = [what for (what, old), (_, new) in pairs if not _alike(what, old, new)]
+    if _TRAINING in differing:
+        return "another training"
+    if before.step is not None and before.step == after.step:
+        return f"both are of step {after.step:,}"
     others = [what for what in differing if what != _TOKENIZER]
     verb = "differs" if len(others) == 1 and not others[0].endswith("settings") else "differ"
     said = [f"{' and '.join(others)} {verb}"] if others else []
@@ -400,12 +434,13 @@ def bisect(
     example = connection.execute("SELECT * FROM example WHERE id = ?", (example_id,)).fetchone()
     declared = metrics(connection, run_id)
     measure = measure or flips_by(connection, declared, mine.id, base.id if base else mine.id)
-    own = [model for model in known if model.role == "candidate" and model.series == mine.series]
+    one = run(connection, run_id)
+    training = _training(one, mine)
+    own = [model for model in known if model.role == "candidate" and _training(one, model) == training]
     steps = sorted((model for model in own if model.step is not None), key=lambda model: model.step or 0)
     is_sweep = len(steps) > 1
     if is_sweep:
-        name = run(connection, run_id).name
-        asked = [(run_id, name, example_id, model) for model in [*([base] if base else []), *steps]]
+        asked = [(run_id, one.name, example_id, model) for model in [*([base] if base else []), *steps]]
     else:
         asked = _over_runs(connection, example["example"], example["query"], mine.name)
     here = _taken(declared, measure)

@@ -9,14 +9,16 @@ from store.records.columns import KEY, Id, Mentions, OfRun, Record, Refers
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredModel(Record):
-    """One thing that answers, in its role in one run."""
+    """One thing that answers, in its role in one run: baseline, candidate, or a checkpoint with the
+    files that it had earlier.
+    """
 
     UNIQUE: ClassVar = ("run_id", "name")
 
     id: Id = 0
     run_id: OfRun
     name: str
-    role: str
+    role: str  # baseline candidate earlier
     kind: str  # local server recorded
     position: int
     fingerprint: str | None = None

@@ -203,7 +203,12 @@ def test_every_screen_is_a_key_away_and_q_gives_the_terminal_back(
     terminal.until("rc 0", "\nicanon", "\necho", "\nisig")
 
 
-def test_the_picture_follows_the_size_of_the_terminal(tmux: Callable[..., Tmux], store: Path) -> None:
+def test_the_picture_follows_the_size_of_the_terminal(
+    tmux: Callable[..., Tmux], store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the shell has exported a size, as some do: a shell in a terminal keeps it for its own."""
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("LINES", "24")
     terminal = tmux(160, 48)
     terminal.assay(store)
     terminal.until("tickets-v2", "q quit")

@@ -1,8 +1,21 @@
 """Slow degradation over many runs: found where it is there, not where there is noise."""
 
-import numpy as np
+from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pytest
+
+from engine.compare.comparison import from_paired
 from engine.gates.drops import SHORTEST, MeasureSeries, downtrend_alerts
+from engine.metrics.exact import TokenF1
+from engine.phases.alerts import decline_alerts
+from engine.phases.work import Work
+from engine.plan.plan import read_plan
+from engine.stats.paired import Paired
+from store import records
+from store.write import Recorder
+from tests.engine.runs import queue, recorded_plan
 
 RUNS = 30
 
@@ -60,3 +73,28 @@ def test_a_decline_that_is_certain_but_tiny_is_nobodys_worry() -> None:
 
 def test_too_few_runs_say_nothing() -> None:
     assert downtrend_alerts([series(np.linspace(0.8, 0.5, SHORTEST - 1))]) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "alerts"), [({}, 1), ({"follow": {"pattern": "outputs/checkpoint-*"}}, 0)]
+)
+def test_a_run_that_follows_a_training_is_no_step_of_a_decline(
+    tmp_path: Path, options: dict[str, Any], alerts: int
+) -> None:
+    """Its values are those of the newest checkpoint of the day, and its own curve shows them."""
+    plan = recorded_plan(tmp_path, [{"id": "1", "query": "q"}], {"base": {}, "lora": {}}, "")
+    token_f1 = TokenF1.measures[0]
+    for place in range(SHORTEST + 1):
+        recorder = Recorder(tmp_path, queue(tmp_path, plan))
+        recorder.set_run(options=options)
+        ids = {"run_id": recorder.run_id, "role": "candidate", "kind": "recorded", "position": 1}
+        lora = recorder.insert(records.StoredModel(name="lora", **ids))
+        value = 0.9 - 0.02 * place
+        recorder.append(records.ModelScore(model_id=lora, measure="token_f1", value=value, n=9, missing=0))
+        work = Work(read_plan(plan), recorder, tmp_path, options, lambda: None)
+        work.declare([(token_f1, {})])
+        recorder.close()
+    paired = Paired(0.3, 0.9, -0.6, -0.7, -0.5, 0.001, 9, 0.1)
+    fell = from_paired("lora", "base", "token_f1", "higher", "metric", paired)
+    found = decline_alerts(work, {"token_f1": token_f1}, [fell])
+    assert [alert.kind for alert in found] == ["slow_decline"] * alerts

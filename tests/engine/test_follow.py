@@ -12,13 +12,15 @@ from typing import Any
 
 import pytest
 
-from engine.errors import BadInput
+from engine.errors import BadInput, CannotRun
 from engine.models.folder import unfinished
 from engine.phases.work import Stopped
+from engine.plan.paths import read_json
 from engine.run import execute, launch
-from store import database, people
-from store.read import history, trends
+from store import database, people, records
+from store.read import history, live, trends
 from store.read.rows import ModelRow
+from store.write import Recorder
 from tests.engine.checkpoints import SAMPLES, make_checkpoints
 from tests.engine.runs import carry_out, work_here
 from tui.sections.gather import gather_report
@@ -307,6 +309,111 @@ def test_a_damaged_checkpoint_is_told_and_counted_and_the_next_one_is_evaluated(
     assert "evaluated" in checkpoint(store, run, 1)
 
 
+def test_what_fails_for_another_reason_is_tried_again_once_by_each_worker(
+    land: Landed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    land(1, of=1)
+    store, outputs, plan = tmp_path / "store", tmp_path / "outputs", plan_in(tmp_path)
+    tries = []
+
+    def out_of_memory(*_: Any) -> None:
+        tries.append(1)
+        raise RuntimeError("CUDA out of memory")
+
+    for starts in (1, 2):
+        run = launch.follow(plan, store, outputs)
+        with monkeypatch.context() as patch:
+            patch.setattr(execute, "_weights_of", out_of_memory)
+            work_here(store, run)
+        assert "CUDA out of memory" in checkpoint(store, run, 1)["failed"]
+        assert len(tries) == starts
+    assert launch.follow(plan, store, outputs) == run
+    work_here(store, run)
+    assert "evaluated" in checkpoint(store, run, 1)
+    assert models(store, run)["checkpoint-1"].passed is not None
+
+
+def test_other_hardware_ends_the_run_and_is_no_fault_of_a_checkpoint(land: Landed, tmp_path: Path) -> None:
+    land(1, of=1)
+    store = tmp_path / "store"
+    run = launch.follow(plan_in(tmp_path), store, tmp_path / "outputs")
+    recorder = Recorder(store, run)
+    recorder.set_run(environment={"devices": ["NVIDIA H100"]})
+    recorder.close()
+    with pytest.raises(CannotRun, match="began on NVIDIA H100"):
+        carry_out(store, run)
+    assert not models(store, run)
+    assert not [event for event in events(store) if "cannot be evaluated" in event]
+
+
+def answered_in_part(tmp_path: Path) -> tuple[Path, int]:
+    """A run that was stopped while its first checkpoint answered."""
+    store = tmp_path / "store"
+    run = launch.follow(plan_in(tmp_path), store, tmp_path / "outputs", once=True)
+    with pytest.raises(Stopped):
+        carry_out(store, run, stop_after(9))
+    assert count(store, "response") > SAMPLE
+    assert "evaluated" not in checkpoint(store, run, 1)
+    return store, run
+
+
+@pytest.mark.parametrize("annotated", [False, True], ids=["not annotated", "annotated"])
+def test_a_checkpoint_that_is_written_again_while_it_waits_is_evaluated_anew(
+    land: Landed, weights: Path, tmp_path: Path, annotated: bool
+) -> None:
+    land(1)
+    store, run = answered_in_part(tmp_path)
+    land(2)
+    first = models(store, run)["checkpoint-1"].id
+    if annotated:
+        recorder = Recorder(store, run)
+        [example, *_] = recorder.column(records.StoredResponse, "example_id", model_id=first)
+        said = {"kind": "note", "value": "Good.", "annotator": "ann", "created": 1.0}
+        recorder.append(records.Annotation(run_id=run, example_id=example, left_id=first, **said))
+        recorder.close()
+    file = "adapter_model.safetensors"
+    shutil.copy(weights / "checkpoint-2" / file, tmp_path / "outputs/checkpoint-1" / file)
+    work_here(store, run)
+    values = {point.candidate: point.value for point in trends.curve(connected(store), LOSS, run)}
+    assert values["checkpoint-1"] == values["checkpoint-2"] is not None
+    found = models(store, run)
+    assert "evaluated" in checkpoint(store, run, 1)
+    earlier = [name for name in found if "earlier" in name]
+    assert earlier == (["checkpoint-1 (earlier files)"] if annotated else [])
+    assert count(store, "annotation") == annotated
+    assert all(found[name].id == first and found[name].passed is None for name in earlier)
+    assert [row.name for row in live.checkpoints(connected(store), run)] == ["checkpoint-2", "checkpoint-1"]
+    passed = history.run(connected(store), run).passed
+    assert passed == (found["checkpoint-1"].passed and found["checkpoint-2"].passed)
+    judged = {verdict.candidate for verdict in gather_report(connected(store), run).decision}
+    assert judged == {"checkpoint-1", "checkpoint-2"}
+    positions = [row[0] for row in connected(store).execute("SELECT position FROM model")]
+    assert len(set(positions)) == len(positions)
+
+
+def test_a_checkpoint_that_is_written_again_while_it_is_evaluated_is_evaluated_anew(
+    land: Landed, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    land(1)
+    land(2)
+    store, real, asked = tmp_path / "store", execute._weights_of, []
+
+    def rewrite(work: Any, model: Any, loader: Any) -> None:
+        real(work, model, loader)
+        asked.append(model.name)
+        if asked == ["base", "checkpoint-1"]:
+            file = "adapter_model.safetensors"
+            shutil.copy(weights / "checkpoint-2" / file, tmp_path / "outputs/checkpoint-1" / file)
+
+    monkeypatch.setattr(execute, "_weights_of", rewrite)
+    run = launch.follow(plan_in(tmp_path), store, tmp_path / "outputs", once=True)
+    work_here(store, run)
+    assert asked.count("checkpoint-1") == 2
+    values = {point.candidate: point.value for point in trends.curve(connected(store), LOSS, run)}
+    assert values["checkpoint-1"] == values["checkpoint-2"] is not None
+    assert [event for event in events(store) if "checkpoint-1 was written again meanwhile" in event]
+
+
 def test_weights_that_do_not_fit_their_base_end_nothing(land: Landed, tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
@@ -350,6 +457,83 @@ def test_a_gate_writes_stop_with_its_reason_and_the_following_ends(land: Landed,
     assert not (tmp_path / "outputs/STOP").exists(), (
         "who removes it to train on is not stopped again by these"
     )
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Nothing is measured, and each checkpoint fails a gate; their names."""
+    names: list[str] = []
+
+    def evaluate(work: Any, known: dict[str, Any] | None = None) -> None:
+        if known is not None:
+            execute._declare_models(work, known)
+            names.append(known["folder"])
+            work.recorder.set_model(work.model_ids[known["folder"]], passed=False)
+
+    monkeypatch.setattr(execute, "_evaluate", evaluate)
+    return names
+
+
+def stops(tmp_path: Path, once: bool = True, **asked: Any) -> str:
+    """What STOP says after a checkpoint of the training has failed a gate; "" where there is none."""
+    run = launch.follow(
+        plan_in(tmp_path, "stop_after = 1"), tmp_path / "store", tmp_path / "outputs", once=once
+    )
+    people.follow_on(connected(tmp_path / "store"), run, asked)
+    work_here(tmp_path / "store", run)
+    stop = tmp_path / "outputs/STOP"
+    return stop.read_text().splitlines()[0] if stop.exists() else ""
+
+
+def test_stop_waits_for_the_newest_whole_checkpoint(land: Landed, tmp_path: Path, failing: list[str]) -> None:
+    for step in (1, 2):
+        land(step)
+    cut(land(3) / "adapter_model.safetensors")
+    assert "checkpoint-2 failed a gate" in stops(tmp_path)
+    assert failing == ["checkpoint-1", "checkpoint-2"]
+
+
+def test_a_checkpoint_that_landed_meanwhile_is_evaluated_before_stop(
+    land: Landed, tmp_path: Path, failing: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    land(1)
+    evaluate = execute._evaluate
+
+    def slowly(work: Any, known: Any = None) -> None:
+        evaluate(work, known=known)
+        if failing == ["checkpoint-1"]:
+            land(2)
+
+    monkeypatch.setattr(execute, "_evaluate", slowly)
+    assert "checkpoint-2 failed a gate" in stops(tmp_path, once=False)
+
+
+def test_no_checkpoint_beyond_the_last_one_asked_for_is_waited_for(
+    land: Landed, tmp_path: Path, failing: list[str]
+) -> None:
+    land(1)
+    land(2)
+    assert "checkpoint-1 failed a gate" in stops(tmp_path, until=1)
+
+
+@pytest.mark.parametrize(("last", "told"), [(1, {}), (100, {"over": True})], ids=["last step", "ended early"])
+def test_a_training_that_is_over_is_not_stopped(
+    land: Landed, tmp_path: Path, failing: list[str], last: int, told: dict[str, bool]
+) -> None:
+    land(1, of=last)
+    assert stops(tmp_path, **told) == ""
+    assert failing == ["checkpoint-1"]
+
+
+def test_a_folder_without_a_step_is_told_and_not_evaluated(
+    land: Landed, tmp_path: Path, failing: list[str]
+) -> None:
+    land(1)
+    land(2, of=None).rename(tmp_path / "outputs/checkpoint-best")
+    stops(tmp_path)
+    assert failing == ["checkpoint-1"]
+    [told] = [event for event in events(tmp_path / "store") if "checkpoint-best" in event]
+    assert told.endswith("neither its name nor its trainer_state.json tells a training step")
 
 
 def test_the_test_split_is_never_looked_at(land: Landed, tmp_path: Path) -> None:
@@ -425,6 +609,26 @@ def test_a_checkpoint_still_being_written_is_changing(tmp_path: Path) -> None:
     (checkpoint / "optimizer.pt").write_bytes(b"12")
     landing.look()
     assert landing.changing == {checkpoint}
+
+
+def test_a_trainers_state_is_read_again_only_where_it_changed(
+    land: Landed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, real, states = [], execute.step_of, []
+    monkeypatch.setattr(execute, "step_of", lambda path: (read.append(path.name), real(path))[1])
+    monkeypatch.setattr(execute, "read_json", lambda path: (states.append(path), read_json(path))[1])
+    land(1)
+    land(2)
+    landing = execute.Landing(str(tmp_path / "outputs/checkpoint-*"))
+    for _ in range(3):
+        landing.look()
+        assert (landing.far, landing.is_trained) == ((2, 100), False)
+    assert sorted(read) == ["checkpoint-1", "checkpoint-2"]
+    assert len(states) == 3 * 2, "the folder's and the newest checkpoint's, once a look"
+    (tmp_path / "outputs/checkpoint-2/trainer_state.json").write_text('{"global_step": 7, "max_steps": 7}')
+    landing.look()
+    assert list(landing.steps.values()) == [1, 7]
+    assert landing.is_trained
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ from engine.errors import BadInput, CannotRun
 from engine.metrics.exact import TokenF1
 from engine.metrics.perplexity import PERPLEXITY
 from engine.plan.plan import Plan, parse_plan
-from engine.plan.sweep import members_of
+from engine.plan.sweep import members_of, step_of
 from engine.preflight.check import check
 
 TOKEN_F1 = TokenF1.measures[0]
@@ -58,6 +58,23 @@ def says(folder: Path) -> Says:
 
 def names(plan: Plan) -> list[str]:
     return [model.name for model in plan.models]
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        *(("checkpoint-200", 200), ("global_step500", 500), ("ckpt_7", 7), ("step-10-merged", 10)),
+        *(("lr-2e-4", None), ("rank-16", None), ("lora-r16", None), ("final", None), ("epoch-3", None)),
+    ],
+)
+def test_a_step_is_the_trainers_own_or_the_one_that_the_name_tells(
+    tmp_path: Path, name: str, told: int | None
+) -> None:
+    checkpoint = tmp_path / name
+    checkpoint.mkdir()
+    assert step_of(checkpoint) == told
+    (checkpoint / "trainer_state.json").write_text('{"global_step": 30}')
+    assert step_of(checkpoint) == 30
 
 
 def test_a_table_with_a_sweep_is_a_base_and_its_checkpoints_in_the_order_of_their_steps(folder: Path) -> None:

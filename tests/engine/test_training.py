@@ -2,7 +2,10 @@
 
 import importlib.util
 import logging
+import time
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +17,7 @@ from engine import training
 from engine.run import execute
 from engine.training import AssayCallback
 from store import database, people
-from store.read import history
+from store.read import history, live
 from tests.e2e.forked import Worker
 from tests.engine.checkpoints import BASE, SAMPLES
 from tests.engine.runs import work_here
@@ -114,6 +117,50 @@ def test_the_numbers_of_each_checkpoint_come_back_to_the_trainer(
     assert logged(found)[1][LOSS] == scores["checkpoint-4", "eval_loss:validation"]
 
 
+def test_a_resumed_training_gets_no_numbers_twice(
+    plan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "start", evaluate_here)
+    outputs, store = tmp_path / "outputs", tmp_path / "store"
+    trainer(outputs, AssayCallback(plan, store)).train()
+    found = trainer(outputs, AssayCallback(plan, store), steps=6)
+    found.train(resume_from_checkpoint=str(outputs / "checkpoint-4"))
+    # The state of checkpoint-4 was saved before that was evaluated.
+    assert [entry["assay/step"] for entry in logged(found)] == [2.0, 4.0, 6.0]
+
+
+@pytest.mark.parametrize(
+    ("begins", "had", "taken"),
+    [(0, [], [6.0]), (2, [], [2.0, 6.0]), (4, [2.0], [4.0, 6.0]), (8, [2.0, 4.0, 6.0], [8.0])],
+)
+def test_numbers_of_an_earlier_training_are_not_those_of_the_next_one(
+    plan: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    begins: int,
+    had: list[float],
+    taken: list[float],
+) -> None:
+    """An earlier training was evaluated at 2, 4 and 8 before this one begins; 6 was evaluated since."""
+    callback = AssayCallback(plan, tmp_path / "store")
+    callback.run_id = 1
+    told = [{"assay/step": step} for step in had]
+    state = SimpleNamespace(is_world_process_zero=True, global_step=begins, log_history=told)
+    args = SimpleNamespace(output_dir=str(tmp_path / "outputs"))
+    before = time.time() - 60
+    callback.on_train_begin(args, state, None)
+    rows = [
+        live.CheckpointRow(step, f"c-{step}", f"c-{step}", step, when, None, True)
+        for step, when in ((8, before), (6, time.time()), (4, before), (2, before))
+    ]
+    monkeypatch.setattr(training, "opened", nullcontext)
+    monkeypatch.setattr(live, "checkpoints", lambda *_, **__: rows)
+    monkeypatch.setattr(live, "headlines", lambda *_, **__: [("token_f1", 0.5)])
+    for state.global_step in (max(begins, 6), 8):
+        callback.on_log(args, state, None, logs={})
+    assert [entry["assay/step"] for entry in state.log_history] == [*had, *taken]
+
+
 def test_a_trainer_that_is_named_logs_them_as_its_own(
     plan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -195,6 +242,38 @@ def test_a_stop_file_ends_the_training(plan: Path, tmp_path: Path, monkeypatch: 
     found = trainer(tmp_path / "outputs", AssayCallback(plan, tmp_path / "store"), steps=10)
     found.train()
     assert found.state.global_step == 3, "the step after the checkpoint is the last one"
+
+
+@pytest.mark.parametrize("together", [False, True], ids=["one process", "several processes"])
+def test_a_folder_that_cannot_be_read_ends_no_training(
+    plan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, together: bool
+) -> None:
+    def refuse(path: Path, **_: Any) -> bool:
+        raise OSError(116, "Stale file handle", str(path))
+
+    sent: list[list[bool]] = []
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: together)
+    monkeypatch.setattr(torch.distributed, "broadcast_object_list", lambda told, src: sent.append(told))
+    callback = AssayCallback(plan, tmp_path / "store")
+    state, control = SimpleNamespace(global_step=5, logging_steps=1), SimpleNamespace()
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "exists", refuse)
+        callback.on_step_end(SimpleNamespace(output_dir=str(tmp_path)), state, control)
+    assert not vars(control) and callback.failures == 1
+    assert sent == [[False]] * together, "the other processes wait for an answer"
+
+
+def test_the_end_of_a_training_is_told_to_its_worker(
+    plan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "start", lambda store, run: NOBODY)
+    callback = AssayCallback(plan, tmp_path / "store")
+    trainer(tmp_path / "outputs", callback, steps=2).train()
+    run = history.run(history.attach(database.connect(tmp_path / "store")), callback.run_id or 0)
+    assert {name: (run.options or {})["follow"][name] for name in ("once", "over")} == {
+        "once": True,
+        "over": True,
+    }
 
 
 def test_the_environment_names_the_plan_of_a_callback_named_by_its_class(

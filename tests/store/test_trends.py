@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from engine.plan.plan import Data, Generation
+from engine.plan.sweep import Follow
 from store import database, people
 from store.read import history, runs, trends
 from tests.tui.history import build
@@ -94,6 +95,34 @@ def test_other_examples_and_other_generation_settings_make_a_gap(connection: his
     assert gaps(connection, "rougeL")[2] == "how many examples were asked for differs"
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "gap"),
+    [
+        ("[follow]\nsample = 40", "[follow]\nsample = 60", "the choice of examples differs"),
+        ("[follow]\nsample = 40", "[follow]\nsample = 40\nstop_after = 2", None),
+        ("", "[follow]\nsample = 50", None),
+        ("", "[follow]\nsample = 60", "the choice of examples differs"),
+        ("[data]\nsample = 40", "[data]\nsample = 500\n[follow]\nsample = 40", None),
+        ("[data]\nsample = 200", "[data]\nsample = 500", None),
+        ('[data]\nsplit = "test"', '[data]\nsplit = "validation"', None),
+        ("[follow]\nsample = 'all'", "[follow]\nsample = 40", "the choice of examples differs"),
+    ],
+)
+def test_runs_that_follow_a_training_are_joined_where_their_checkpoints_answer_the_same_sample(
+    connection: history.Connection, first: str, second: str, gap: str | None
+) -> None:
+    connection.execute("""UPDATE run SET options = '{"follow": {}}', plan = ?""", (first,))
+    connection.execute("UPDATE run SET plan = ? WHERE id = 2", (second,))
+    assert gaps(connection, "rougeL") == [None, gap, gap]
+    # The loss is that of the whole split, whatever the sample.
+    for table in ("modelscore", "metric"):
+        connection.execute(
+            f"UPDATE {table} SET measure = 'eval_loss:validation' WHERE measure = 'response_words'"
+        )
+    connection.execute("UPDATE model SET details = json_set(details, '$.tokenization', 'same')")
+    assert gaps(connection, "eval_loss:validation") == [None, None, None]
+
+
 def test_a_setting_that_the_server_refused_makes_a_gap(connection: history.Connection) -> None:
     for refused, wanted in (("json_array()", None), ("json_array('seed')", "the generation settings differ")):
         connection.execute(f"UPDATE model SET details = json_object('rejected', {refused}) WHERE run_id = 2")
@@ -101,7 +130,7 @@ def test_a_setting_that_the_server_refused_makes_a_gap(connection: history.Conne
 
 
 def test_a_default_that_is_written_out_is_known_as_the_plans_own() -> None:
-    for known, table in ((trends.CHOICE, Data), (trends.GENERATION, Generation)):
+    for known, table in ((trends.CHOICE, Data), (trends.GENERATION, Generation), (trends.FOLLOW, Follow)):
         plans = {
             name: field.get_default(call_default_factory=True) for name, field in table.model_fields.items()
         }
@@ -157,3 +186,53 @@ def test_deleted_runs_and_those_that_the_words_leave_out_have_no_point(built: Pa
     people.restore(connection, 1, "ann")
     people.untag(connection, 1, "release", "ann")
     connection.close()
+
+
+def checkpoints(connection: history.Connection, **told: tuple[str, int]) -> None:
+    """Run 2's candidates become the checkpoints of a sweep: `told` has each one's new name and step."""
+    for candidate, (name, step) in told.items():
+        details = json.dumps({"checkpoint": {"step": step, "folder": name}})
+        sql = "UPDATE model SET name = ?, details = ? WHERE run_id = 2 AND name = ?"
+        connection.execute(sql, (name, details, candidate.replace("_", "-")))
+
+
+def along(connection: history.Connection) -> list[tuple[str, int | None, str | None]]:
+    points = trends.curve(connection, "rougeL", 2)
+    named = [(point.candidate, point.step) for point in points]
+    return [(*name, gap) for name, gap in zip(named, trends.breaks(points), strict=True)]
+
+
+def test_a_curve_joins_the_checkpoints_of_one_training(connection: history.Connection) -> None:
+    checkpoints(connection, good=("checkpoint-300", 300), overfit=("checkpoint-100", 100))
+    assert along(connection) == [("checkpoint-100", 100, None), ("checkpoint-300", 300, None)]
+
+
+def test_a_curve_keeps_trainings_apart(connection: history.Connection) -> None:
+    checkpoints(
+        connection,
+        good=("r8/checkpoint-100", 100),
+        overfit=("r16/checkpoint-100", 100),
+        no_effect=("r8/checkpoint-200", 200),
+    )
+    assert along(connection) == [
+        ("r8/checkpoint-100", 100, None),
+        ("r8/checkpoint-200", 200, None),
+        ("r16/checkpoint-100", 100, "another training"),
+    ]
+    # Folders whose names tell no step are trainings of their own, whatever their numbers mean.
+    checkpoints(connection, **{"r8/checkpoint-100": ("lr-2e-4", 4), "r16/checkpoint-100": ("rank-16", 16)})
+    assert [gap for _, _, gap in along(connection)] == [None, "another training", "another training"]
+
+
+def test_no_step_is_made_up_between_two_of_the_same_step(connection: history.Connection) -> None:
+    checkpoints(connection, good=("checkpoint-100", 100), overfit=("checkpoint-0100", 100))
+    assert [gap for _, _, gap in along(connection)] == [None, "both are of step 100"]
+
+
+def test_a_run_that_follows_a_training_has_one_whatever_its_folders_are_called(
+    connection: history.Connection,
+) -> None:
+    checkpoints(connection, good=("epoch-1", 120), overfit=("epoch-2", 240))
+    assert along(connection)[1] == ("epoch-2", 240, "another training")
+    connection.execute("""UPDATE run SET options = '{"follow": {}}' WHERE id = 2""")
+    assert along(connection)[1] == ("epoch-2", 240, None)

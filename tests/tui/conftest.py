@@ -1,4 +1,5 @@
 import shutil
+import sqlite3
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from textual.pilot import Pilot
 from tests.tui.driver import Quiet, settle
 from tests.tui.history import build, build_sweep
 from tests.tui.leaky import leak
+from tui.screens.runs import PAGE
 
 Settled = Callable[[Pilot[int]], Awaitable[None]]
 
@@ -59,3 +61,15 @@ def leaky(leaky_folder: Path, tmp_path: Path) -> Path:
 def settled() -> Settled:
     """For `run_before` of a picture: waits until the screen has come to rest."""
     return settle
+
+
+@pytest.fixture
+def many_runs(own_store: Path) -> Path:
+    """The demo store with more runs than two pages of Runs hold."""
+    with sqlite3.connect(own_store / "assay.db") as connection:
+        columns = [row[1] for row in connection.execute("PRAGMA table_info(run)") if row[1] != "id"]
+        names = ", ".join(columns)
+        for _ in range(2 * PAGE):
+            connection.execute(f"INSERT INTO run ({names}) SELECT {names} FROM run WHERE id = 1")
+    connection.close()
+    return own_store

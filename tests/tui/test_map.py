@@ -173,6 +173,8 @@ def test_a_step_is_read_off_a_name_or_the_folder_and_never_guessed(
 ) -> None:
     model = ModelRow(1, name, "candidate", "local", None, {"adapter": {"path": folder}}, None, None)
     assert (model.step, model.series) == (step, series)
+    recorded = ModelRow(1, name, "candidate", "local", None, {"checkpoint": {"step": 7}}, None, None)
+    assert recorded.step == 7, "what the trainer wrote down counts"
 
 
 # The picture

@@ -125,14 +125,8 @@ async def test_a_run_that_cannot_start_says_why(own_store: Path, tmp_path: Path)
         assert "Traceback" not in ui.text
 
 
-async def test_older_runs_are_loaded_when_the_cursor_comes_near(own_store: Path) -> None:
-    with sqlite3.connect(own_store / "assay.db") as connection:
-        columns = [row[1] for row in connection.execute("PRAGMA table_info(run)") if row[1] != "id"]
-        names = ", ".join(columns)
-        for _ in range(2 * PAGE):
-            connection.execute(f"INSERT INTO run ({names}) SELECT {names} FROM run WHERE id = 1")
-    connection.close()
-    async with opened(own_store, run=None) as ui:
+async def test_older_runs_are_loaded_when_the_cursor_comes_near(many_runs: Path) -> None:
+    async with opened(many_runs, run=None) as ui:
         rows = screen_of(ui.app).rows
         assert len(rows.items) == PAGE
         await ui.press("G")

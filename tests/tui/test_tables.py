@@ -12,7 +12,7 @@ from textual.content import Content
 from store.read.query import Word, matches, read_words
 from tests.tui.driver import Driver, opened
 from tui.screens.decision import DecisionScreen
-from tui.screens.runs import RunsScreen
+from tui.screens.runs import PAGE, RunsScreen
 from tui.widgets.rows import Columns, FlexColumn, Rows, Sorting
 
 NAMED = Columns(
@@ -166,3 +166,28 @@ def test_rows_that_fit_have_no_bar() -> None:
     rows: Rows[Any] = Rows(lambda item, width: Content(str(item)))
     rows.show([1])
     assert rows._bar(0) == ""
+
+
+async def test_rows_stay_sorted_by_a_column_of_that_name_and_by_no_other(sweep: Path) -> None:
+    async with opened(sweep, "compare", run=1, size=(160, 48)) as ui:
+        await ui.press("s", "a")
+        table = ui.screen.query_one("#table", Rows)
+        assert table.columns is not None
+        last = table.columns.sortable[-1]
+        table._sort(Sorting(last))
+        await ui.press("a")
+        assert table.by is None  # the last column has no name to be known by
+        measured = next(p for p in table.columns.sortable if table.columns.title(p) == "delta")
+        table._sort(Sorting(measured))
+        await ui.press("a")
+        assert table.by is not None and table.columns.title(table.by.column) == "delta"
+
+
+async def test_a_filter_leaves_all_runs_in_a_sorted_list(many_runs: Path) -> None:
+    async with opened(many_runs, run=None, size=(120, 30)) as ui:
+        await ui.press("o", "O")
+        assert ids(ui)[0] == 1
+        await ui.press("slash", *"tickets", "enter")
+        assert ids(ui)[0] == 1 and len(ids(ui)) > PAGE
+        await ui.press("escape")
+        assert ids(ui)[0] == 1 and len(ids(ui)) > PAGE

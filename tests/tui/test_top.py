@@ -132,3 +132,19 @@ def test_tabs_have_the_keys_that_a_person_chose(monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setitem(REGISTRY, name, action)
     rebind({"go.compare": "f5"})
     assert "f5 Compare" in tabs("runs", 200).plain
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 36)], ids=["80x24", "120x36"])
+async def test_blind_reviewing_hides_the_decision_on_every_screen_that_it_opens(
+    store_folder: Path, size: tuple[int, int]
+) -> None:
+    async with opened(store_folder, "review", size=size) as ui:
+        assert "INCONCLUSIVE" in ui.text
+        await ui.press("B")
+        assert "INCONCLUSIVE" not in ui.text and "wins" not in ui.text
+        await ui.press("g")
+        assert "Guidelines" in ui.text and "INCONCLUSIVE" not in ui.text and "gate failed" not in ui.text
+        await ui.press("escape", "P")
+        assert "INCONCLUSIVE" not in ui.text and "gate failed" not in ui.text
+        await ui.press("escape", "B")
+        assert "INCONCLUSIVE" in ui.text

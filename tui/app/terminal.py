@@ -370,6 +370,8 @@ class ThriftyDriver(LinuxDriver):
     def start_application_mode(self) -> None:
         self._painted = Painted(erases=_erases())
         self.exit_event.clear()  # `close` has set it where the app comes back from a shell or an editor
+        for name in ("COLUMNS", "LINES"):  # believed before the terminal, and of no resize do they tell
+            os.environ.pop(name, None)
         super().start_application_mode()  # type: ignore[no-untyped-call]  # Textual leaves it untyped
         self._forget_on_resize()
 
@@ -378,7 +380,7 @@ class ThriftyDriver(LinuxDriver):
         handle = signal.getsignal(signal.SIGWINCH)
 
         def resized(number: int, frame: FrameType | None) -> None:
-            self._painted.forget()
+            self._size = None  # not at once: it may come in the middle of a write
             if callable(handle):
                 handle(number, frame)
 

@@ -199,6 +199,7 @@ class AssayScreen(Screen[None]):
     def __init__(self) -> None:
         super().__init__()
         self._shown: Any = None
+        self.read_state = 0  # the store's, before what is shown was read
         self._reading = False
         self._stale = False
         self._then: Callable[[], None] | None = None
@@ -308,7 +309,9 @@ class AssayScreen(Screen[None]):
         try:
             while self._stale:
                 self._stale = False
+                state = self.assay.store.state
                 data = await self.assay.store.ask(self.read)
+                self.read_state = state
                 # A screen that is being left loses its widgets while its last reading is still under way.
                 mounted = self.is_mounted and bool(self.query("#title"))
                 if mounted and (self._shown is None or data != self._shown):
@@ -572,11 +575,16 @@ class RunScreen(AssayScreen):
 
     def refresh_title(self) -> None:
         super().refresh_title()
-        if self.shows_card:
-            self.query_one("#card", Line).set(self._card(self.size.width - 2))
+        card = self.query_one("#card", Line)
+        card.display = self.shows_card
+        card.set(self._card(self.size.width - 2) if self.shows_card else Content(""))
 
-    def keep_cards(self, state: int, decided: "Iterable[Decision]") -> None:
-        """Keeps the decisions for all screens of the run, until the store changes."""
+    def keep_cards(self, decided: "Iterable[Decision]", state: int | None = None) -> None:
+        """Keeps the decisions for all screens of the run, until the store changes from `state`.
+
+        `state` None is that before the reading whose data is shown.
+        """
+        state = self.read_state if state is None else state
         self.assay.cards[self.run_id] = Cards(state, {each.candidate: each for each in decided})
         self.refresh_title()
 
@@ -590,7 +598,7 @@ class RunScreen(AssayScreen):
         except StoreFailed:
             return  # the screen's own reading says so
         if self.is_mounted:
-            self.keep_cards(state, found)
+            self.keep_cards(found, state)
 
     def _in_title(self, room: int) -> Content:
         """The models in hand, as far as there is room."""

@@ -194,7 +194,7 @@ class DecisionScreen(RunSharing, FilteredScreen, RunScreen):
 
     def show_run(self, data: Page) -> None:
         self._page = data
-        self.keep_cards(self.assay.store.state, data.verdicts)
+        self.keep_cards(data.verdicts)
         self.redraw()
 
     def names(self, role: str) -> list[str]:

@@ -122,7 +122,9 @@ class FailureLogScreen(FilteredScreen, ExportingScreen):
 
     def _draw_answers(self) -> None:
         tag = self.tags.item
-        self._told = tag.name if tag is not None else ""
+        name = tag.name if tag is not None else ""
+        if name != self._told:
+            self._told, self._alike = name, None
         below = self.query_one("#below", Line)
         if tag is None:
             below.set(Content(""))
@@ -222,7 +224,7 @@ class FailureLogScreen(FilteredScreen, ExportingScreen):
             self.say(str(error).split("\n")[0], error=True)
             return
         if self.tags.item is tag:
-            self._alike = found
+            self._told, self._alike = tag.name, found
             self._draw_answers()
             self.set_focus(self.answers)
 

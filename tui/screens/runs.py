@@ -384,7 +384,7 @@ class RunsScreen(RunSharing, FilteredScreen, MarkingScreen):
         if self._history.rows and self._history.rows[-1].id == last:
             self._wanted += page
             self._history = self._shown = self._history._replace(rows=[*self._history.rows, *older])
-            self.rows.show(self._history.rows)
+            self.rows.show(self._history.rows, key=lambda row: row.id)
 
     # The trend
 
@@ -416,7 +416,7 @@ class RunsScreen(RunSharing, FilteredScreen, MarkingScreen):
     # What keys do
 
     def filtered(self) -> None:
-        self._wanted = PAGE
+        self._wanted = PAGE if self.rows.by is None else max(PAGE, self._history.total)
         self.refresh_title()
         self.reload()
 

@@ -122,7 +122,7 @@ class TrendsScreen(FilteredScreen, RunScreen):
         first = not self.rows.items
         self.rows.show(steps[::-1], key=lambda step: (step.point.run_id, step.point.candidate))
         if first:
-            ids = [step.point.run_id for step in steps[::-1]]
+            ids = [step.point.run_id for step in self.rows.items]
             self.rows.go_to(ids.index(self.run_id) if self.run_id in ids else 0)
         self.redraw()
 

@@ -17,6 +17,8 @@ from textual import work
 from textual.app import ComposeResult
 from textual.content import Content
 
+from engine.decision.decision import Decision
+from store.read.history import Connection
 from tui.keys import bindings
 from tui.screens.base import WORDS, RunScreen
 from tui.screens.choosing import run_command
@@ -67,6 +69,8 @@ class DecisionProcess:
             found: dict[str, Any] = json.loads(line)
             return found
         complaint = (await process.stderr.read()).decode(errors="replace").strip()
+        await process.wait()
+        self._process = None
         return {"error": complaint.removeprefix("assay: ") or "`assay show` exited without an error message"}
 
     async def close(self) -> None:
@@ -111,7 +115,17 @@ class WhatIfScreen(RunScreen):
     def gates(self) -> "Rows[Found]":
         return self.query_one("#gates", Rows)
 
-    def show_run(self, data: None) -> None:
+    def read_run(self, connection: Connection) -> list[Decision]:
+        """The decisions as they stand: where they change, what the process has read is old."""
+        from engine.decision.decision import cards
+
+        return cards(connection, self.run_id)
+
+    def show_run(self, data: list[Decision]) -> None:
+        self.keep_cards(data)
+        before, self._process = self._process, None
+        if before is not None:
+            self.run_worker(before.close())
         self._ask()
 
     async def on_unmount(self) -> None:
@@ -276,6 +290,8 @@ class WhatIfScreen(RunScreen):
         plan = found["plan"]
         if self.assay.store.read_only:
             self.say("opened for reading alone: no plan is written", error=True)
+        elif self._complaint:
+            self.say(self._complaint.split("\n")[0], error=True)
         elif plan["reason"]:
             self.say(str(plan["reason"]), error=True)
         elif not plan["diff"]:

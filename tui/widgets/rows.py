@@ -178,7 +178,7 @@ class Rows(Lines, Generic[T], can_focus=True):
         self._draw = draw
         self._marked = marked
         self._empty = empty
-        self.columns = columns
+        self._columns = columns
         self.by: Sorting | None = None  # None: in their own order
         self._own: Sequence[T] = ()
         self.items: Sequence[T] = ()  # as they stand
@@ -189,6 +189,20 @@ class Rows(Lines, Generic[T], can_focus=True):
     def item(self) -> T | None:
         """What the cursor stands on; None when there are no rows."""
         return self.items[self.cursor] if self.cursor < len(self.items) else None
+
+    @property
+    def columns(self) -> Columns | None:
+        return self._columns
+
+    @columns.setter
+    def columns(self, columns: Columns) -> None:
+        """Rows sorted by a column stay so where there is one of its name; else they have their own order."""
+        if self.by is not None and self._columns is not None:
+            title = self._columns.title(self.by.column)
+            same = (place for place in columns.sortable if columns.title(place) == title)
+            place = next(same, None) if title else None
+            self.by = None if place is None else self.by._replace(column=place)
+        self._columns = columns
 
     def show(
         self,

@@ -262,7 +262,7 @@ class LiveScreen(RunControls, FilteredScreen, RunScreen):
         self._work = data
         self._recent.look(data.progress)
         if data.decided:
-            self.keep_cards(self.assay.store.state, data.decided)
+            self.keep_cards(data.decided)
         self.redraw()
 
     def redraw(self) -> None:

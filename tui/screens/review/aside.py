@@ -56,6 +56,7 @@ class OwnScreen(RunScreen):
     """A person's own figures for one candidate and one baseline, with the names."""
 
     NAME = "How you decided"
+    hides_outcome = True  # one may label on, blind
     DEFAULT_CSS = "OwnScreen #own { padding: 1 2; }"
 
     def __init__(self, run_id: int, candidate: ModelRow, baseline: ModelRow, person: str) -> None:
@@ -138,6 +139,7 @@ class GuidelinesScreen(RunScreen):
     """The guidelines' text, then examples for each tag and criterion."""
 
     NAME = "Guidelines"
+    hides_outcome = True  # they are read while labelling, also blind
     DEFAULT_CSS = "GuidelinesScreen #guidelines { padding: 1 2; }"
 
     def compose(self) -> ComposeResult:
@@ -221,10 +223,16 @@ GROUPS = Columns(
     FlexColumn("flips", 11, align="right", key=lambda row: len(row.examples)),
     FlexColumn("in common", 24, grow=1, key=lambda row: getattr(row, "name", "")),
     FlexColumn("of the rest", 11, align="right", drop=1, key=lambda row: getattr(row, "share", None)),
-    FlexColumn("p", 6, align="right", drop=3, key=lambda row: getattr(row, "p", None)),
-    FlexColumn("corrected", 9, align="right", drop=2, key=lambda row: getattr(row, "p_corrected", None)),
+    FlexColumn("p", 6, align="right", drop=3, key=lambda row: _falling(row, "p")),
+    FlexColumn("corrected", 9, align="right", drop=2, key=lambda row: _falling(row, "p_corrected")),
     FlexColumn("", 13, drop=4),
 )
+
+
+def _falling(row: object, name: str) -> float | None:
+    """For columns in which the smallest comes first."""
+    value: float | None = getattr(row, name, None)
+    return None if value is None else -value
 
 
 class WholeSide(NamedTuple):
