@@ -16,10 +16,12 @@ KEYS = (
     "references", "reference", "answer", "answerKey", "answer_key", "answer_idx", "answer_index", "answer_id",
     "correct", "correct_answer", "correct_option", "correct_choice", "answers", "label", "target", "gold",
 )  # fmt: skip
+# These name a label; any other key may also count from 0.
+_LABELS = ("answerKey", "answer_key", "correct_option", "correct_choice")
 _LETTERS = string.ascii_uppercase
 _PREFIX = re.compile(r"\s*\(?([A-Z])[).:]\s*(.*)", re.DOTALL)
 _NAMED = re.compile(r"(?:(?i:option|choice)\s+(?=\(?[A-Za-z]\b))?\(?([A-Za-z]|\d{1,3})[).:]?")
-_SEVERAL = re.compile(r"\(?[A-Z]\)?(?:\s*(?:[,;&/+]|and|,\s*and)?\s*\(?[A-Z]\)?)+")
+_SEVERAL = re.compile(r"\(?[A-Z]\)?(?:\s*+(?:[,;&/+]\s*+)?(?:and\s*+)?\(?[A-Z]\)?)++")
 # A column for each choice: A, option_a, choice1, ending0. Two answers may be of two models.
 _OF_ONE = re.compile(r"(?:(option|choice|ending|opt|op|answer|ans)[ _-]?([a-j]|\d)|([A-J]))", re.IGNORECASE)
 _ANSWERS = ("answer", "ans")
@@ -34,6 +36,7 @@ class Choices:
     texts: tuple[str, ...]
     own: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()  # where each choice has its own
+    counted: tuple[int, ...] = ()  # the place of each in the record, from 0: empty ones count
 
     def asked(self, question: str) -> str:
         """The question with the lettered choices below it, unless it lists them itself."""
@@ -53,8 +56,8 @@ class Choices:
     def right(self, record: Mapping[str, Any]) -> tuple[tuple[str, ...], str]:
         """The label and the text of the right choice, and the column that names it; ((), "") without one.
 
-        A whole number is an index from 0. Raises Malformed for a number or letter that names no choice, and
-        for one that could mean two of them.
+        A whole number that is no label is an index from 0. Raises Malformed for a number or letter that names
+        no choice, and for one that could mean two of them.
         """
         for key in KEYS:
             value = record.get(key)
@@ -72,24 +75,23 @@ class Choices:
         raise Malformed(f"{key}: {value!a:.60} names several {self.column}; only one can be right")
 
     def _place(self, value: Any, key: str) -> int | None:
-        if key == "label" and self.columns and self.own[0] == "1" and str(value) in self.own:
-            raise Malformed(
-                f"{key}: {value} could be {self.columns[self.own.index(str(value))]}, or count from 0; write "
-                "the text of the right choice"
-            )
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        said = str(value).strip()
+        if said in self.columns:
+            return self.columns.index(said)
+        named = _NAMED.fullmatch(said)
+        if named and named[1].isdigit():
+            self._refuse_uncertain(str(int(named[1])), key)
+        if said in self.own:
+            return self.own.index(said)
         if isinstance(value, int | float):
-            if value == int(value) and str(int(value)) in self.own:
-                return self.own.index(str(int(value)))
-            if value != int(value) or not 0 <= value < len(self.texts):
+            if value not in self.counted:
                 raise Malformed(
                     f"{key}: {value} is none of the {len(self.texts)} {self.column}, counted from 0"
                 )
-            return int(value)
-        said = str(value).strip()
-        if said in self.own:
-            return self.own.index(said)
+            return self.counted.index(value)
         by_text = self._saying(said)
-        named = _NAMED.fullmatch(said)
         by_name = self._named(named[1]) if named else None
         if by_text and by_name is not None and by_name not in by_text and not self.own:
             raise Malformed(
@@ -109,6 +111,19 @@ class Choices:
             raise Malformed(f"{key}: {said!a} names none of the {len(self.texts)} {self.column}")
         return None
 
+    def _refuse_uncertain(self, count: str, key: str) -> None:
+        """Refuses a number that counts from 0 beside labels from 1, or may do so beside columns from 1."""
+        if self.own[:1] != (str(self.counted[0] + 1),):
+            return
+        names = self.columns or self.own
+        way_out = f"write the text of the right choice{', or its column' if self.columns else ''}"
+        if count == "0":
+            raise Malformed(f"{key}: 0 is none of {', '.join(names)}; {way_out}")
+        own = names[self.own.index(count)] if count in self.own else "an empty choice"
+        labelled = count in self.own and (key in _LABELS or not self.columns)
+        if int(count) in self.counted and not labelled:
+            raise Malformed(f"{key}: {count} could be {own}, or count from 0; {way_out}")
+
     def _saying(self, said: str) -> list[int]:
         """The places of the choices with this text, but for case and a full stop."""
         wanted = _loose(said)
@@ -116,7 +131,7 @@ class Choices:
 
     def _named(self, name: str) -> int | None:
         if name.isdigit():
-            return int(name) if int(name) < len(self.texts) else None
+            return self.counted.index(int(name)) if int(name) in self.counted else None
         return self.labels.index(name.upper()) if name.upper() in self.labels else None
 
 
@@ -132,13 +147,11 @@ def choices_of(record: Mapping[str, Any]) -> Choices | None:
         if isinstance(value, str):
             value = listed(value)
         if found := _read(value):
-            labels, texts = found
-            return _lettered(column, labels, texts)
+            return _lettered(column, *found)
     for columns in _columns_of_choices(tuple(record)):
-        filled = {label: column for label, column in columns if record[column] not in (None, "")}
-        if found := _read({label: record[column] for label, column in filled.items()}):
-            made = _lettered(f"columns {', '.join(list(filled.values())[:2])} …", *found)
-            return replace(made, columns=tuple(filled.values()))
+        if found := _read({label: None if record[name] == "" else record[name] for label, name in columns}):
+            names = tuple(columns[place][1] for place in found[2])
+            return replace(_lettered(f"columns {', '.join(names[:2])} …", *found), columns=names)
     return None
 
 
@@ -174,43 +187,47 @@ def _loose(text: str) -> str:
     return text.strip().rstrip(".").casefold()
 
 
-def _lettered(column: str, own: tuple[str, ...], texts: tuple[str, ...]) -> Choices:
+def _lettered(column: str, own: tuple[str, ...], texts: tuple[str, ...], counted: tuple[int, ...]) -> Choices:
     lettered = len(set(own)) == len(texts) and all(len(label) == 1 and label in _LETTERS for label in own)
     if lettered:
-        return Choices(column, own, texts, own)
+        return Choices(column, own, texts, own, counted=counted)
     labels = (
         tuple(_LETTERS[: len(texts)])
         if len(texts) <= len(_LETTERS)
         else tuple(map(str, range(1, len(texts) + 1)))
     )
-    return Choices(column, labels, texts, own)
+    return Choices(column, labels, texts, own, counted=counted)
 
 
-def _read(value: Any) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
-    """The labels, if there are any, and the texts."""
+_Read = tuple[tuple[str, ...], tuple[str, ...], tuple[int, ...]]
+
+
+def _read(value: Any) -> _Read | None:
+    """The labels, if there are any, the texts, and their places among the empty ones."""
     if isinstance(value, dict) and isinstance(value.get("text"), list):
         labels = value.get("label")
         return _checked(labels if isinstance(labels, list) else [], value["text"])
     if isinstance(value, dict):
-        given = {key: text for key, text in value.items() if text is not None}
-        if all(len(key) == 1 and (key.upper() in _LETTERS or key.isdigit()) for key in given):
-            return _checked([key.upper() for key in given], list(given.values()))
+        given = [(place, key, text) for place, (key, text) in enumerate(value.items()) if text is not None]
+        if all(len(key) == 1 and (key.upper() in _LETTERS or key.isdigit()) for _, key, _ in given):
+            found = _checked([key.upper() for _, key, _ in given], [text for *_, text in given])
+            return found and (*found[:2], tuple(place for place, *_ in given))
         return None
     if not isinstance(value, list):
         return None
     if value and all(isinstance(item, dict) and "text" in item for item in value):
         labels = [item[key] for item in value for key in ("label", "id", "key") if key in item]
         return _checked(labels, [item["text"] for item in value])
-    found = [_PREFIX.fullmatch(item) if isinstance(item, str) else None for item in value]
-    prefixes = [match for match in found if match]
+    matches = [_PREFIX.fullmatch(item) if isinstance(item, str) else None for item in value]
+    prefixes = [match for match in matches if match]
     if len(prefixes) == len(value) and [match[1] for match in prefixes] == list(_LETTERS[: len(value)]):
         return _checked([match[1] for match in prefixes], [match[2] for match in prefixes])
     return _checked([], value)
 
 
-def _checked(labels: list[Any], texts: list[Any]) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+def _checked(labels: list[Any], texts: list[Any]) -> _Read | None:
     if len(texts) < 2 or not all(isinstance(text, str | int | float) for text in texts):
         return None
     if labels and len(labels) != len(texts):
         return None
-    return tuple(str(label).strip() for label in labels), tuple(str(text) for text in texts)
+    return tuple(str(label).strip() for label in labels), tuple(map(str, texts)), tuple(range(len(texts)))

@@ -41,10 +41,12 @@ _STATED = re.compile(
 )
 _FENCED = re.compile(r"\A```(?:json)?\s*\n(.*)\n```\Z", re.DOTALL | re.IGNORECASE)
 _SENTENCE = re.compile(r"(?<=[.!?。！？])\s+|\n+")
-_MARKUP = " \t\n.*_`:;,!?"
+_MARKUP = re.compile(r"\A(?:(?!(?<!\.)\.\d)[\s.*_`:;,!?])+|(?<![\s.*_`:;,!?])[\s.*_`:;,!?]+\Z")
 _INLINE = re.compile(r"\$\s?([^$]+?)\s?\$")
 _EQUALS = re.compile(r"(?<![<>!=:\\])=(?!=)|≈|\\approx(?![a-z])")
-_SEVERAL = re.compile(r"[;\n]|,(?!\d{3}(?!\d))|\b(?:or|and|oder|und|ou|et|o|y)\b|或|和")
+_SEVERAL = re.compile(
+    r"[;\n]|,(?!\d{3}(?!\d))|\b(?:or|and|oder|und|ou|et|[oy](?!\s*(?:[=≈*/^<>≤≥)]|[-+]\s|\\(?:approx|cdot|times))))\b|或|和"
+)
 _SYMBOLS = re.compile(r"[\d\\^√π{}=<>≤≥≠±|+#%°]|(?<!\w)-(?=\w)|(?<![\w*])\*(?=\w)|\w\*\w")
 _ELEMENT = re.compile(r"[-+]?\d{1,30}(?:\.\d{1,30})?(?:/[1-9]\d{0,30})?")
 _SPELT: tuple[tuple[re.Pattern[str], str], ...] = tuple(
@@ -68,7 +70,7 @@ _SPELT: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"(?<=[\w)])\s?\*\s?(?=[^\W\d]|[√π(])", ""),
         (r"[−–]", "-"),
         (r"(?<=\d),(?=\d{3}(?!\d))(?<![(\[]\d,)", ""),
-        (r"\s*([^\w\s])\s*|(?<=\d)\s+(?=[^\W\d])", r"\1"),
+        (r"\s*([^\w\s.])\s*|(?<=\d)\s+(?=[^\W\d])", r"\1"),
     )
 )
 
@@ -128,7 +130,8 @@ def final_answer(text: str) -> Final | None:
     if found:
         return _stated(found.group(1))
     if text and 0 < len(words(text)) <= _LABEL_WORDS:
-        return _stated(text)
+        item = _MARKER.sub("", text, count=1) if "\n" not in text else text
+        return _stated(item if only_number(item) else text)
     found_number = sentence_number(last[-_END:]) if _DIGIT.search(last) else None
     number = found_number and exact(found_number[0])
     return Final(number, found_number[1], sure=False) if found_number and number is not None else None
@@ -222,9 +225,9 @@ def _tail(text: str) -> str:
 
 
 def _stated(text: str) -> Final:
-    text = text.strip(_MARKUP)
+    text = _MARKUP.sub("", text)
     inline = _INLINE.fullmatch(text)
-    text = _right_side(inline[1] if inline else text).strip(_MARKUP)
+    text = _MARKUP.sub("", _right_side(inline[1] if inline else text))
     short = len(text) <= _END and len(words(text)) <= _LABEL_WORDS
     found = only_number(text) if short else None
     number = found and exact(found[0])

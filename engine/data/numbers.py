@@ -71,6 +71,7 @@ _TOKEN = regex.compile(
     """,
     regex.VERBOSE,
 )
+_DIGITS = regex.compile(rf"-?(\d(?:[\d.,'’_]|{_SPACE}(?=\d))*)(?<=\d)")
 _WHOLE = regex.compile(r"(?<![\w.,/^])-?(\d{1,6}) $")
 _GLUE = frozenset("-–/,.:")
 _CASED = regex.compile(r"[\p{Lu}\p{Ll}\p{Lt}]")
@@ -101,8 +102,8 @@ _DENIED = regex.compile(
     regex.REVERSE | regex.IGNORECASE,
 )
 _GOES_ON = regex.compile(
-    r"\)?\s?\^|\s?(?:\\cdot\s?)?(?:\\(?:pi|sqrt|frac|ln|log|sin|cos|tan|exp)(?!\p{L})|[π√])|\s?pi(?!\w)"
-    r"|[ixyzn](?!\p{L})|\s?[hH]\s?\d\d(?!\d)|\s?[点點时時]\s?[\d半]|[\s-](?:half|halves|quarters?|dozens?)(?!\w)"
+    r"\)?\s?\^|\s?(?:(?:\\cdot|[·⋅*×])\s?)?(?:\\(?:pi|sqrt|frac|ln|log|sin|cos|tan|exp)(?!\p{L})|[π√])|\s?pi(?!\w)"
+    r"|(?:\s?[·⋅*×]\s?)?[ixyzn](?!\p{L})|\s?[hH]\s?\d\d(?!\d)|\s?[点點时時]\s?[\d半]|[\s-](?:half|halves|quarters?|dozens?)(?!\w)"
     r"|\s(?:squared|cubed|(?:raised\s)?to\sthe\s(?:\p{L}+\s)?power)(?!\w)"
 )
 _ARGUMENT = r"\s?(?:\{\s?([-+]?[\d.,]+)\s?\}|(\d))"
@@ -137,6 +138,7 @@ _PARTS: tuple[tuple[Any, str], ...] = tuple(
 )
 _COLOUR = re.compile(r"\x1b\[[\d;]*[A-Za-z]")
 _POWERS = regex.compile(_RAISED)
+_LOWERED = regex.compile(r"(?<=\d\)?)[₀-₉]{1,2}(?![₀-₉])")
 _VULGAR = regex.compile(r"(?<=(\d)?)[¼-¾⅐-⅞]")
 _WIDE = regex.compile(r"(?<=\d)，(?=\d{3}(?!\d))")
 _DASH = regex.compile(r"(?<![\d\w)%]\s?)[–‐‑](?=\p{Sc}?\d)")
@@ -146,7 +148,8 @@ _NAME = r"[\p{L}°][\p{L}²³/]{0,14}"
 _LINK = regex.compile(
     rf"""(?P<unit>\s?[%‰]|\s?\p{{Sc}}|[\s-]?{_NAME})??
     (?:\s(?P<to>to|bis|à|a|до|tot|til|till|đến)\s|\s?(?P<tilde>[~〜～–—至到]|から)\s?
-      |\s(?P<or>or|oder|ou|o|или|x|times|raised\sto|to\sthe\spower\sof|(?:divided|multiplied)\sby|out\sof)\s|\s?(?P<mid>±|\+/-|×|[或和与與と]|或者|または)\s?
+      |\s(?P<or>or|oder|ou|o|или|x|times|raised\sto|to\sthe\spower\sof|(?:divided|multiplied)\sby|out\sof)\s|\s?(?P<mid>±|\+/-|[×·⋅∙]|\\(?:cdot|ast)(?!\p{{L}})|[或和与與と]|或者|または)\s?
+      |(?P<star>[ \u00a0]?)(?P<times>\*{{1,2}}|\+)(?P=star)
       |\s(?P<and>and|und|et|y|e|и|og|och|en)\s|\s(?P<of>in|of)\s|(?P<dash>\s?-\s?))(?P<price>\p{{Sc}})?[-+]?""",
     regex.VERBOSE | regex.IGNORECASE,
 )
@@ -207,6 +210,7 @@ _BOUND = regex.compile(
     regex.IGNORECASE,
 )
 _BOUND_AFTER = regex.compile(r"[\s\p{L}]*?(?:\s(?:or|and|oder|ou|o)\s|以上|以下|以内|未満)", regex.IGNORECASE)
+_BASE = re.compile(r"\A\)?_(?:\{\s?\d{1,2}\s?\}|\d{1,2}(?!\d))")
 _LETTERED = regex.compile(r"(?![mgshlLtVWANJKCF])[\p{Lu}\p{Ll}](?!\p{L})")
 _SIZES = {  # powers of ten: words, and signs of scripts without spaces
     12: (
@@ -258,7 +262,7 @@ _ORDINALS = {
     "sixteenth": 16, "twentieth": 20, "thirtieth": 30, "fortieth": 40, "fiftieth": 50, "hundredth": 100,
     "thousandth": 1000, "millionth": 10**6,
 }  # fmt: skip
-_LONGEST_DIGITS = 40
+_ROUNDING = 1e-6  # relative; a whole number is not rounded
 _LONGEST = 20  # words or characters of a number
 _CARDINAL = "|".join(_CARDINALS)
 _PART = "|".join(["halves", "half", *(f"{name}s?" for name, below in _ORDINALS.items() if below > 2)])
@@ -312,10 +316,15 @@ class Number:
     def equals(self, other: "Number", tolerance: float = 0.0, absolute: float = 0.0) -> bool:
         """Whether two numbers are the same; "50%" is both 50 and 0.5 beside one without the sign.
 
-        An undecided one equals none.
+        An undecided one equals none. Two whole numbers differ by a digit of any place, unless `tolerance` is
+        wider than what rounding needs (1e-6).
         """
         if self.value is None or other.value is None:
             return False
+        ours, theirs = _whole(self), _whole(other)
+        if self.per == other.per and ours is not None and theirs is not None:
+            relative = tolerance * abs(theirs) if tolerance > _ROUNDING else 0.0
+            return abs(ours - theirs) <= max(relative, absolute)
         readings = [self.value] if 1 in (self.per, other.per) or self.per == other.per else []
         if self.per != other.per:
             readings.append(self.value / self.per * other.per)
@@ -345,7 +354,7 @@ def only_number(text: str) -> tuple[Number, str] | None:
     if len(numbers) != 1 or numbers[0].value is None:
         return None
     number = numbers[0]
-    before, after = _SIGN.sub("", plain[: number.start]), plain[number.end :]
+    before, after = _SIGN.sub("", plain[: number.start]), _BASE.sub("", plain[number.end :])
     if before.endswith("$") and after.startswith("$"):
         before, after = before[:-1], after[1:]
     if _MATHS.search(before) or _MATHS.search(after) or _BOUND.search(before) or _BOUND_AFTER.match(after):
@@ -368,14 +377,15 @@ def exact(number: Number) -> Decimal | None:
     """A number's value as a decimal, per cent as a share; a whole number of any length keeps its digits."""
     if number.value is None:
         return None
-    digits = "".join(char for char in number.text if char.isdecimal())
-    if (
-        abs(number.value) >= 2**53
-        and 0 < len(digits) < _LONGEST_DIGITS
-        and float(int(digits)) == abs(number.value)
-    ):
-        return Decimal(int(digits)).copy_sign(Decimal(number.value))
+    digits = _DIGITS.match(number.text) if abs(number.value) >= 10**15 else None
+    if digits and float(spelt := _decimal(digits[1])) == abs(number.value):
+        return Decimal(f"{spelt}e-{len(str(number.per)) - 1}").copy_sign(Decimal(number.value))
     return Decimal(f"{number.value / number.per:.15g}").normalize()
+
+
+def _whole(number: Number) -> int | None:
+    value = exact(replace(number, per=1))
+    return int(value) if value is not None and value == value.to_integral_value() else None
 
 
 def unit_of(before: str, after: str) -> str:
@@ -396,9 +406,9 @@ def unit_of(before: str, after: str) -> str:
 
 
 def folded(text: str) -> str:
-    """A text after Unicode NFKC, which alone would make 52 of "5²" and 21/2 of "2½"."""
+    """A text after Unicode NFKC, which alone would make 52 of "5²" and of "5₂", and 21/2 of "2½"."""
     powers = _POWERS.sub(lambda found: f"^{found[0].translate(_SUPERSCRIPTS)}", _VULGAR.sub(_spelt_out, text))
-    return unicodedata.normalize("NFKC", powers)
+    return unicodedata.normalize("NFKC", _LOWERED.sub(r"_\g<0>", powers))
 
 
 def _read_all(text: str, decimal: DecimalMark) -> tuple[str, list[Number]]:
@@ -511,7 +521,8 @@ def _read(chain: _Chain, text: str) -> Number:
     sign = _SIGN.search(before)
     negative = sign is not None and sign[1] != "+"
     per = 100 if chain[-1]["percent"] else 1000 if chain[-1]["mille"] else 1
-    undecided = Number(None, ("-" if negative else "") + text[start:end][:_SHOWN], 1, start, end)
+    said = ("-" if negative else "") + text[start:end]
+    undecided = Number(None, said[:_SHOWN], 1, start, end)
     if any(token["digits"] is None for token in chain) or _BELOW.search(before):
         return undecided
     if len(chain) == 1:
@@ -524,16 +535,12 @@ def _read(chain: _Chain, text: str) -> Number:
             start -= len(mixed[1]) + 1
     else:
         return undecided
-    return replace(undecided, value=-value if negative else value, per=per, start=start)
+    return replace(undecided, value=-value if negative else value, text=said, per=per, start=start)
 
 
 def _value(token: Any) -> float:
     """The value of one token without its sign; infinite beyond what a float holds."""
-    digits = token["digits"]
-    grouped = "." in digits or not digits.replace(",", "").isdecimal()
-    if ("," in digits and grouped and digits.rfind(",") > digits.rfind(".")) or digits.count(".") > 1:
-        digits = digits.translate(_SWAPPED)
-    plain = "".join(char for char in digits if char.isdecimal() or char == ".")
+    plain = _decimal(token["digits"])
     try:
         if token["power"] is not None:
             return float(float(plain) ** int(_exponent(token["power"])))
@@ -541,6 +548,14 @@ def _value(token: Any) -> float:
         return float(f"{plain}e{tens}") if tens else float(plain)
     except (OverflowError, ZeroDivisionError):
         return math.inf
+
+
+def _decimal(digits: str) -> str:
+    """The digits of a number without what groups them, the point before its decimals."""
+    grouped = "." in digits or not digits.replace(",", "").isdecimal()
+    if ("," in digits and grouped and digits.rfind(",") > digits.rfind(".")) or digits.count(".") > 1:
+        digits = digits.translate(_SWAPPED)
+    return "".join(char for char in digits if char.isdecimal() or char == ".")
 
 
 def _exponent(text: str) -> str:

@@ -36,21 +36,32 @@ _BETWEEN = (
     r"|longer|particularly|especially|necessarily|exactly|actually|even|remotely|think|believe|say|see|consider\w*|find|feel\w*"
     r"|call\w*|classif\w*|labell?\w*|categor\w*|describ\w*|regard\w*|seen|seem\w*|sound\w*|appear\w*|look\w*|express\w*"
     r"|convey\w*|show\w*|contain\w*|suggest\w*|indicat\w*|imply|implies|have|has|having|fall|falls|belong|belongs|count"
-    r"|sentiment|review|text|class|case|example|instance|hint|sign|trace|evidence"
+    r"|way|means|by|sentiment|review|text|class|case|example|instance|hint|sign|trace|evidence"
     r"|ein\w*|als|zu|der|die|das|wirklich|sehr|ganz|unbedingt|besonders|gerade|eindeutig|du|tout|une?|la|le|vraiment|très"
     r"|être|de|es|parece|está|fue|era|sea|son|se|puede|creo|que|el|muy|ser|como|considerar|realmente|é|um|uma|é|è|sembra"
     r"|essere|molto|является|это|очень|[是属屬于於算能说說会會认認为為这這那条條个個的评評论論应應该該被归歸类類完全太很够夠有任何具可情感正视視作当當]"
 )
+_REACH = rf"(?: ?(?:{_BETWEEN})(?!'?\w))*+ ?[\"'*_“„«「（(]*$"
+# "Never seen such a positive review" denies nothing, nor does "no" before a sentence of its own.
+_AS_NEVER_BEFORE = r"(?! (?:\w+ ){0,4}?(?:been|seen|looked|sounded|seemed) (?:so|such)\b)"
 _DENIAL = re.compile(
-    r"(?:(?<!\w)(?:not|never|neither|nor|none|nothing|no|hardly|barely|scarcely|cannot|without|unlike|lacks?|fails"
+    rf"(?:(?<!\w)(?:not|(?:never|no(?! (?:it|this|that|these|i|we|you|the)\b)){_AS_NEVER_BEFORE}"
+    r"|neither|nor|none|nothing|hardly|barely|scarcely|cannot|without|unlike|lacks?|fails"
     r"|(?:is|are|was|were|do|does|did|ca|wo|would|could|should)nt|\w+n't"
     r"|far from|anything but|(?:rather|other|less) than"
-    r"|instead of|as opposed to|rul\w+ out|exclud\w+|reject\w+|(?<!no )(?<!without )(?<!a )doubt|by no means"
-    r"|nicht|kein\w*|weder|noch|nie|niemals|kaum|keineswegs|statt|pas|jamais|aucune?|ni|guère|plutôt que"
-    r"|nunca|tampoco|ningún|não|nem|non|né|mai|nessun\w?|niet|geen|inte|ikke|nie|не|ни|нет|không|bukan|tidak|ليس|ليست)"
-    r"(?! (?:only|just|merely|doubt|question|nur|seulement|sólo|solo|só|только)\b)"
-    r"|不(?! ?[错錯仅僅但只光过過管论論同断斷])|[并並绝絕而] ?非|没 ?有|沒 ?有|毫 ?无|毫 ?無|未)"
-    rf"(?: ?(?:{_BETWEEN})(?!\w)| (?:{_BETWEEN}))*? ?[\"'*_“„«「（(]*$"
+    r"|instead of|as opposed to|rul\w+ out|exclud\w+|reject\w+|doubt|by no means"
+    r"|nicht|kein\w*|weder|(?<!noch )nie(?:mals)?|nie(?:mals)?(?! (?:\w+ ){0,4}?so\b)"
+    r"|kaum|keineswegs|statt|pas|jamais|aucune?|ni|guère|plutôt que"
+    r"|nunca|tampoco|ningún|não|nem|non|né|mai|nessun\w?|niet|geen|inte|ikke|не|ни|нет|không|bukan|tidak|ليس|ليست)"
+    r"(?!\w|\** (?:only|just|merely|doubt|question|seen such|nur|seulement|sólo|solo|só|только)\b)\**"
+    r"|不(?! ?[错錯仅僅但只光过過管论論同断斷])|[并並绝絕而] ?非|没 ?有|沒 ?有|毫 ?无|毫 ?無|未)" + _REACH
+)
+# A denial that is itself denied: "can't be anything but positive", "no doubt that it is positive".
+_AFFIRMED = re.compile(
+    r"(?:(?<!\w)(?:(?:not|never|no|nothing|none|hardly|little|cannot|without|beyond|\w+n't)"
+    r"(?: (?!(?:and|but|i|we) )\w+){0,4}? (?:anything but|(?:other|less) than|doubt)"
+    r"|(?:can't|cannot|couldn't|never|nothing if) not)(?!\w)"
+    r"|(?:不 (?:得|能|可|会|會|可 能)|[没沒] 有|[无無莫]) 不)" + _REACH
 )
 _DENIED_AFTER = re.compile(
     r"[\"'*_”“»」）)]* ?(?:\? ?(?:no\b(?! doubt)|not (?:really|at all|exactly))"
@@ -100,7 +111,8 @@ class LabelFinder:
     def _denied(self, form: str, match: re.Match[str]) -> bool:
         """Whether a label is denied, by itself or with the one before it ("not positive or neutral")."""
         start, earliest = match.start(), max(0, match.start() - _SHOWN)
-        if _DENIAL.search(form, earliest, start) or _DENIED_AFTER.match(form, match.end()):
+        denied = _DENIAL.search(form, earliest, start) and not _AFFIRMED.search(form, earliest, start)
+        if denied or _DENIED_AFTER.match(form, match.end()):
             return True
         joined = _OTHERWISE.search(form, earliest, start)
         before = (other for pattern in self._anywhere for other in pattern.finditer(form, earliest, start))
@@ -238,7 +250,7 @@ class Classification:
             "responses that give the example's label",
             "rule",
             needs=["label"],
-            version="3",
+            version="4",
             verdict=True,
         ),
         replace(
@@ -247,7 +259,7 @@ class Classification:
                 "responses in which no label could be found (they count as wrong)",
                 "rule",
                 needs=["label"],
-                version="3",
+                version="4",
             ),
             direction="lower",
         ),
@@ -256,7 +268,7 @@ class Classification:
             "F1 of each label, averaged over labels",
             "scikit-learn f1_score, macro",
             needs=["label"],
-            version="3",
+            version="4",
             unit="F-measure",
             combine=combine_macro_f1,
         ),
@@ -265,7 +277,7 @@ class Classification:
             "F1 of each label, weighted by its examples",
             "scikit-learn f1_score, weighted",
             needs=["label"],
-            version="3",
+            version="4",
             unit="F-measure",
             combine=combine_weighted_f1,
         ),
@@ -275,7 +287,7 @@ class Classification:
                 "agreement with the labels beyond chance",
                 "Cohen 1960; scikit-learn cohen_kappa_score",
                 needs=["label"],
-                version="3",
+                version="4",
                 unit="kappa",
                 combine=combine_kappa,
             ),
@@ -287,7 +299,7 @@ class Classification:
                 "correlation of answers and labels, fair to rare labels",
                 "Matthews 1975, Gorodkin 2004; scikit-learn matthews_corrcoef",
                 needs=["label"],
-                version="3",
+                version="4",
                 unit="correlation",
                 combine=combine_mcc,
             ),

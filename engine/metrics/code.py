@@ -13,7 +13,7 @@ import math
 import re
 import textwrap
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from engine.data.cells import listed
 from engine.data.example import Example
@@ -179,7 +179,7 @@ class Code:
                 else f"chance that one of {number} samples of a task passes all its tests",
                 _SOURCE,
                 needs={"tests"},
-                version="4",
+                version="5",
                 verdict=number == 1,
             )
             for number in self._ks
@@ -191,7 +191,7 @@ class Code:
                 "count one by one",
                 "rule",
                 needs={"tests"},
-                version="4",
+                version="5",
             ),
         )
 
@@ -267,8 +267,11 @@ def _rate(outcome: Outcome, names: Sequence[str], apart: Sequence[Outcome] | Non
     if not decided:
         return Score("tests_passed", None, _told(apart[0]))
     failed = [name for name, one in zip(names, apart, strict=True) if one.passed is False]
-    passed, total = float(sum(decided)), float(len(decided))
-    reason = f"failed: {', '.join(failed)}"[:_SHOWN] if failed else "all pass alone, and not together"
+    if not failed and len(decided) < len(apart):
+        return Score("tests_passed", None, _told(next(one for one in apart if one.passed is None)))
+    passed, total = float(sum(decided)) if failed else 0.0, float(len(decided))
+    together = "each test passes alone, and not together: none counts"
+    reason = f"failed: {', '.join(failed)}"[:_SHOWN] if failed else together
     return Score("tests_passed", passed / total, reason, (passed, total))
 
 
@@ -335,13 +338,10 @@ def _statements(example: Example) -> tuple[str, ...]:
 
 def cases_of(example: Example) -> list[tuple[str, str]]:
     """Names and sources of tests that stand alone: `test_cases` by their id, others by their place."""
-    extra = example.extra
-    if example.tests:
-        return _apart(example.tests)
     setup = "\n".join(_setup(example))
-    if statements := _texts(extra.get("test_list")):
-        return [(f"test {place}", f"{setup}\n{text}") for place, text in enumerate(statements, start=1)]
-    cases = extra.get("test_cases")
+    if statements := example.tests or _texts(example.extra.get("test_list")):
+        return [(name, f"{setup}\n{source}") for name, source in _apart(statements)]
+    cases = example.extra.get("test_cases")
     coded = [
         (str(case.get("id", place)), f"{setup}\n{case['test_code']}")
         for place, case in enumerate(cases if isinstance(cases, list) else [], start=1)
@@ -355,26 +355,93 @@ def cases_of(example: Example) -> list[tuple[str, str]]:
 def _apart(statements: Sequence[str]) -> list[tuple[str, str]]:
     """The statements that assert, each behind those before it that only prepare.
 
-    None where they cannot stand alone: one is no Python, or uses what an asserting one before it defines.
+    None where they cannot stand alone: one is no Python, may fail without an assertion, uses what an
+    asserting one before it defines, or may change what stands above it.
     """
     prepared: list[str] = []
     cases: list[tuple[str, str]] = []
-    defined: set[str] = set()
+    stored: set[str] = set()  # by those that prepare
+    defined: set[str] = set()  # by those that assert
     for text in statements:
         try:
-            nodes = list(ast.walk(ast.parse(text)))
+            body = ast.parse(text).body
+            asserts = any(_asserts(node) for node in body)
+            uses, sets, touched = _names_of(body)
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             return []
-        names = [node for node in nodes if isinstance(node, ast.Name)]
-        if defined & {node.id for node in names if isinstance(node.ctx, ast.Load)}:
+        if "*" in defined or defined & uses or (asserts and stored & touched):
             return []
-        if any(isinstance(node, ast.Assert) for node in nodes):
+        if asserts:
             cases.append((f"test {len(cases) + 1}", "\n".join([*prepared, text])))
-            defined |= {node.id for node in names if isinstance(node.ctx, ast.Store)}
-            defined |= {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)}
-        else:
+            defined |= sets
+        elif all(isinstance(node, _PREPARES) or _is_constant(node) for node in body):
             prepared.append(text)
+            stored |= {node.id for node in _walked(body) if _is_stored(node)}
+        else:
+            return []
     return cases if len(cases) > 1 else []
+
+
+_DEFINES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+_PREPARES = (ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign, *_DEFINES)
+
+
+def _walked(nodes: Iterable[ast.AST]) -> Iterator[ast.AST]:
+    return (inner for node in nodes for inner in ast.walk(node))
+
+
+def _is_constant(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Pass) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+
+
+def _is_stored(node: ast.AST) -> TypeGuard[ast.Name]:
+    return isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+
+
+def _asserts(node: ast.AST) -> bool:
+    """Whether a statement may fail by an assertion as it is executed, or as the tests that it defines are."""
+    if isinstance(node, ast.Assert | ast.Raise):
+        return True
+    called = node.func if isinstance(node, ast.Call) else None
+    if getattr(called, "attr", getattr(called, "id", "")).startswith("assert"):
+        return True
+    functions = ast.FunctionDef | ast.AsyncFunctionDef
+    waits = isinstance(node, ast.Lambda) or (isinstance(node, functions) and not node.name.startswith("test"))
+    return not waits and any(map(_asserts, ast.iter_child_nodes(node)))
+
+
+def _names_of(body: Sequence[ast.stmt]) -> tuple[set[str], set[str], set[str]]:
+    """The names that statements use before they set them, those they set, and those that they may change.
+
+    An object may change where it is called, passed, or gone through, and where a part of it is set.
+    """
+    uses: set[str] = set()
+    sets: set[str] = set()
+    touched: list[ast.AST] = []
+    for statement in body:
+        nodes = list(ast.walk(statement))
+        scopes = [node for node in nodes if isinstance(node, (*_DEFINES, ast.comprehension))]
+        inner = (getattr(node, "target", node) for node in scopes)
+        own = {node.id for node in _walked(inner) if _is_stored(node)}
+        own |= {node.arg for node in nodes if isinstance(node, ast.arg)}
+        loaded = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+        uses |= loaded - own - sets
+        sets |= {node.id for node in nodes if _is_stored(node)} - own
+        sets |= {node.name for node in nodes if isinstance(node, _DEFINES)}
+        aliases = [
+            one for node in nodes if isinstance(node, ast.Import | ast.ImportFrom) for one in node.names
+        ]
+        sets |= {one.asname or one.name.partition(".")[0] for one in aliases}
+        for node in nodes:
+            if isinstance(node, ast.comprehension | ast.For | ast.AsyncFor):
+                touched.append(node.iter)
+            elif isinstance(node, ast.Compare):
+                touched += [node] if {ast.In, ast.NotIn} & {*map(type, node.ops)} else []
+            elif isinstance(node, ast.Call | ast.Starred | ast.Await | ast.AugAssign) or not isinstance(
+                getattr(node, "ctx", ast.Load()), ast.Load
+            ):
+                touched.append(node)
+    return uses, sets, {node.id for node in _walked(touched) if isinstance(node, ast.Name)}
 
 
 def _assertion(given: _Given) -> str:

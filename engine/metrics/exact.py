@@ -23,8 +23,8 @@ NO_NUMBER = "the response holds no number"
 class Numeric:
     """1 where the last number of the response equals the last number of a reference.
 
-    Settings: `tolerance`, relative to the reference (1e-6), `absolute` (0: for references near zero), and
-    `decimal`, "." or ",".
+    Settings: `tolerance`, relative to the reference (1e-6; between whole numbers only a wider one counts),
+    `absolute` (0: for references near zero), and `decimal`, "." or ",".
     """
 
     measures = (
@@ -33,7 +33,7 @@ class Numeric:
             "responses whose last number equals the reference's, within a tolerance",
             "rule, as GSM8K is scored",
             needs=["references"],
-            version="4",
+            version="5",
             verdict=True,
         ),
     )

@@ -68,7 +68,7 @@ def sampled_measures(metric: Metric, n: int, ks: Sequence[int]) -> list[Measure]
             f"{_MEANINGS[kind][0].format(k=k)}: {item.meaning}",
             _MEANINGS[kind][1],
             needs=item.needs,
-            version=f"{item.version}; 2" if kind == "maj@" else item.version,
+            version=f"{item.version}; 3" if kind == "maj@" else item.version,
         )
         for item in metric.measures
         if item.verdict

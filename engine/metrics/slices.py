@@ -11,6 +11,7 @@ import numpy as np
 
 from engine.data.example import Example
 from engine.data.leak import is_counted
+from engine.data.versions import example_of
 from engine.metrics.language import detect
 from engine.metrics.metric import mean
 from engine.metrics.text import words
@@ -165,8 +166,7 @@ def members(connection: Connection, run_id: int) -> dict[str, frozenset[int]]:
     rows = evidence.run_examples(connection, run_id)
     found: dict[str, list[int]] = {}
     for row in rows:
-        extra = (row.extra or {}).get("extra") or {}
-        for name in features(Example(row.example, row.query, (), category=row.category, extra=extra)):
+        for name in features(example_of(row)):
             found.setdefault(name, []).append(row.id)
     leaked = {row.example for row in leaks(connection, run_id) if is_counted(row.tier, row.field)}
     alike = (run(connection, run_id).data_summary or {}).get("similar_ids") or ()

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from engine.data.cells import Malformed
+from engine.data.choices import choices_of
 from engine.data.example import Example, eval_set_version
 from engine.data.examples import data_rows, read_examples
 from engine.data.preview import preview
@@ -170,7 +172,9 @@ PROMPT = "Which?\n\nA. Iron\nB. Tin\nC. Gold"
         {"question": "Which?", "option_a": "Iron", "option_b": "Tin", "option_c": "Gold", "answer": "b"},
         {"question": "Which?", "optionC": "Gold", "optionB": "Tin", "optionA": "Iron", "answer": "Tin"},
         {"question": "Which?", "opa": "Iron", "opb": "Tin", "opc": "Gold", "opd": "", "label": 1},
-        {"question": "Which?", "choice1": "Iron", "choice2": "Tin", "choice3": "Gold", "answer": "2"},
+        {"question": "Which?", "choice1": "Iron", "choice2": "Tin", "choice3": "Gold", "answer": "choice2"},
+        {"question": "Which?", "option1": "Iron", "option2": "Tin", "option3": "Gold", "correct_option": 2},
+        {"question": "Which?", "option1": "Iron", "option2": "Tin", "option3": "Gold", "answer": "B"},
         {"question": "Which?", "ending0": "Iron", "ending1": "Tin", "ending2": "Gold", "label": 1},
         {"question": "Which?", "answerA": "Iron", "answerB": "Tin", "answerC": "Gold", "correct": "B"},
         {"question": "Which?", "choices": CHOICES, "answer": "Option B"},
@@ -206,6 +210,7 @@ def test_the_passage_stands_above_question_and_choices(tmp_path: Path) -> None:
         ("A, C", "answer: 'A, C' names several choices"),
         ("A and B", "answer: 'A and B' names several choices"),
         ("ABC", "answer: 'ABC' names several choices"),
+        (1.5, "answer: 1.5 is none of the 3 choices"),
     ],
 )
 def test_an_answer_that_names_no_choice_is_refused(tmp_path: Path, answer: Any, says: str) -> None:
@@ -223,11 +228,60 @@ def test_a_digit_that_could_be_a_text_or_an_index_is_refused_in_a_text_only(tmp_
     assert one(tmp_path, {"question": "2 + 1?", "choices": labelled, "answer": "3"}).references == ("A", "3")
 
 
-def test_a_label_beside_numbered_columns_that_could_count_from_0_or_1_is_refused(tmp_path: Path) -> None:
-    record = {"question": "Which?", "choice1": "Iron", "choice2": "Tin"}
-    says = refused(tmp_path, record | {"label": 1})
-    assert "label: 1 could be choice1, or count from 0; write the text of the right choice" in says
-    assert one(tmp_path, record | {"label": 0}).references == ("A", "Iron")
+@pytest.mark.parametrize("name", ["option", "choice_", "Ending"])
+@pytest.mark.parametrize("key", ["answer", "label", "answer_index", "answer_idx", "target", "gold"])
+def test_an_answer_beside_numbered_columns_that_could_count_from_0_or_1_is_refused(
+    tmp_path: Path, name: str, key: str
+) -> None:
+    record = {"question": "Which?", f"{name}1": "Iron", f"{name}2": "Tin", f"{name}3": "Gold"}
+    for value in (1, "1", 1.0, 2, "(2)"):
+        says = refused(tmp_path, record | {key: value})
+        assert f"could be {name}{str(value).strip('()')[0]}, or count from 0; write the text of the" in says
+    for value in (0, "0"):
+        says = refused(tmp_path, record | {key: value})
+        assert f"{key}: 0 is none of {name}1, {name}2, {name}3; write the text of the right choice" in says
+    assert one(tmp_path, record | {key: 3}).references == ("C", "Gold")
+    assert one(tmp_path, record | {key: f"{name}1"}).references == ("A", "Iron")
+    assert "is none of" in refused(tmp_path, record | {key: 4})
+    assert "could be" in refused(tmp_path, record | {f"{name}1": "", key: 2})
+    for value in (2, "2"):
+        assert "could be an empty choice" in refused(tmp_path, record | {f"{name}2": "", key: value})
+
+
+def test_choices_labelled_from_1_have_no_0(tmp_path: Path) -> None:
+    labelled = {"question": "Which?", "choices": {"text": CHOICES, "label": ["1", "2", "3"]}}
+    assert one(tmp_path, labelled | {"answer": 1}).references == ("A", "Iron")
+    for value in (0, "0"):
+        assert "answer: 0 is none of 1, 2, 3" in refused(tmp_path, labelled | {"answer": value})
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [
+        {"option_a": "Iron", "option_b": "", "option_c": "Tin", "option_d": None},
+        {"choices": {"A": "Iron", "B": None, "C": "Tin"}},
+        {"ending0": "Iron", "ending1": None, "ending2": "Tin"},
+    ],
+)
+def test_an_index_counts_the_choices_that_are_empty(tmp_path: Path, choices: dict[str, Any]) -> None:
+    record = {"question": "Which?", **choices}
+    for value in (2, "2", "Tin"):
+        assert one(tmp_path, record | {"answer": value}).references[1] == "Tin"
+    for value in (1, "1", 3):
+        assert "none of the 2" in refused(tmp_path, record | {"answer": value})
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_what_is_no_number_names_no_choice(value: float) -> None:
+    choices = choices_of({"choices": CHOICES})
+    assert choices is not None
+    with pytest.raises(Malformed, match="is none of the 3 choices, counted from 0"):
+        choices.right({"answer": value})
+
+
+def test_letters_are_counted_in_no_time(tmp_path: Path) -> None:
+    record = {"question": "Which?", "choices": CHOICES, "answer": "A   " * 30 + "x"}
+    assert one(tmp_path, record).references == ("A   " * 30 + "x",)
 
 
 def test_the_answers_of_two_models_are_no_choices(tmp_path: Path) -> None:

@@ -184,12 +184,48 @@ CHINESE_TONES = ["积极", "消极", "中性"]
         (["позитив", "негатив"], "это не позитив", None),
         (["A", "B"], "Not A but B", "B"),
         (["A", "B"], "The answer cannot be A.", None),
+        (TONES, "It is **not** positive", None),
+        (TONES, "no one would call this positive", None),
+        (CHINESE_TONES, "这条评论不是积极的", None),
+        # A word that only begins like a denial denies nothing.
+        (TONES, "Lymph NODE positive", "positive"),
+        (TONES, "nose positive swab", "positive"),
+        (TONES, "a notable positive", "positive"),
+        (["positivo", "negativo"], "La NOta positivo", "positivo"),
+        (["positiv", "negativ"], "Die Bewertung ist insgesamt noch positiv", "positiv"),
+        (["positiv", "negativ"], "gerade noch als positiv", "positiv"),
+        (["positiv", "negativ"], "noch nie so positiv", "positiv"),
+        (TONES, "No it is positive", "positive"),
+        (TONES, "No this is a positive review", "positive"),
+        (TONES, "no I would say positive", "positive"),
+        (TONES, "I have never seen such a positive review", "positive"),
+        (TONES, "A guest has never been so positive", "positive"),
+        (TONES, "There is no such positive review", None),
+        (TONES, "It can't be anything but positive", "positive"),
+        (TONES, "It cannot possibly be anything other than positive", "positive"),
+        (TONES, "This is nothing less than positive", "positive"),
+        (TONES, "nothing if not positive", "positive"),
+        (TONES, "I don't doubt that it is positive", "positive"),
+        (TONES, "It can't not be positive", "positive"),
+        (TONES, "no, it is not positive", None),
+        (TONES, "no it isn't positive", None),
+        (CHINESE_TONES, "不得不说是积极的", "积极"),
+        (CHINESE_TONES, "不能不说是积极的", "积极"),
+        (CHINESE_TONES, "没有不积极的", "积极"),
+        (TONES, "beyond doubt positive", "positive"),
+        (TONES, "There is little doubt that it is positive", "positive"),
+        (["positivo", "negativo"], "no es nunca positivo", None),
     ],
 )
 def test_a_label_that_is_denied_is_never_the_answer(labels: list[str], text: str, label: str | None) -> None:
     finder = LabelFinder(labels)
     place = finder.find(text)
     assert (None if place is None else finder.labels[place]) == label
+
+
+@pytest.mark.parametrize("text", ["not" + " a" * 28 + ", positive", "不" + "是" * 50 + "，positive"])
+def test_what_stands_after_a_denial_is_read_once(text: str) -> None:
+    assert LabelFinder(TONES).find(text) is not None
 
 
 @given(PAIRS)

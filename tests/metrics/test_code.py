@@ -221,6 +221,72 @@ def test_statements_of_a_list_that_stand_alone_count_one_by_one(
     assert (rate.value, rate.parts) == (share, parts)
 
 
+PUSHES = ["s = Stack()", "s.push(1)", "s.push(2)"]
+
+
+@pytest.mark.parametrize("column", ["tests", "test_list"])
+@pytest.mark.parametrize(
+    ("tests", "cases"),
+    [
+        # One test: what one statement does to an object the next ones find.
+        ([*PUSHES, "assert s.pop() == 2", "assert s.pop() == 1"], 0),
+        (["s = Stack()\ns.push(1)\ns.push(2)", "assert s.pop() == 2", "assert s.pop() == 1"], 0),
+        (["xs = [1, 2]", "assert total(xs) == 3", "assert total(xs) == 3"], 0),
+        (["it = iter([1, 2])", "assert 2 in it", "assert 1 in it"], 0),
+        (["xs = [2]", "xs[0] = half(2)\nassert half(3) == 2", "assert half(2) == 1"], 0),
+        # One test: a statement that may fail without an assertion.
+        (["half('a')", "assert half(2) == 1", "assert half(4) == 2"], 0),
+        (["try:\n    half('a')\nexcept ValueError:\n    pass", "assert half(2) == 1"] * 2, 0),
+        # A case, by what it raises.
+        (["if half(3) != 2:\n    raise AssertionError('3')", "assert half(2) == 1"], 2),
+        (
+            ["try:\n    half(3)\nexcept ValueError:\n    pass\nelse:\n    raise AssertionError",
+             "assert half(2) == 1"],
+            2,
+        ),
+        (["import unittest as u", "u.TestCase().assertEqual(half(3), 2)", "assert half(2) == 1"], 2),
+        # Each makes its own object, or only compares with what stands above.
+        (["s = Stack()\ns.push(1)\nassert s.pop() == 1",
+          "s = Stack()\ns.push(1)\ns.push(2)\nassert s.pop() == 2"], 2),
+        (["due = 1", "assert half(2) == due", "assert half(4) == due"], 2),
+        (["assert all(half(2 * n) == n for n in range(3))", "assert all(half(n) == n for n in (1, 2))"],
+         2),
+        # What a case imports is needed by the next.
+        (["import math\nassert math.isclose(half(2), 1)", "assert math.isclose(half(3), 2)"], 0),
+        (["from math import *\nassert isclose(half(2), 1)", "assert isclose(half(3), 2)"], 0),
+        (["def check(n):\n    assert half(n) == 1", "check(2)", "check(6)"], 0),
+        (["def test_2():\n    n = half(2)\n    assert n == 1", "def test_3():\n    n = half(3)\n    assert n == 1"],
+         2),
+    ],
+)  # fmt: skip
+def test_tests_that_share_what_they_change_are_one(column: str, tests: list[str], cases: int) -> None:
+    whole = Example("a", "q", (), tests=tuple(tests))
+    example = whole if column == "tests" else Example("a", "q", (), extra={column: tests})
+    assert len(code.cases_of(example)) == cases
+
+
+def test_of_tests_that_are_one_a_program_passes_all_or_nothing() -> None:
+    example = Example("a", "q", (), tests=(*PUSHES, "assert s.pop() == 2", "assert s.pop() == 1"))
+    stack = (
+        "class Stack:\n    def __init__(self):\n        self.items = []\n    def push(self, item):\n"
+        "        self.items.append(item)\n    def pop(self):\n        return self.items.pop()"
+    )
+    queue = stack.replace("pop()", "pop(0)")
+    rates = [row[-1] for row in Code().score_many([(example, answer(text)) for text in (stack, queue)])]
+    assert [rate.parts for rate in rates] == [(1.0, 1.0), (0.0, 1.0)]
+
+
+def test_a_program_that_fails_never_passes_all_its_tests() -> None:
+    once = "calls = 0\ndef f():\n    global calls\n    calls += 1\n    return calls"
+    example = Example("a", "q", (), tests=("assert f() == 1", "assert f() < 2"))
+    passed, rate = Code().score(example, answer(once))
+    assert (passed.value, rate.value, rate.parts) == (0.0, 0.0, (0.0, 2.0))
+    assert rate.reason == "each test passes alone, and not together: none counts"
+    outcomes = [code.Outcome(True, None, None), code.Outcome(None, "cut off", None)]
+    unknown = code._rate(code.Outcome(False, "AssertionError", None), ["test 1", "test 2"], outcomes)
+    assert (unknown.value, unknown.reason) == (None, "cut off")
+
+
 def test_of_a_program_that_never_ends_no_share_is_known() -> None:
     example = Example("a", "q", (), extra={"test_list": ["assert f(1) == 1", "assert f(2) == 2"]})
     text = "def f(x):\n    while True: pass"

@@ -98,6 +98,12 @@ def score(metric: Metric, answer: str | None, *references: str) -> list[Score]:
         (r"\boxed{5}, and there are 3 other ways", 5.0),
         ("#### Step 3\nSo it is 7", 7.0),
         ("-1/2", -0.5),
+        (r"\boxed{y = 3 \cdot 4 = 12}", 12.0),
+        (".75", 0.75),
+        ("#### .5", 0.5),
+        ("1. 5", 5.0),
+        ("1010₂", 1010.0),
+        ("x₂ = 7", 7.0),
         ("H2O and v23", None),
         ("NaN, inf, -Infinity", None),
         ("7 and then 1e999", 7.0),
@@ -120,6 +126,9 @@ def test_numbers_are_equal_within_the_tolerance() -> None:
     assert score(Numeric(), "The total is 1234.6", "1234.5")[0].value == 0.0
     assert score(Numeric(tolerance=0.01), "about 1240", "1234.5")[0].value == 1.0
     assert score(Numeric(absolute=0.1), "0.05", "0")[0].value == 1.0
+    assert score(Numeric(tolerance=0.01), "1001", "1000")[0].value == 1.0
+    assert score(Numeric(absolute=1), "12345678901234567891", "12345678901234567890")[0].value == 1.0
+    assert score(Numeric(), "9" * 50, "9" * 49 + "8")[0].value == 0.0
     assert score(Numeric(decimal=","), "also 1.234,50", "1234,5")[0].value == 1.0
     assert score(Numeric(), "many", "4")[0] == Score("numeric_match", 0.0, NO_NUMBER)
     assert score(Numeric(), "4", "many")[0].reason == NO_NUMBER_WANTED
@@ -150,6 +159,15 @@ def test_wrong_settings_of_numbers_are_refused(settings: dict[str, object]) -> N
         "5~10",
         "5到10",
         "1,23,45",
+        "5 × 3",
+        "5*3",
+        "5 + 3",
+        "5*x",
+        "5·3",
+        "5 * 3",
+        "2·3·4",
+        "5⋅3",
+        r"5 \cdot 3",
     ],
 )
 def test_what_may_be_read_in_two_ways_is_missing_on_either_side(text: str) -> None:
@@ -173,6 +191,12 @@ def test_what_may_be_read_in_two_ways_is_missing_on_either_side(text: str) -> No
         ("答案是42", "42", 1.0),
         ("3.5", "答案是3.5米", 1.0),
         ("-5", "x = -5.", 1.0),
+        ("12345678901234567890", "12345678901234567890", 1.0),
+        ("12345678901234567890", "12345678901234567891", 0.0),
+        ("12,345,678,901,234,567,890", "so 12345678901234567890", 1.0),
+        ("9007199254740993", "9007199254740992", 0.0),
+        ("1000000000", "1000000001", 0.0),
+        ("10000000", "10000000.5", 1.0),
     ],
 )
 def test_a_number_equals_the_references_however_it_is_written(

@@ -121,6 +121,14 @@ def test_the_majority_is_of_final_answers_and_a_tie_counts_with_its_mean() -> No
         ["x^2", "x**2", "x^{2}"],
         ["(-1, 2)", "(-1,2)"],
         ["3.0 m", "3 meters"],
+        ["y = 5", "5", "y=5", r"\boxed{y = 5}"],
+        ["o = 5", "5", r"$e = 5$"],
+        [".5", "0.5", "**.5**", r"\boxed{.5}", "The answer is .5."],
+        [r"\boxed{y = 3 \cdot 4 = 12}", "12"],
+        ["1. 5", "5"],
+        ["2) 5", "5"],
+        ["1010₂", "1010", "1010_2", "(1010)₂"],
+        ["H₂O", "H2O"],
     ],
 )
 def test_equal_answers_vote_together_however_they_are_written(texts: list[str]) -> None:
@@ -176,6 +184,15 @@ def test_equal_answers_vote_together_however_they_are_written(texts: list[str]) 
         ("10^2", "102"),
         ("B-52", "52"),
         ("Option 1 and 2", "2"),
+        ("5*3", "3"),
+        ("5·3", "3"),
+        ("5 × 3", "3"),
+        ("y = 5 y x = 3", "3"),
+        (".75", "75"),
+        ("-.5", ".5"),
+        ("...5", ".5"),
+        (r"\boxed{1. 5}", "1.5"),
+        ("25. Dezember", "24. Dezember"),
     ],
 )
 def test_different_answers_vote_apart(one: str, other: str) -> None:
