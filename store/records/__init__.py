@@ -51,6 +51,15 @@ from store.records.run import (
     StoredLeak,
     Vitals,
 )
+from store.records.traffic import (
+    EvalProposal,
+    Track,
+    TrafficAlert,
+    TrafficEvent,
+    TrafficFeedback,
+    TrafficMeasures,
+    TrafficWeek,
+)
 
 # Parents before children.
 RECORDS: tuple[type[Record], ...] = (
@@ -89,13 +98,15 @@ RECORDS: tuple[type[Record], ...] = (
         Ranking,
         Audit,
     ),
+    *(TrafficEvent, TrafficFeedback, TrafficMeasures, TrafficWeek, TrafficAlert, EvalProposal, Track),
 )
 
 __all__ = [
-    "RECORDS", "Annotation", "Audit", "CorpusScore", "Event", "Exclusion", "FailureTag", "ModelScore",
-    "Progress", "Ranking", "Record", "ReviewPlace", "Run", "RunExample", "RunMark", "SliceComparison",
-    "SliceScore", "SplitUse", "StoredAlert", "StoredBenchmarkSample", "StoredBenchmarkScore",
-    "StoredComparison", "StoredDisparity", "StoredExample", "StoredJudge", "StoredJudgment", "StoredLeak",
-    "StoredMetric", "StoredModel", "StoredRating", "StoredResponse", "StoredSample", "StoredScore",
-    "StoredWinRate", "Verdict", "Vitals",
+    "RECORDS", "Annotation", "Audit", "CorpusScore", "EvalProposal", "Event", "Exclusion", "FailureTag",
+    "ModelScore", "Progress", "Ranking", "Record", "ReviewPlace", "Run", "RunExample", "RunMark",
+    "SliceComparison", "SliceScore", "SplitUse", "StoredAlert", "StoredBenchmarkSample",
+    "StoredBenchmarkScore", "StoredComparison", "StoredDisparity", "StoredExample", "StoredJudge",
+    "StoredJudgment", "StoredLeak", "StoredMetric", "StoredModel", "StoredRating", "StoredResponse",
+    "StoredSample", "StoredScore", "StoredWinRate", "Track", "TrafficAlert", "TrafficEvent",
+    "TrafficFeedback", "TrafficMeasures", "TrafficWeek", "Verdict", "Vitals",
 ]  # fmt: skip

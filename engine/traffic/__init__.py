@@ -1,0 +1,1 @@
+"""Production traffic: logs in, what they tell over time, and back into the eval set."""
