@@ -28,7 +28,7 @@ class TrafficEvent(Record):
     shadow: bool = False  # the answer was made and not shown to anyone
     question: Annotated[
         str, INDEXED
-    ]  # hash of what was said but for the system: the same to several variants
+    ]  # hash of what was said, but for the system's turn
     messages: list[dict[str, Any]]
     response: str | None = None
     calls: list[dict[str, Any]] | None = None  # of tools
