@@ -48,15 +48,22 @@ def add(
     """
     connection.execute("BEGIN IMMEDIATE")
     with connection:
-        found = _merge(connection, TrafficEvent, list(events), _filled)
-        said = _merge(connection, TrafficFeedback, list(feedback), _newer)
+        return join(connection, events, feedback)
+
+
+def join(
+    connection: sqlite3.Connection, events: Iterable[TrafficEvent], feedback: Iterable[TrafficFeedback]
+) -> Added:
+    """Like `add`, within a transaction of the caller's."""
+    found = _merge(connection, TrafficEvent, list(events), _filled)
+    said = _merge(connection, TrafficFeedback, list(feedback), _newer)
     return replace(found, feedback=said.new + said.updated)
 
 
 def _merge(
-    connection: sqlite3.Connection, record: type[T], rows: Sequence[T], join: Callable[[T, T], T | None]
+    connection: sqlite3.Connection, record: type[T], rows: Sequence[T], joining: Callable[[T, T], T | None]
 ) -> Added:
-    """Stores rows; `join` makes one of two with the same id, or None where they are not the same."""
+    """Stores rows; `joining` makes one of two with the same id, or None where they are not the same."""
     ids = json.dumps([row.id for row in rows])
     sql, _ = stored(record, {})
     sql = sql.replace(" ORDER", " WHERE id IN (SELECT value FROM json_each(?)) ORDER")
@@ -66,7 +73,7 @@ def _merge(
     clashes: list[TrafficEvent] = []
     for row in rows:
         before = standing.get(row.id)
-        joined = row if before is None else join(before, row)
+        joined = row if before is None else joining(before, row)
         if joined is None:
             assert isinstance(row, TrafficEvent)
             clashes.append(row)
