@@ -11,7 +11,7 @@ Every reader of logs and the collector make this object; nothing else decides wh
 - `session` and `user`, of which only a salted hash is kept; `tags` a list, an object, or words with commas
 
 What was said of an answer may stand beside them, or in an object of its own with the event's id as
-`event_id`: `thumbs`, `rating`, `correction`, `comment`, and `feedback_id` and `feedback_time`, which there are
+`event_id`: `thumbs`, `rating`, `correction`, `comment`, and `feedback_id` and `feedback_time`, there
 `id` and `time`.
 """
 
