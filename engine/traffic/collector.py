@@ -7,12 +7,7 @@ bytes; beyond that clients are told to come again. Nothing that a client sends r
 
 import asyncio
 import email.message
-import functools
-import gzip
-import hashlib
 import hmac
-import io
-import json
 import math
 import queue
 import re
@@ -22,13 +17,12 @@ import socket
 import threading
 import time
 import traceback
-import zlib
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import uvicorn
 from fastapi import FastAPI, Request
@@ -38,29 +32,33 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from engine.data.cells import Malformed
-from engine.data.reading import decode_json, type_name
 from engine.errors import BadInput
-from engine.traffic import events as native
+from engine.traffic.deliveries import (
+    EVENTS,
+    FEEDBACK,
+    JSON,
+    LINES,
+    REQUEST_BYTES,
+    SPANS,
+    Reader,
+    Refusal,
+    too_large,
+    unpacked,
+)
+from engine.traffic.events import salt
 from store import database
 from store.errors import StoreError
 from store.intake import Clash, Delivery, Intake, Taken
-from store.records import TrafficEvent, TrafficFeedback
 
-SOURCE = "collector"
-EVENTS, FEEDBACK = "/v1/events", "/v1/feedback"
-EVENT_BYTES, REQUEST_BYTES = 1 << 20, 10 << 20
 WAITING, HELD_BYTES = 1_000, 64 << 20  # requests, and their bytes, that wait for an answer
 GROUP = 200  # requests in one transaction
 CONNECTIONS = 1_000
 HEAD_SECONDS, BODY_SECONDS, STOP_SECONDS = 10, 30, 10  # for a request's head, its body, and the last ones
 LARGE = 1 << 16  # bytes of a body that is read in a thread, so that others are answered meanwhile
 ADDRESSES = 10_000  # whose rates are kept
-EVENTS_AT_ONCE = 1_000
 _HOST = re.compile(r"(?:\[([0-9a-fA-F:.]+)]|([\w.-]+))(?::\d+)?")
 KEY_HEADER, KEY_LENGTH = "Idempotency-Key", 255
 SOON, LATER = 1, 5  # seconds after which a client may try again
-JSON, LINES = "application/json", ("application/x-ndjson", "application/ndjson", "application/jsonl")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,21 +71,7 @@ class Settings:
     rate: float = 1_000.0  # requests a second from one address
 
 
-class Refusal(Exception):
-    """Why a request is not taken, as its client is told. `again`: seconds after which it may be."""
-
-    def __init__(self, status: int, message: str, param: str | None = None, again: int | None = None) -> None:
-        super().__init__(message)
-        self.status, self.message, self.param, self.again = status, message, param, again
-
-    def answer(self) -> JSONResponse:
-        headers = {"Retry-After": str(self.again)} if self.again is not None else {}
-        if self.status == 401:
-            headers["WWW-Authenticate"] = "Bearer"
-        error = {"message": self.message, "param": self.param}
-        return JSONResponse({"error": error}, self.status, headers)
-
-
+T = TypeVar("T")
 Outcome = Taken | Exception
 Asked = tuple[Delivery, "asyncio.Future[Taken]"]
 
@@ -170,11 +154,11 @@ class Rates:
         """Seconds until the address may ask; 0.0 counts this as asked."""
         now = time.monotonic()
         due = max(self._due.pop(address, now), now)
-        late = due - now > 1.0 - 1.0 / self._rate
-        self._due[address] = due if late else due + 1.0 / self._rate
+        early = due - now - (1.0 - 1.0 / self._rate)
+        self._due[address] = due if early > 0 else due + 1.0 / self._rate
         while len(self._due) > ADDRESSES:
             self._due.pop(next(iter(self._due)))  # the one that has been silent for longest
-        return due - now if late else 0.0
+        return max(0.0, early)
 
 
 class Collector:
@@ -183,7 +167,7 @@ class Collector:
     def __init__(self, settings: Settings, tell: Callable[[str], None]) -> None:
         self._settings = settings
         self._tell = tell
-        self._salt = native.salt(settings.folder)
+        self._reader = Reader(salt(settings.folder), settings.mask)
         self._rates = Rates(settings.rate)
         self._held = 0
         self._writer: Writer
@@ -207,14 +191,42 @@ class Collector:
 
     async def take(self, request: Request) -> JSONResponse:
         """Answers 202 when the events or feedback of a request are on disk."""
-        self._admit(request)
-        form, key = _form(request), _idempotency_key(request)
-        with self._room() as hold:
-            body = await _body(request, hold)
-            reading = functools.partial(self._delivery, body, form, request.url.path, key)
-            delivery = await asyncio.to_thread(reading) if len(body) > LARGE else reading()
-            taken = await self._stored(delivery)
+        async with self._asked(request) as (body, form):
+            key = _idempotency_key(request)
+            delivery = await _read(body, self._reader.delivery, form, request.url.path, key)
+            try:
+                taken = await self._stored(delivery)
+            except Clash as error:
+                raise _clash(error, delivery.ids) from error
         return JSONResponse({"ids": taken.ids}, 202, {"Idempotent-Replayed": "true"} if taken.again else {})
+
+    async def take_spans(self, request: Request) -> JSONResponse:
+        """Answers as OTLP says, when the calls in a request are on disk: 200, and how many could not be read.
+
+        Exporters do not send again what was refused, so one bad span keeps no other one out.
+        """
+        async with self._asked(request) as (body, form):
+            delivery, problems = await _read(body, self._reader.spans, form)
+            while delivery.events or delivery.feedback:
+                try:
+                    await self._stored(delivery)
+                    break
+                except Clash as clash:
+                    problems.append(str(clash))
+                    others = [event for event in delivery.events if event.id != clash.id]
+                    delivery = replace(delivery, events=others)
+        refused = (
+            {SPANS[request.url.path]: str(len(problems)), "errorMessage": problems[0]} if problems else {}
+        )
+        return JSONResponse({"partialSuccess": refused} if refused else {})
+
+    @asynccontextmanager
+    async def _asked(self, request: Request) -> AsyncIterator[tuple[bytes, str]]:
+        """The body of a request that may be taken, and its media type; it counts until it is answered."""
+        self._admit(request)
+        form = _form(request)
+        with self._room() as hold:
+            yield await _body(request, hold), form
 
     def _admit(self, request: Request) -> None:
         address = request.client.host if request.client else ""
@@ -252,52 +264,32 @@ class Collector:
         finally:
             self._held -= own
 
-    def _hash(self, *parts: bytes) -> str:
-        return hashlib.blake2b(b"\0".join(parts), key=self._salt, digest_size=16).hexdigest()
-
-    def _delivery(self, body: bytes, form: str, path: str, own_key: str) -> Delivery:
-        """What a request asks to be stored. Raises Refusal that names what is wrong."""
-        key = self._hash(path.encode(), own_key.encode()) if own_key else ""
-        events, feedback, ids = [], [], []
-        received = time.time()
-        for place, (where, raw) in enumerate(_objects(body, form)):
-            try:
-                event, said = self._read(raw, path, f"{key}-{place}" if key else "", received)
-            except (Malformed, BadInput) as error:
-                param = error.message.partition(":")[0]
-                raise Refusal(
-                    400, f"{where}{error.message}", f"{where[:-2]}{'.' if where else ''}{param}"
-                ) from error
-            events += [event] if event else []
-            feedback += [said] if said else []
-            ids += [found.id for found in (event, said) if found][:1]
-        return Delivery(events, feedback, ids, key, self._hash(body) if key else "")
-
-    def _read(
-        self, raw: Mapping[str, Any], path: str, own: str, received: float
-    ) -> tuple[TrafficEvent | None, TrafficFeedback | None]:
-        asked = any(raw.get(key) is not None for key in native.ASKED)
-        if path == FEEDBACK:
-            if asked:
-                raise Malformed(f"{native.ASKED[0]}: is part of an event, which goes to {EVENTS}")
-            return None, native.feedback(raw, salt=self._salt, received=received, mask=self._settings.mask)
-        if asked:
-            # Under a key the same request is the same event; without a key or an id the moment tells.
-            given = {key: value for key, value in raw.items() if value is not None}
-            raw = {**({"id": own} if own else {}), "time": received, **given}
-        return native.read(raw, source=SOURCE, salt=self._salt, received=received, mask=self._settings.mask)
-
     async def _stored(self, delivery: Delivery) -> Taken:
         try:
             return await self._writer.put(delivery)
         except StoreError as error:
             message = "the store cannot be written now; nothing of this request was stored"
             raise Refusal(503, message, again=LATER) from error
-        except Clash as error:
-            if error.id is None:
-                raise Refusal(422, str(error), KEY_HEADER) from error
-            place = delivery.ids.index(error.id)
-            raise Refusal(409, str(error), f"[{place}].id" if len(delivery.ids) > 1 else "id") from error
+
+
+async def _read(body: bytes, read: Callable[..., T], *arguments: str) -> T:
+    """Reads a large body in a thread, so that others are answered meanwhile."""
+    return await asyncio.to_thread(read, body, *arguments) if len(body) > LARGE else read(body, *arguments)
+
+
+def _clash(error: Clash, ids: Sequence[str]) -> Refusal:
+    if error.id is None:
+        return Refusal(422, str(error), KEY_HEADER)
+    return Refusal(409, str(error), f"[{ids.index(error.id)}].id" if len(ids) > 1 else "id")
+
+
+def _answer(refusal: Refusal) -> JSONResponse:
+    headers = {"Retry-After": str(refusal.again)} if refusal.again is not None else {}
+    if refusal.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return JSONResponse(
+        {"error": {"message": refusal.message, "param": refusal.param}}, refusal.status, headers
+    )
 
 
 def _form(request: Request) -> str:
@@ -325,7 +317,7 @@ async def _body(request: Request, hold: Callable[[int], None]) -> bytes:
     if packing not in ("identity", "gzip"):
         raise Refusal(415, "expected gzip or no encoding", "Content-Encoding")
     if int(request.headers.get("content-length", 0)) > REQUEST_BYTES:
-        raise _too_large()
+        raise too_large()
     body = bytearray()
     try:
         async with asyncio.timeout(BODY_SECONDS):
@@ -333,70 +325,16 @@ async def _body(request: Request, hold: Callable[[int], None]) -> bytes:
                 hold(len(part))
                 body += part
                 if len(body) > REQUEST_BYTES:
-                    raise _too_large()
+                    raise too_large()
     except TimeoutError as error:
         raise Refusal(408, f"the body did not come within {BODY_SECONDS} seconds") from error
     except ClientDisconnect as error:
         raise Refusal(400, "the request broke off") from error
     if packing == "identity":
         return bytes(body)
-    unpacked = await asyncio.to_thread(_unpacked, bytes(body))
-    hold(len(unpacked))
-    return unpacked
-
-
-def _unpacked(body: bytes) -> bytes:
-    try:
-        found = gzip.GzipFile(fileobj=io.BytesIO(body)).read(REQUEST_BYTES + 1)
-    except (EOFError, OSError, zlib.error) as error:
-        raise Refusal(400, "the body is no whole gzip data", "Content-Encoding") from error
-    if len(found) > REQUEST_BYTES:
-        raise _too_large()
-    return found
-
-
-def _too_large() -> Refusal:
-    return Refusal(413, f"a request has at most {REQUEST_BYTES >> 20} MiB, also unpacked")
-
-
-def _objects(body: bytes, form: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The objects of a body, each with its place in words: "" where it is alone."""
-    try:
-        text = body.decode()
-    except UnicodeDecodeError as error:
-        raise Refusal(400, f"the body is not UTF-8 (byte {error.start + 1})") from error
-    if form == JSON:
-        found = _decoded(text, "the body")
-        listed = found if isinstance(found, list) else [found]
-        large = len(body) > EVENT_BYTES
-        sizes = (len(json.dumps(one).encode()) if large else 0 for one in listed)
-    else:
-        lines = [line for line in text.split("\n") if line.strip()]
-        found = listed = [_decoded(line, f"line {number}") for number, line in enumerate(lines, start=1)]
-        sizes = (len(line.encode()) for line in lines)
-    if not listed:
-        raise Refusal(400, "the request has no events")
-    if len(listed) > EVENTS_AT_ONCE:
-        raise Refusal(413, f"a request has at most {EVENTS_AT_ONCE:,} events")
-    for place, (one, size) in enumerate(zip(listed, sizes, strict=True)):
-        where = f"[{place}]: " if found is listed else ""
-        if size > EVENT_BYTES:
-            raise Refusal(413, f"{where}an event has at most {EVENT_BYTES >> 20} MiB", where[:-2] or None)
-        if not isinstance(one, dict):
-            raise Refusal(
-                400, f"{where}found {type_name(one)}, where an object was expected", where[:-2] or None
-            )
-        yield where, one
-
-
-def _decoded(text: str, where: str) -> Any:
-    try:
-        return decode_json(text)
-    except json.JSONDecodeError as error:
-        place = f"line {error.lineno}, column {error.colno}"
-        raise Refusal(400, f"{where} is not JSON: {error.msg} ({place})") from error
-    except ValueError as error:
-        raise Refusal(400, f"{where}: {error}") from error
+    whole = await asyncio.to_thread(unpacked, bytes(body))
+    hold(len(whole))
+    return whole
 
 
 def is_loopback(host: str) -> bool:
@@ -419,8 +357,8 @@ class _Silent:
         except Exception as error:
             place = traceback.extract_tb(error.__traceback__)[-1]
             self._tell(f"unexpected {type(error).__name__} in {place.name}, line {place.lineno}")
-            answer = Refusal(500, "something went wrong here; nothing of this request was stored").answer()
-            await answer(scope, receive, send)
+            refusal = Refusal(500, "something went wrong here")
+            await _answer(refusal)(scope, receive, send)
 
 
 class _Patient(H11Protocol):
@@ -462,15 +400,17 @@ def application(settings: Settings, tell: Callable[[str], None]) -> FastAPI:
     app.add_api_route("/health", collector.health, response_model=None)
     for path in (EVENTS, FEEDBACK):
         app.add_api_route(path, collector.take, methods=["POST"], response_model=None)
+    for path in SPANS:
+        app.add_api_route(path, collector.take_spans, methods=["POST"], response_model=None)
     app.add_middleware(_Silent, tell=tell)
 
     @app.exception_handler(Refusal)
     async def refused(_request: Request, error: Refusal) -> JSONResponse:
-        return error.answer()
+        return _answer(error)
 
     @app.exception_handler(HTTPException)
     async def unknown(_request: Request, error: HTTPException) -> JSONResponse:
-        return Refusal(error.status_code, str(error.detail)).answer()
+        return _answer(Refusal(error.status_code, str(error.detail)))
 
     return app
 

@@ -42,10 +42,10 @@ def is_otlp(record: Mapping[str, Any]) -> bool:
     return isinstance(record.get("resourceSpans", record.get("resourceLogs")), list)
 
 
-def of_otlp(record: Mapping[str, Any]) -> Iterator[Raw | None]:
-    """The calls in one OTLP object; None for each span that is none."""
+def of_otlp(record: Mapping[str, Any]) -> Iterator[Raw | Malformed | None]:
+    """The calls in one OTLP object; None for each span that is none, an error for one that cannot be read."""
     for span in _otlp_spans(record):
-        yield from of_span(span)
+        yield from _each(span)
     logged: dict[tuple[str | None, str | None], Span] = {}
     for span in _otlp_logs(record):
         key = span.trace, span.id
@@ -55,7 +55,17 @@ def of_otlp(record: Mapping[str, Any]) -> Iterator[Raw | None]:
         else:
             logged[key if span.id else (None, str(len(logged)))] = span
     for span in logged.values():
+        yield from _each(span)
+
+
+def _each(span: Span) -> Iterator[Raw | Malformed | None]:
+    """What is in a span; one that cannot be read keeps no other one out."""
+    try:
         yield from of_span(span)
+    except Malformed as error:
+        yield error
+    except RecursionError:
+        yield Malformed("a span is nested too deeply")
 
 
 def _otlp_spans(record: Mapping[str, Any]) -> Iterator[Span]:

@@ -16,6 +16,7 @@ import time
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -521,3 +522,52 @@ async def test_a_locked_store_and_one_that_is_away_are_told_until_it_is_back(
         away.rename(running.store)
         assert (await post(event(4))).status == 202
         assert len(running.rows("trafficevent")) == 2
+
+
+def span(id: str, content: str | None, start: str = "1772445600000000000") -> dict[str, Any]:
+    """A call of a model as OpenTelemetry's GenAI conventions have it, in OTLP's JSON; without content none."""
+
+    def turns(role: str, text: str) -> str:
+        return json.dumps([{"role": role, "parts": [{"type": "text", "content": text}]}])
+
+    said = {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.request.model": "support-v3",
+        "gen_ai.input.messages": turns("user", content or ""),
+        "gen_ai.output.messages": turns("assistant", "5 days."),
+    }
+    return {
+        "traceId": "0af7651916cd43dd8448eb211c80319c",
+        "spanId": id,
+        "name": "chat",
+        "startTimeUnixNano": start,
+        "endTimeUnixNano": "1772445601500000000",
+        "attributes": [
+            {"key": key, "value": {"stringValue": value}} for key, value in said.items() if content
+        ],
+    }
+
+
+def exported(*spans: dict[str, Any]) -> dict[str, Any]:
+    return {"resourceSpans": [{"resource": {}, "scopeSpans": [{"scope": {}, "spans": list(spans)}]}]}
+
+
+def test_spans_come_in_as_otlp_and_a_bad_one_keeps_no_other_out(running: Running) -> None:
+    bad = span("b7ad6b7169203332", "When?", start="soon")
+    sent = exported(bad, span("b7ad6b7169203331", "How long?"), span("b7ad6b7169203333", None))
+    for _ in range(2):
+        answer = running.post(sent, "/v1/traces")
+        assert answer.status == 200
+        assert answer.json["partialSuccess"]["rejectedSpans"] == "1"
+        assert answer.json["partialSuccess"]["errorMessage"]
+    rows = running.rows("trafficevent WHERE source = 'otlp'", "id, response, latency_s, model")
+    id = native.event_id("b7ad6b7169203331")
+    assert [tuple(row) for row in rows] == [(id, "5 days.", 1.5, "support-v3")]
+    assert running.post(exported(span("b7ad6b7169203334", None)), "/v1/traces").json == {}
+    clash = exported(span("b7ad6b7169203331", "Another?"), span("b7ad6b7169203335", "And?"))
+    assert running.post(clash, "/v1/traces").json["partialSuccess"]["rejectedSpans"] == "1"
+    assert len(running.rows("trafficevent WHERE source = 'otlp'")) == 2
+    protobuf = running.send("POST", "/v1/traces", b"\x0a", {"Content-Type": "application/x-protobuf"})
+    assert protobuf.status == 415 and "application/json" in protobuf.message
+    assert running.post({"resourceSpans": 7}, "/v1/traces").status == 400
+    assert running.post([], "/v1/traces").status == 400
