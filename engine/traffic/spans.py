@@ -20,6 +20,7 @@ from engine.traffic.opinions import opinion
 _CALLS = ("chat", "text_completion", "completion", "generate_content")  # operations that ask a model
 _KINDS = ("LLM", "CHAT_MODEL")
 _OLD = re.compile(r"gen_ai\.(system|user|assistant|tool)\.message")
+_PLACE = re.compile("[0-9]{1,9}")  # in a list; Python reads no number of thousands of digits
 _SESSION = ("gen_ai.conversation.id", "session.id", "langfuse.session.id", "conversation.id", "thread.id")
 _USER = ("user.id", "enduser.id", "langfuse.user.id", "gen_ai.user.id")
 
@@ -424,7 +425,7 @@ def _joined(first: Any, second: Any) -> Any:
 def _lists(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
-    if value and all(key.isdecimal() and key.isascii() for key in value):
+    if value and all(map(_PLACE.fullmatch, value)):
         return [_lists(value[key]) for key in sorted(value, key=int)]
     return {key: _lists(item) for key, item in value.items()}
 

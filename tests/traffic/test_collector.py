@@ -525,7 +525,7 @@ async def test_a_locked_store_and_one_that_is_away_are_told_until_it_is_back(
 
 
 def span(id: str, content: str | None, start: str = "1772445600000000000") -> dict[str, Any]:
-    """A call of a model as OpenTelemetry's GenAI conventions have it, in OTLP's JSON; without content none."""
+    """A call of a model by OpenTelemetry's GenAI conventions, in OTLP's JSON; without content it is none."""
 
     def turns(role: str, text: str) -> str:
         return json.dumps([{"role": role, "parts": [{"type": "text", "content": text}]}])
@@ -567,6 +567,12 @@ def test_spans_come_in_as_otlp_and_a_bad_one_keeps_no_other_out(running: Running
     clash = exported(span("b7ad6b7169203331", "Another?"), span("b7ad6b7169203335", "And?"))
     assert running.post(clash, "/v1/traces").json["partialSuccess"]["rejectedSpans"] == "1"
     assert len(running.rows("trafficevent WHERE source = 'otlp'")) == 2
+    hostile = span("b7ad6b7169203336", None)
+    names = ["gen_ai.prompt." + "9" * 5_000, "gen_ai." + "a." * 50_000 + "a", "", "."]
+    hostile["attributes"] = [{"key": name, "value": {"stringValue": "x"}} for name in names]
+    mixed = exported(hostile, span("b7ad6b7169203337", "Still there?"))
+    assert running.post(mixed, "/v1/traces").json["partialSuccess"]["rejectedSpans"] == "1"
+    assert running.rows(f"trafficevent WHERE id = '{native.event_id('b7ad6b7169203337')}'")
     protobuf = running.send("POST", "/v1/traces", b"\x0a", {"Content-Type": "application/x-protobuf"})
     assert protobuf.status == 415 and "application/json" in protobuf.message
     assert running.post({"resourceSpans": 7}, "/v1/traces").status == 400
