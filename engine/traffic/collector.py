@@ -62,7 +62,7 @@ SOON, LATER = 1, 5  # seconds after which a client may try again
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class CollectorSettings:
     """How the collector is set up: `token` None takes requests from anybody who reaches the address."""
 
     folder: Path
@@ -76,7 +76,7 @@ Outcome = Taken | Exception
 Asked = tuple[Delivery, "asyncio.Future[Taken]"]
 
 
-class Writer(threading.Thread):
+class TrafficWriter(threading.Thread):
     """Puts what waits into the store. `tell` gets a line for people whenever the store begins to fail."""
 
     def __init__(self, folder: Path, tell: Callable[[str], None]) -> None:
@@ -164,17 +164,17 @@ class Rates:
 class Collector:
     """The requests of one server."""
 
-    def __init__(self, settings: Settings, tell: Callable[[str], None]) -> None:
+    def __init__(self, settings: CollectorSettings, tell: Callable[[str], None]) -> None:
         self._settings = settings
         self._tell = tell
         self._reader = Reader(salt(settings.folder), settings.mask)
         self._rates = Rates(settings.rate)
         self._held = 0
-        self._writer: Writer
+        self._writer: TrafficWriter
 
     @asynccontextmanager
     async def running(self, _app: FastAPI) -> AsyncIterator[None]:
-        self._writer = Writer(self._settings.folder, self._tell)
+        self._writer = TrafficWriter(self._settings.folder, self._tell)
         self._writer.start()
         try:
             yield
@@ -392,7 +392,7 @@ class _Patient(H11Protocol):
             self._late = None
 
 
-def application(settings: Settings, tell: Callable[[str], None]) -> FastAPI:
+def application(settings: CollectorSettings, tell: Callable[[str], None]) -> FastAPI:
     """The collector as an ASGI application; `tell` gets lines for the people who run it."""
     collector = Collector(settings, tell)
     # Its paths are in the manual; a page that describes them would be for everybody to see.
@@ -419,7 +419,10 @@ def listen(host: str, port: int) -> socket.socket:
     """A socket at that address. Raises BadInput where there can be none."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        return socket.create_server(address[:2], family=family)
+        listening = socket.create_server(address[:2], family=family)
+        # Inherited by its connections. Else an answer's body waits 40 ms for the receipt of its head.
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return listening
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise BadInput(
@@ -427,7 +430,7 @@ def listen(host: str, port: int) -> socket.socket:
         ) from error
 
 
-def server(settings: Settings, tell: Callable[[str], None]) -> uvicorn.Server:
+def server(settings: CollectorSettings, tell: Callable[[str], None]) -> uvicorn.Server:
     """The collector as a server, which logs nothing."""
     return uvicorn.Server(
         uvicorn.Config(
@@ -447,7 +450,7 @@ def server(settings: Settings, tell: Callable[[str], None]) -> uvicorn.Server:
     )
 
 
-def serve(settings: Settings, listening: socket.socket, tell: Callable[[str], None]) -> None:
+def serve(settings: CollectorSettings, listening: socket.socket, tell: Callable[[str], None]) -> None:
     """Answers requests until SIGTERM or SIGINT; what was taken by then is stored when this returns."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

@@ -5,7 +5,9 @@ import functools
 import gzip
 import http.client
 import json
+import os
 import random
+import re
 import signal
 import socket
 import sqlite3
@@ -412,7 +414,7 @@ async def here(folder: Path) -> AsyncIterator[Running]:
     """A collector in this process."""
     database.prepare(folder)
     listening = served.listen("127.0.0.1", 0)
-    server = served.server(served.Settings(folder, TOKEN), lambda line: None)
+    server = served.server(served.CollectorSettings(folder, TOKEN), lambda line: None)
     task = asyncio.create_task(server.serve(sockets=[listening]))
     while not server.started:
         await asyncio.sleep(0.01)
@@ -577,3 +579,24 @@ def test_spans_come_in_as_otlp_and_a_bad_one_keeps_no_other_out(running: Running
     assert protobuf.status == 415 and "application/json" in protobuf.message
     assert running.post({"resourceSpans": 7}, "/v1/traces").status == 400
     assert running.post([], "/v1/traces").status == 400
+
+
+PAGE = Path(__file__).parents[2] / "docs/monitoring.md"
+
+
+def test_the_manuals_curl_lines_and_python_lines_are_taken(tmp_path: Path) -> None:
+    blocks = re.findall(r"```(sh|python)\n(.*?)```", PAGE.read_text().replace("4319", "{port}"), re.DOTALL)
+    lines = [(kind, code) for kind, code in blocks if "curl " in code or "CollectorClient" in code]
+    assert sorted(kind for kind, _ in lines) == ["python", "sh"]
+    with collector(tmp_path / "store") as running:
+        for kind, code in lines:
+            shell = ["bash", "-c"] if kind == "sh" else [sys.executable, "-c"]
+            done = subprocess.run(
+                [*shell, code.replace("{port}", str(running.port))],
+                env={**os.environ, "ASSAY_COLLECT_TOKEN": TOKEN}, capture_output=True, text=True, check=True,
+            )  # fmt: skip
+            assert "error" not in done.stdout
+        said = running.rows(
+            "trafficfeedback f JOIN trafficevent e ON e.id = f.event_id", "thumbs, correction"
+        )
+        assert [tuple(row) for row in said] == [(-1, "3 days.")] * 2

@@ -39,7 +39,7 @@ def collect(
     answered with 202 is on disk.
     """
     try:
-        from engine.traffic.collector import Settings, is_loopback, listen, serve
+        from engine.traffic.collector import CollectorSettings, is_loopback, listen, serve
     except ImportError as error:
         raise BadInput(
             f"assay collect needs the package {error.name}", "install: pip install 'assay[collect]'"
@@ -60,7 +60,7 @@ def collect(
         shown = f"[{address}]" if ":" in address else address
         err(f"collecting into {printable(str(folder))} at http://{shown}:{number}")
         serve(
-            Settings(folder, token, mask, rate),
+            CollectorSettings(folder, token, mask, rate),
             listening,
             lambda line: err(f"assay: {printable(line)}"),
         )
