@@ -99,7 +99,7 @@ def build() -> "typer.Typer":
     """The commands with their options."""
     import typer
 
-    from tui.cli import annotations, collect, data, history, plan, run, score, show, store, transfer
+    from tui.cli import annotations, collect, data, history, plan, run, score, show, store, traffic, transfer
     from tui.cli.common import Store, app_options
 
     app = typer.Typer(
@@ -142,6 +142,7 @@ def build() -> "typer.Typer":
     app.add_typer(annotations.annotations, name="annotations")
     app.add_typer(store.cache, name="cache")
     app.command()(collect.collect)
+    app.add_typer(traffic.traffic, name="traffic")
     app.command("import")(transfer.import_)
     app.command()(transfer.export)
     return app
