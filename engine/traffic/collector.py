@@ -7,6 +7,7 @@ bytes; beyond that clients are told to come again. Nothing that a client sends r
 
 import asyncio
 import email.message
+import functools
 import hmac
 import math
 import queue
@@ -22,7 +23,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from pathlib import Path
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 import uvicorn
 from fastapi import FastAPI, Request
@@ -295,7 +296,7 @@ def _answer(refusal: Refusal) -> JSONResponse:
 def _form(request: Request) -> str:
     """The body's media type."""
     message = email.message.Message()
-    message["Content-Type"] = request.headers.get("content-type", "")
+    message["Content-Type"] = ", ".join(request.headers.getlist("content-type"))
     form = message.get_content_type()
     if form not in (JSON, *LINES) or str(message.get_content_charset("utf-8")) not in ("utf-8", "us-ascii"):
         raise Refusal(415, f"expected {JSON} or {LINES[0]}, in UTF-8", "Content-Type")
@@ -313,9 +314,11 @@ def _idempotency_key(request: Request) -> str:
 
 async def _body(request: Request, hold: Callable[[int], None]) -> bytes:
     """The request's body, unpacked, once it is there as a whole."""
-    packing = request.headers.get("content-encoding", "identity").lower()
+    packing = ", ".join(request.headers.getlist("content-encoding")).lower() or "identity"
     if packing not in ("identity", "gzip"):
         raise Refusal(415, "expected gzip or no encoding", "Content-Encoding")
+    if "content-length" in request.headers and "transfer-encoding" in request.headers:
+        raise Refusal(400, "two lengths of the body are given", "Transfer-Encoding")
     if int(request.headers.get("content-length", 0)) > REQUEST_BYTES:
         raise too_large()
     body = bytearray()
@@ -349,7 +352,7 @@ class _Silent:
 
     def __init__(self, app: ASGIApp, tell: Callable[[str], None]) -> None:
         self._app = app
-        self._tell = tell
+        self._tell = functools.cache(tell)  # once for each place
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -362,15 +365,17 @@ class _Silent:
 
 
 class _Patient(H11Protocol):
-    """HTTP that waits only so long for the head of a request, and takes only so many connections."""
+    """HTTP that waits only so long for the head of a request. Where there are too many connections, the one
+    that has waited for longest makes room.
+    """
 
-    _late: asyncio.TimerHandle | None = None
+    _waiting: ClassVar[dict["_Patient", asyncio.TimerHandle]] = {}
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
-        if len(self.connections) > CONNECTIONS:
-            transport.abort()
         self._wait_for_head()
+        if len(self.connections) > CONNECTIONS:
+            next(iter(self._waiting)).transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
@@ -380,16 +385,15 @@ class _Patient(H11Protocol):
         super().handle_events()
         if self.cycle is not None and not self.cycle.response_complete:
             self._stop_waiting()
-        elif self._late is None:
+        elif self not in self._waiting:
             self._wait_for_head()
 
     def _wait_for_head(self) -> None:
-        self._late = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
+        self._waiting[self] = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
 
     def _stop_waiting(self) -> None:
-        if self._late is not None:
-            self._late.cancel()
-            self._late = None
+        if late := self._waiting.pop(self, None):
+            late.cancel()
 
 
 def application(settings: CollectorSettings, tell: Callable[[str], None]) -> FastAPI:
