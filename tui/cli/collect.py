@@ -9,7 +9,6 @@ from engine.errors import BadInput, CannotRun
 from engine.servers.address import held, read_key
 from store import database
 from store.errors import StoreError
-from store.write import hold
 from tui.cli.common import Store, store_folder
 from tui.text.gate import printable
 from tui.text.output import err
@@ -52,7 +51,7 @@ def collect(
     if not database.is_writable(folder):
         raise StoreError(f"the store {folder} can only be read here", "use another with --store DIR")
     database.connect(folder).close()
-    lock = hold(folder / LOCK)
+    lock = database.hold(folder / LOCK)
     if lock is None:
         raise BadInput(f"another collector writes into {folder}", "stop it first, or use another --store DIR")
     with os.fdopen(lock), listen(host, port) as listening:
