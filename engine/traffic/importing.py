@@ -278,9 +278,7 @@ def import_traffic(
     if not account.read:
         reasons = account.left_out[:3]
         if account.others:
-            reasons.append(
-                f"none of its {account.others:,} spans, runs or scores is an exchange or a person's word"
-            )
+            reasons.append("among its spans, runs and scores is no exchange and no person's word")
         names = ", ".join(NAMES)
         raise BadInput(
             "\n  ".join([f"{paths[0]}: holds nothing that can be read as traffic", *reasons]),
