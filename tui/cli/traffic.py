@@ -58,7 +58,7 @@ OfSession = Annotated[
 Thumbs = Annotated[str | None, typer.Option("--thumbs", metavar="up|down", help="With such feedback.")]
 Limit = Annotated[int, typer.Option("--limit", min=1, help="How many, the newest first.")]
 Id = Annotated[
-    str, typer.Argument(metavar="ID", help="An event's id, or how it begins, or its id in the log.")
+    str, typer.Argument(metavar="ID", help="An event's id here or in its log.")
 ]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
