@@ -86,6 +86,11 @@ def event_id(own: str) -> str:
     return _hash(_EVENT, own)
 
 
+def is_event_id(text: str) -> bool:
+    """Whether a text is an id of the store, or the beginning of one."""
+    return text.startswith(f"{_EVENT}-")
+
+
 def user_hash(own: str, salt: bytes) -> str:
     """What stands for a user; a hash stays as it is."""
     return _hash(_USER, own, salt)
