@@ -16,7 +16,7 @@ from tui.text.gate import MISSING, counted, cut, printable
 from tui.text.output import Column, err, iso, moment, out, paragraph, print_json, print_table
 
 if TYPE_CHECKING:
-    from engine.traffic.importing import Account
+    from engine.traffic.importing import TrafficAccount
     from store.records import TrafficEvent, TrafficFeedback
     from store.traffic import Meant
 
@@ -119,7 +119,7 @@ def _fields(pairs: list[str]) -> dict[str, str]:
     return found
 
 
-def _values(found: "Account") -> dict[str, Any]:
+def _values(found: "TrafficAccount") -> dict[str, Any]:
     added = found.added
     return {
         "formats": dict(found.formats),
@@ -132,7 +132,7 @@ def _values(found: "Account") -> dict[str, Any]:
     }
 
 
-def _print_account(found: "Account") -> None:
+def _print_account(found: "TrafficAccount") -> None:
     for reason in found.left_out:
         err(f"left out: {printable(reason)}")
     if found.unreadable > len(found.left_out):
