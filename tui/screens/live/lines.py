@@ -83,10 +83,18 @@ def heading(text: str) -> Content:
     return Content.styled(text, "$heading")
 
 
-def state(run: "Run", width: int, *, asked: "RunMark | None" = None, starts: bool = False) -> list[Content]:
+def state(
+    run: "Run",
+    width: int,
+    *,
+    asked: "RunMark | None" = None,
+    starts: bool = False,
+    place: int | None = None,
+) -> list[Content]:
     """What a person has to know before any number: that the run stands still, and what goes on with it.
 
-    `asked` is who asked last to pause or cancel it; `starts`: its worker may still be on its way.
+    `asked` is who asked last to pause or cancel it; `starts`: its worker may still be on its way. `place` is
+    that in the queue.
     """
     resume = f"{written('runs.resume')} resumes it; what is finished is kept."
     by = "" if asked is None or run.error else f" by {one_line(asked.user).plain}{_on(asked.created)}"
@@ -97,7 +105,8 @@ def state(run: "Run", width: int, *, asked: "RunMark | None" = None, starts: boo
         "failed": f"✗ This run could not go on. {resume}",
         "cancelled": f"– This run was cancelled{by}. What is finished is kept.",
         "queued": "○ The worker of this run is starting." if starts else none,
-    }.get(run.status, "")
+        "waits": f"○ This run waits in the queue, at place {place}. `assay queue work` starts it in turn.",
+    }.get("waits" if place is not None else run.status, "")
     if silent := silence(run):
         said = (
             f"! {silent[0].upper()}{silent[1:]}. `assay resume {run.id} --take-over` ends it and continues."
