@@ -21,6 +21,7 @@ from engine.plan.selection import asked, whole_set
 from engine.preflight.estimate import gpu_need
 from engine.run import launch
 from store import people
+from store.database import prepare
 from store.errors import StoreError
 from store.read import history, runs
 from store.read.history import Connection
@@ -64,6 +65,7 @@ def work(folder: Path, say: Callable[[str], None], *, once: bool = False) -> Non
 
     `say` is told what starts and how it ends. Raises BadInput while another process works on the queue.
     """
+    prepare(folder)
     with opened(folder) as connection, _held(folder):
         queue = Queue(connection, folder, say)
         queue.recover()

@@ -23,7 +23,6 @@ from zoneinfo import ZoneInfo
 
 from engine.data.textfile import write_text
 from engine.errors import BadInput, CannotRun, is_secret, refused
-from engine.plan.paths import read_json
 from engine.servers.address import Address, held
 from engine.servers.client import BACKOFF_S
 from engine.servers.transport import Broken, NoConnection, RawAnswer, TooLong, Transport
@@ -209,11 +208,14 @@ def read(store: Path, name: str) -> Schedule:
     file = file_of(store, name)
     if not _NAME.fullmatch(name) or not file.is_file():
         raise BadInput(f"there is no schedule {name!r} in {store}", "`assay schedule list` shows them")
-    values = read_json(file)
+    from pydantic import TypeAdapter
+
     try:
-        return Schedule(**{**values, "hook": tuple(values["hook"]), "missed": tuple(values["missed"])})
-    except (KeyError, TypeError) as error:
+        found = TypeAdapter(Schedule).validate_json(file.read_bytes())
+        read_cron(found.cron)
+    except (ValueError, BadInput) as error:
         raise BadInput(f"{file} is no schedule", "remove it, then add the schedule again") from error
+    return found
 
 
 def read_all(store: Path) -> list[Schedule]:
@@ -226,6 +228,12 @@ def keep(store: Path, schedule: Schedule) -> None:
     file = file_of(store, schedule.name)
     file.parent.mkdir(mode=0o700, exist_ok=True)
     write_text(file, json.dumps(asdict(schedule), indent=2) + "\n")
+
+
+def renew(store: Path, schedule: Schedule) -> None:
+    """Writes a schedule anew, unless somebody has removed it meanwhile."""
+    if file_of(store, schedule.name).exists():
+        keep(store, schedule)
 
 
 def forget(store: Path, name: str) -> None:
@@ -254,8 +262,7 @@ class Job:
     @property
     def argv(self) -> tuple[str, ...]:
         """`env` comes first, since systemd refuses programs with unusual characters in their paths."""
-        env = shutil.which("env") or "/usr/bin/env"
-        return (env, f"ASSAY_STORE={self.store}", sys.executable, "-P", "-m", "tui", *self.words)
+        return ("/usr/bin/env", f"ASSAY_STORE={self.store}", sys.executable, "-P", "-m", "tui", *self.words)
 
 
 def job_of(schedule: Schedule, store: Path) -> Job:
@@ -338,10 +345,10 @@ def _quoted(word: str) -> str:
 
 def _refuse_control(job: Job) -> None:
     for word in (*job.argv, job.env_file or ""):
-        if not word.isprintable() or word.endswith("\\"):
+        if not word.isprintable() or word.endswith("\\") or (word == sys.executable and "=" in word):
             raise BadInput(
                 f"{word!r} cannot stand in a unit or a crontab",
-                "rename it: a line break, a control character or a backslash at its end is in it",
+                "rename it: no line break, no backslash at its end, and no = in Python's path",
             )
 
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from engine.errors import BadInput
-from engine.run import launch, queue
+from engine.run import launch, queue, worker
 from engine.run.queue import Queue
 from store import people
 from store.database import connect, prepare
@@ -22,7 +23,7 @@ from store.read.history import Connection
 from store.read.live import events
 from store.records import Run
 from store.write import Recorder, create_run, hold
-from tests.engine.runs import recorded_plan
+from tests.engine.runs import recorded_plan, work_here
 
 GIB = 1 << 30
 Wait = Callable[..., int]
@@ -244,23 +245,30 @@ def test_killed_at_any_moment_and_started_again_it_finishes_every_run_once(
     assert counted[0] == counted[1] > 0
 
 
-@pytest.mark.e2e
 def test_after_a_power_cut_the_run_under_way_goes_on_before_the_others(
-    connection: Connection, store: Path, waits: Wait
+    connection: Connection, store: Path, waits: Wait, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cut, next_one = waits(), waits()
+    monkeypatch.setattr(launch, "start", work_here)
+    monkeypatch.setattr(queue, "EVERY_S", 0.0)
+    cut, next_one, said = waits(), waits(), list[str]()
+    die(store, cut)
+    assert history.run(connection, cut).status == "interrupted"
+    queue.work(store, said.append, once=True)
+    assert said[:2] == [
+        f"run {cut} goes on: its worker died while nobody worked on the queue",
+        f"run {cut} started",
+    ]
+    assert said.index(f"run {next_one} started") > 1
+    assert {history.run(connection, run).status for run in (cut, next_one)} == {"finished"}
+
+
+def die(store: Path, run: int) -> None:
+    """Has a worker take a run and die."""
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    recorder = Recorder(store, cut)
-    assert recorder.claim(gone.pid, launch.socket.gethostname())
+    recorder = Recorder(store, run)
+    assert recorder.claim(gone.pid, socket.gethostname())
     recorder.close()
-    assert history.run(connection, cut).status == "interrupted"
-    process = working(store, "--once")
-    assert process.wait(60) == 0 and process.stdout is not None
-    said = process.stdout.read()
-    assert f"run {cut} goes on" in said
-    assert said.index(f"run {cut} started") < said.index(f"run {next_one} started")
-    assert {history.run(connection, run).status for run in (cut, next_one)} == {"finished"}
 
 
 def test_a_run_whose_worker_dies_while_others_wait_is_left_and_told(
@@ -269,11 +277,7 @@ def test_a_run_whose_worker_dies_while_others_wait_is_left_and_told(
     run, said = waits(), list[str]()
     work = Queue(connection, store, said.append, memory=dict)
     work.look()
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
-    recorder = Recorder(store, run)
-    assert recorder.claim(gone.pid, launch.socket.gethostname())
-    recorder.close()
+    die(store, run)
     assert not work.look() and said[-1].startswith(f"run {run} is interrupted")
     assert started == [(run, None)]
 
@@ -281,12 +285,10 @@ def test_a_run_whose_worker_dies_while_others_wait_is_left_and_told(
 def test_a_worker_that_is_told_to_end_has_its_run_wait_again_but_a_person_who_pauses_it_does_not(
     connection: Connection, store: Path, waits: Wait
 ) -> None:
-    from engine.run import worker
-
     for number, expected in ((signal.SIGTERM, "queued"), (None, "paused")):
         run = waits()
         recorder = Recorder(store, run)
-        assert recorder.claim(os.getpid(), launch.socket.gethostname())
+        assert recorder.claim(os.getpid(), socket.gethostname())
         pulse = worker.Pulse(recorder)
         if number is not None:
             pulse.told(number)

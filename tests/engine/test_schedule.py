@@ -9,10 +9,8 @@ import stat
 import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import islice
 from pathlib import Path
-from threading import Thread
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -22,6 +20,7 @@ from hypothesis import strategies as st
 from engine.errors import BadInput, CannotRun
 from engine.run import schedule
 from engine.run.schedule import GRACE_S, Job, Keeper, Schedule, begun, elapsed, missed, next_time, times
+from tests.timers import Hook, add_crontab
 
 BERLIN = ZoneInfo("Europe/Berlin")
 ZONES = [
@@ -197,37 +196,13 @@ def job(tmp_path: Path, **more: str) -> Job:
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A user without a running systemd."""
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
-    monkeypatch.delenv("DBUS_SESSION_BUS_ADDRESS", raising=False)
-    return tmp_path
-
-
-CRONTAB = """#!/bin/sh
-file="$CRONTAB_FILE"
-case "$1" in
--l) [ -f "$file" ] && exec cat "$file"; echo "no crontab for me" >&2; exit 1;;
--) exec cat > "$file";;
-esac
-"""
-
-
-@pytest.fixture
 def crontab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The file of a `crontab` program that keeps one."""
-    program = tmp_path / "bin/crontab"
-    program.parent.mkdir()
-    program.write_text(CRONTAB)
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
-    monkeypatch.setenv("CRONTAB_FILE", str(tmp_path / "tab"))
-    return tmp_path / "tab"
+    """The file of this user's crontab; no systemd answers."""
+    return add_crontab(tmp_path, monkeypatch)
 
 
 @needs_systemd
-def test_systemd_finds_nothing_wrong_with_the_units(home: Path, tmp_path: Path) -> None:
+def test_systemd_finds_nothing_wrong_with_the_units(tmp_path: Path) -> None:
     (tmp_path / "runtime").mkdir(mode=0o700)
     for each in (
         job(tmp_path, env_file=str(tmp_path / "100% my keys.env")),
@@ -300,52 +275,54 @@ def test_a_line_that_cron_would_cut_is_refused(tmp_path: Path) -> None:
         )
 
 
-def test_units_are_written_and_removed_and_those_of_others_stay(home: Path) -> None:
+def test_units_are_written_and_removed_and_those_of_others_stay(tmp_path: Path, crontab: Path) -> None:
     folder = schedule.unit_folder()
     folder.mkdir(parents=True)
     (folder / "assay-weekly.path").write_text("another's")
     (folder / "assay-weekly.b.service").write_text("# assay weekly.b\n")
-    assert "once it does: systemctl --user daemon-reload" in (schedule.install(job(home), "systemd") or "")
+    assert "once it does: systemctl --user daemon-reload" in (
+        schedule.install(job(tmp_path), "systemd") or ""
+    )
     assert {"weekly", "weekly.b"} == schedule.installed("systemd")
     with pytest.raises(BadInput, match="already"):
-        schedule.install(job(home), "systemd")
+        schedule.install(job(tmp_path), "systemd")
     schedule.uninstall("weekly", "systemd")
     schedule.uninstall("weekly", "systemd")
     assert sorted(file.name for file in folder.iterdir()) == ["assay-weekly.b.service", "assay-weekly.path"]
 
 
-def test_a_crontab_gets_one_line_and_loses_exactly_that(home: Path, crontab: Path) -> None:
+def test_a_crontab_gets_one_line_and_loses_exactly_that(tmp_path: Path, crontab: Path) -> None:
     before = (
         b"# mine \xff\nMAILTO=me\n0 1 * * * backup # assay weekly report\n1 1 * * * x # assay other-weekly"
     )
     crontab.write_bytes(before)
-    assert schedule.install(job(home), "cron") is None
-    assert crontab.read_bytes() == before + b"\n" + schedule.crontab_line(job(home)).encode() + b"\n"
+    assert schedule.install(job(tmp_path), "cron") is None
+    assert crontab.read_bytes() == before + b"\n" + schedule.crontab_line(job(tmp_path)).encode() + b"\n"
     assert "weekly" in schedule.installed("cron")
     with pytest.raises(BadInput, match="already"):
-        schedule.install(job(home), "cron")
+        schedule.install(job(tmp_path), "cron")
     schedule.uninstall("weekly", "cron")
     assert crontab.read_bytes() == before + b"\n"
     schedule.uninstall("weekly", "cron")
     assert crontab.read_bytes() == before + b"\n"
 
 
-def test_the_first_crontab_of_a_user(home: Path, crontab: Path) -> None:
-    schedule.install(job(home), "cron")
-    assert crontab.read_text() == schedule.crontab_line(job(home)) + "\n"
+def test_the_first_crontab_of_a_user(tmp_path: Path, crontab: Path) -> None:
+    schedule.install(job(tmp_path), "cron")
+    assert crontab.read_text() == schedule.crontab_line(job(tmp_path)) + "\n"
 
 
-def test_a_crontab_that_cannot_be_read_is_not_written_over(home: Path, crontab: Path) -> None:
+def test_a_crontab_that_cannot_be_read_is_not_written_over(tmp_path: Path, crontab: Path) -> None:
     program = Path(shutil.which("crontab") or "")
     program.write_text(
         "#!/bin/sh\n[ $1 = -l ] && { echo 'you are not allowed' >&2; exit 1; }\ncat > $CRONTAB_FILE\n"
     )
     with pytest.raises(CannotRun, match="not allowed"):
-        schedule.install(job(home), "cron")
+        schedule.install(job(tmp_path), "cron")
     assert not crontab.exists()
 
 
-def test_systemd_is_taken_where_it_answers_and_cron_elsewhere(home: Path, crontab: Path) -> None:
+def test_systemd_is_taken_where_it_answers_and_cron_elsewhere(tmp_path: Path, crontab: Path) -> None:
     assert schedule.choose_keeper(systemd=False, crontab=False) == "cron"
     assert schedule.choose_keeper(systemd=True, crontab=False) == "systemd"
     systemctl = crontab.parent / "bin/systemctl"
@@ -365,39 +342,14 @@ def test_a_schedule_is_read_as_it_was_kept(tmp_path: Path) -> None:
     for name in ("other", "../weekly", ""):
         with pytest.raises(BadInput, match="no schedule"):
             schedule.read(tmp_path / "store", name)
-    schedule.file_of(tmp_path / "store", "weekly").write_text('{"name": 1}')
-    with pytest.raises(BadInput, match=r"weekly\.json is no schedule"):
-        schedule.read(tmp_path / "store", "weekly")
+    file = schedule.file_of(tmp_path / "store", "weekly")
+    for wrong in ('{"name": 1}', "{", file.read_text().replace("0 3 * * 1", "L"), file.read_text() * 2):
+        file.write_text(wrong)
+        with pytest.raises(BadInput, match=r"weekly\.json is no schedule"):
+            schedule.read(tmp_path / "store", "weekly")
 
 
 # Telling
-
-
-class Hook(ThreadingHTTPServer):
-    """Answers with the given statuses, the last for ever, and keeps what it was sent."""
-
-    def __init__(self, *statuses: int) -> None:
-        super().__init__(("127.0.0.1", 0), Answer)
-        self.statuses, self.got = list(statuses), list[tuple[str, bytes]]()
-        Thread(target=self.serve_forever, daemon=True).start()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-
-class Answer(BaseHTTPRequestHandler):
-    server: Hook
-
-    def do_POST(self) -> None:
-        self.server.got.append((self.path, self.rfile.read(int(self.headers["content-length"]))))
-        more = len(self.server.statuses) > 1
-        self.send_response(self.server.statuses.pop(0) if more else self.server.statuses[0])
-        self.send_header("content-length", "0")
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        pass
 
 
 @pytest.fixture

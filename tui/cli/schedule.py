@@ -267,22 +267,24 @@ def _run(folder: Path, before: "Schedule") -> int:
 
     found = schedules.begun(before, schedules.now(), schedules.zone())
     _tell_missed(before, found)
-    schedules.keep(folder, found)
+    if before.run is not None and (last := _result(folder, before)) in ("interrupted", "paused", "failed"):
+        err(f"its last run is {last}; `assay resume {before.run}` continues that one")
+    schedules.renew(folder, found)
     try:
         run_id = launch.create(Path(found.plan), folder, against=found.against)
         found = replace(found, run=run_id)
-        schedules.keep(folder, found)
+        schedules.renew(folder, found)
         code, error = carry_out(folder, run_id, quiet=True), None
     except (AssayError, StoreError) as failure:
         code, error = failure.exit_code, str(failure)
         err(f"{found.name} could not run: {printable(error)}")
     found = replace(found, code=code, error=error)
-    schedules.keep(folder, found)
+    schedules.renew(folder, found)
     told = [said for said in _tell(folder, found) if said is not None]
     for said in told:
         err(printable(said))
     if told:
-        schedules.keep(folder, replace(found, error="; ".join([error, *told] if error else told)))
+        schedules.renew(folder, replace(found, error="; ".join([error, *told] if error else told)))
     return code if code or not told else CANNOT_FINISH
 
 
