@@ -67,7 +67,7 @@ def work(folder: Path, say: Callable[[str], None], *, once: bool = False) -> Non
     """
     prepare(folder)
     with opened(folder) as connection, _held(folder):
-        queue = Queue(connection, folder, say)
+        queue = QueueWork(connection, folder, say)
         queue.recover()
         while queue.look() or not once:
             time.sleep(EVERY_S)
@@ -79,7 +79,7 @@ class _Started:
     gpu: int | None
 
 
-class Queue:
+class QueueWork:
     """The queue in the eyes of the one process that works on it.
 
     `memory` tells the free and the whole bytes of each GPU by its number.

@@ -245,7 +245,7 @@ def forget(store: Path, name: str) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class TimerJob:
     """What systemd or cron starts: a command of Assay at cron's times, or, without them, with the machine."""
 
     name: str
@@ -265,8 +265,8 @@ class Job:
         return ("/usr/bin/env", f"ASSAY_STORE={self.store}", sys.executable, "-P", "-m", "tui", *self.words)
 
 
-def job_of(schedule: Schedule, store: Path) -> Job:
-    return Job(
+def job_of(schedule: Schedule, store: Path) -> TimerJob:
+    return TimerJob(
         name=schedule.name,
         about=f"assay schedule {schedule.name}",
         words=("schedule", "run", schedule.name),
@@ -314,7 +314,7 @@ def _mark(name: str) -> str:
     return f"# assay {name}"
 
 
-def units(job: Job) -> dict[str, str]:
+def units(job: TimerJob) -> dict[str, str]:
     """The unit files of a job, by name."""
     _refuse_control(job)
     quoted = " ".join(map(_quoted, job.argv))
@@ -343,7 +343,7 @@ def _quoted(word: str) -> str:
     return f'"{word}"'
 
 
-def _refuse_control(job: Job) -> None:
+def _refuse_control(job: TimerJob) -> None:
     for word in (*job.argv, job.env_file or ""):
         if not word.isprintable() or word.endswith("\\") or (word == sys.executable and "=" in word):
             raise BadInput(
@@ -377,7 +377,7 @@ def _listed(numbers: set[int], all_of: int) -> str:
 _LONGEST = 990  # characters of a crontab's command
 
 
-def crontab_line(job: Job) -> str:
+def crontab_line(job: TimerJob) -> str:
     """The line of a job. Raises BadInput where cron would cut it."""
     _refuse_control(job)
     command = shlex.join(job.argv)
@@ -389,14 +389,14 @@ def crontab_line(job: Job) -> str:
     return f"{job.cron or '@reboot'} {command}"
 
 
-def written(job: Job, keeper: Keeper) -> str:
+def written(job: TimerJob, keeper: Keeper) -> str:
     """What `install` would write, for people."""
     if keeper == "cron":
         return f"the line for `crontab`:\n{crontab_line(job)}\n"
     return "\n".join(f"{unit_folder() / name}:\n{text}" for name, text in units(job).items())
 
 
-def install(job: Job, keeper: Keeper) -> str | None:
+def install(job: TimerJob, keeper: Keeper) -> str | None:
     """Writes the units or the line; returns what else a person has to do, if anything.
 
     Raises BadInput where something of that name is there, and CannotRun where it cannot be put in force.

@@ -102,13 +102,13 @@ def where(words: Words) -> tuple[str, dict[str, str]]:
 
 
 _WAITS = "{0}.status = 'queued' AND {0}.priority IS NOT NULL AND {0}.deleted IS NULL"
-_PLACE = f"""CASE WHEN {_WAITS.format("r")} THEN 1 + (SELECT count(*) FROM run q WHERE {_WAITS.format("q")}
+PLACE = f"""CASE WHEN {_WAITS.format("r")} THEN 1 + (SELECT count(*) FROM run q WHERE {_WAITS.format("q")}
     AND (-q.priority, q.joined, q.id) < (-r.priority, r.joined, r.id)) END"""
 
 
 def place(connection: Connection, run_id: int) -> int | None:
     """The place of a run in the store's queue, from 1; None for one that does not wait there."""
-    row = connection.execute(f"SELECT {_PLACE} FROM run r WHERE r.id = ?", (run_id,)).fetchone()
+    row = connection.execute(f"SELECT {PLACE} FROM run r WHERE r.id = ?", (run_id,)).fetchone()
     return None if row is None else row[0]
 
 
@@ -153,7 +153,7 @@ def page(
              AND a.acknowledged IS NULL) AS critical,
           (SELECT count(*) FROM alert a WHERE a.run_id = r.id AND a.severity = 'warning'
              AND a.acknowledged IS NULL) AS warnings,
-          json_extract(r.options, '$.imported') AS imported, {_PLACE} AS place,
+          json_extract(r.options, '$.imported') AS imported, {PLACE} AS place,
           (SELECT group_concat(value, ', ') FROM (SELECT t.value FROM runmark t
              WHERE t.run_id = r.id AND t.kind = 'tag' AND NOT EXISTS (SELECT 1 FROM runmark u
                WHERE u.run_id = r.id AND u.kind = 'untag' AND u.value = t.value AND u.id > t.id)

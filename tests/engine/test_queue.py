@@ -14,7 +14,7 @@ import pytest
 
 from engine.errors import BadInput
 from engine.run import launch, queue, worker
-from engine.run.queue import Queue
+from engine.run.queue import QueueWork
 from store import people
 from store.database import connect, prepare
 from store.errors import StoreError
@@ -109,7 +109,7 @@ def test_a_run_that_was_not_queued_is_nobodys_to_start(
     connection: Connection, store: Path, started: list[tuple[int, int | None]]
 ) -> None:
     create_run(store, Run(name="x", plan="", plan_hash="", plan_folder="/", plan_file="p"))
-    assert not Queue(connection, store, print, memory=dict).look() and started == []
+    assert not QueueWork(connection, store, print, memory=dict).look() and started == []
 
 
 def test_without_a_gpu_one_runs_at_a_time(
@@ -117,7 +117,7 @@ def test_without_a_gpu_one_runs_at_a_time(
 ) -> None:
     said: list[str] = []
     first, second = waits(), waits(1)
-    work = Queue(connection, store, said.append, memory=dict)
+    work = QueueWork(connection, store, said.append, memory=dict)
     for _ in range(3):
         assert work.look()
     assert started == [(second, None)]
@@ -136,10 +136,10 @@ def test_each_gpu_has_one_run_where_its_memory_is_free(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     needs = {waits(): 30 * GIB, waits(): 30 * GIB, waits(): 0, waits(): 500 * GIB, waits(): None, waits(): 0}
-    monkeypatch.setattr(Queue, "_need", lambda _, run: needs[run.id])
+    monkeypatch.setattr(QueueWork, "_need", lambda _, run: needs[run.id])
     free = {0: (20 * GIB, 80 * GIB), 3: (60 * GIB, 80 * GIB)}
     said: list[str] = []
-    work = Queue(connection, store, said.append, memory=lambda: free)
+    work = QueueWork(connection, store, said.append, memory=lambda: free)
     work.look()
     work.look()
     assert started == [(1, 3)], "the second waits for memory, and who comes after it waits for it"
@@ -185,7 +185,7 @@ def test_a_run_whose_start_fails_is_told_and_does_not_hold_up_the_next(
     ended.wait()
     monkeypatch.setattr(launch, "start", lambda *_: ended.pid)
     bad, said = waits(), list[str]()
-    work = Queue(connection, store, said.append, memory=dict)
+    work = QueueWork(connection, store, said.append, memory=dict)
     assert work.look() and not work.look()
     run = history.run(connection, bad)
     assert run.status == "failed" and "ended before it began" in (run.error or "")
@@ -275,7 +275,7 @@ def test_a_run_whose_worker_dies_while_others_wait_is_left_and_told(
     connection: Connection, store: Path, waits: Wait, started: list[tuple[int, int | None]]
 ) -> None:
     run, said = waits(), list[str]()
-    work = Queue(connection, store, said.append, memory=dict)
+    work = QueueWork(connection, store, said.append, memory=dict)
     work.look()
     die(store, run)
     assert not work.look() and said[-1].startswith(f"run {run} is interrupted")

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from engine.errors import BadInput, CannotRun
 from engine.run import schedule
-from engine.run.schedule import GRACE_S, Job, Keeper, Schedule, begun, elapsed, missed, next_time, times
+from engine.run.schedule import GRACE_S, Keeper, Schedule, TimerJob, begun, elapsed, missed, next_time, times
 from tests.timers import Hook, add_crontab
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -188,8 +188,8 @@ def test_systemd_takes_the_times_for_those_that_cron_means(cron: str) -> None:
 HARD = "a b%n$HOME\"'\\x`id`;ä"
 
 
-def job(tmp_path: Path, **more: str) -> Job:
-    return Job(
+def job(tmp_path: Path, **more: str) -> TimerJob:
+    return TimerJob(
         name="weekly", about="assay schedule weekly", words=("schedule", "run", "weekly"),
         store=tmp_path / HARD, cron="0 3 * * 1", **more,
     )  # fmt: skip
@@ -206,7 +206,7 @@ def test_systemd_finds_nothing_wrong_with_the_units(tmp_path: Path) -> None:
     (tmp_path / "runtime").mkdir(mode=0o700)
     for each in (
         job(tmp_path, env_file=str(tmp_path / "100% my keys.env")),
-        Job(name="queue", about="assay queue work", words=("queue", "work"), store=tmp_path),
+        TimerJob(name="queue", about="assay queue work", words=("queue", "work"), store=tmp_path),
     ):
         for name, text in schedule.units(each).items():
             (tmp_path / name).write_text(text)
@@ -262,7 +262,7 @@ def test_a_crontab_line_starts_the_same(tmp_path: Path, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("name", ["line\nbreak", "bell\a"])
 def test_a_path_that_no_timer_can_hold_is_refused(tmp_path: Path, name: str) -> None:
-    each = Job(name="x", about="x", words=(), store=tmp_path / name, cron="0 3 * * 1")
+    each = TimerJob(name="x", about="x", words=(), store=tmp_path / name, cron="0 3 * * 1")
     for write in (schedule.units, schedule.crontab_line):
         with pytest.raises(BadInput, match="cannot stand"):
             write(each)
@@ -271,7 +271,7 @@ def test_a_path_that_no_timer_can_hold_is_refused(tmp_path: Path, name: str) -> 
 def test_a_line_that_cron_would_cut_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="too long"):
         schedule.crontab_line(
-            Job(name="x", about="x", words=(), store=tmp_path / ("x/" * 500), cron="* * * * *")
+            TimerJob(name="x", about="x", words=(), store=tmp_path / ("x/" * 500), cron="* * * * *")
         )
 
 

@@ -316,7 +316,7 @@ async def test_a_run_that_stands_still_says_who_or_what_stopped_it(own_store: Pa
         store(created=NOW - 100)
         await ui.shows("No worker has taken this run yet. r starts one.")
         store(priority=0, joined=1.0)
-        await ui.shows("○ This run waits in the queue, at place 1. `assay queue work` starts it in turn.")
+        await ui.shows("○ This run waits in the queue at place 1. `assay queue work` starts it.")
 
 
 def test_how_far_a_run_is_in_brief() -> None:

@@ -135,12 +135,12 @@ def install_(
     store: Store = None,
 ) -> None:
     """Have `assay queue work` start with the machine, by systemd or cron; it is shown first."""
-    from engine.run.schedule import Job, choose_keeper, refuse_name
+    from engine.run.schedule import TimerJob, choose_keeper, refuse_name
 
     refuse_name(name)
     keeper = choose_keeper(systemd=systemd, crontab=cron_tab)
     folder = store_folder(context, store)
-    job = Job(name=name, about=f"assay queue work, {name}", words=("queue", "work"), store=folder)
+    job = TimerJob(name=name, about=f"assay queue work, {name}", words=("queue", "work"), store=folder)
     if install(job, keeper, show=show, yes=yes):
         out(f"the queue of {printable(str(folder))} is worked on; `assay queue uninstall` ends that")
 

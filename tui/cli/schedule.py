@@ -20,7 +20,7 @@ from tui.text.gate import MISSING, counted, printable
 from tui.text.output import Column, as_json, err, finite, iso, out, paragraph, print_json, print_table
 
 if TYPE_CHECKING:
-    from engine.run.schedule import Job, Keeper, Schedule
+    from engine.run.schedule import Keeper, Schedule, TimerJob
 
 schedule = typer.Typer(
     help="Runs at fixed times, started by systemd or cron.",
@@ -114,7 +114,7 @@ def add(
 
 
 def install(
-    job: "Job",
+    job: "TimerJob",
     keeper: "Keeper",
     *,
     show: bool,

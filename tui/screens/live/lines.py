@@ -105,7 +105,7 @@ def state(
         "failed": f"✗ This run could not go on. {resume}",
         "cancelled": f"– This run was cancelled{by}. What is finished is kept.",
         "queued": "○ The worker of this run is starting." if starts else none,
-        "waits": f"○ This run waits in the queue, at place {place}. `assay queue work` starts it in turn.",
+        "waits": f"○ This run waits in the queue at place {place}. `assay queue work` starts it.",
     }.get("waits" if place is not None else run.status, "")
     if silent := silence(run):
         said = (
@@ -259,7 +259,8 @@ def others(runs: "list[OtherRun]", width: int) -> list[Content]:
         name = fit(join([one_line(run.name), f" #{run.id}"]), min(38, max(20, width // 3)))
         rows = [row for row in run.progress if row.phase == run.phase]
         if run.status == "queued" or not rows:
-            lines.append(join([mark, name, Content.styled(f"  {run.status}", "$muted")]))
+            place = "" if run.place is None else f", place {run.place:,}"
+            lines.append(join([mark, name, Content.styled(f"  {run.status}{place}", "$muted")]))
             continue
         done, total = sum(row.done for row in rows), sum(row.total for row in rows)
         filled, empty = bar(done / total if total else 1.0, 10)
