@@ -195,12 +195,15 @@ def earlier_paces(connection: Connection, run_id: int) -> dict[str, float]:
 def others(connection: Connection, run_id: int) -> list[OtherRun]:
     """The other runs that are under way or queued, oldest first; one whose worker has died is neither."""
     rows = connection.execute(
-        f"SELECT r.id, r.name, {STATUS} AS status, r.phase, {PLACE} AS place FROM run r WHERE r.deleted IS NULL "
-        "AND r.status IN ('running', 'queued') AND r.id <> ? ORDER BY r.id",
+        f"SELECT r.id, r.name, {STATUS} AS status, r.phase, {PLACE} AS place FROM run r "
+        "WHERE r.deleted IS NULL AND r.status IN ('running', 'queued') AND r.id <> ? ORDER BY r.id",
         (run_id,),
     ).fetchall()
     return [
-        OtherRun(*row[:4], tuple(progress(connection, row["id"])), row["place"])
+        OtherRun(
+            *(row["id"], row["name"], row["status"], row["phase"]),
+            *(tuple(progress(connection, row["id"])), row["place"]),
+        )
         for row in rows
         if row["status"] != "interrupted"
     ]
