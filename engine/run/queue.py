@@ -7,6 +7,7 @@ queue is kept in that process: killed at any moment and started again, it goes o
 
 import os
 import socket
+import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from engine.plan.selection import asked, whole_set
 from engine.preflight.estimate import gpu_need
 from engine.run import launch
 from store import people
-from store.database import prepare
+from store.database import explain, prepare
 from store.errors import StoreError
 from store.read import history, runs
 from store.read.history import Connection
@@ -69,7 +70,18 @@ def work(folder: Path, say: Callable[[str], None], *, once: bool = False) -> Non
     with opened(folder) as connection, _held(folder):
         queue = QueueWork(connection, folder, say)
         queue.recover()
-        while queue.look() or not once:
+        said = ""
+        while True:
+            try:
+                if not queue.look() and once:
+                    return
+                said = ""
+            except sqlite3.OperationalError as error:  # locked for long, or the disk is full
+                if once:
+                    raise
+                if said != str(error):
+                    said = str(error)
+                    say(f"{explain(error, folder)}; trying again")
             time.sleep(EVERY_S)
 
 
@@ -120,7 +132,11 @@ class QueueWork:
         return bool(waits or self._under_way)
 
     def _see(self, run_id: int, started: _Started) -> None:
-        run = history.run(self._connection, run_id)
+        try:
+            run = history.run(self._connection, run_id)
+        except StoreError:  # removed for good
+            del self._under_way[run_id]
+            return
         if run.status == "queued":
             if history.worker_alive(started.pid, socket.gethostname(), 0.0):
                 return
@@ -184,11 +200,15 @@ class QueueWork:
         return number, None
 
     def _need(self, run: Run) -> int | None:
-        """See `gpu_need`. Raises BadInput where the plan cannot run any more."""
+        """See `gpu_need`; 0 where there is no estimate."""
         if run.id not in self._needs:
-            plan = plan_of(run)
-            examples = asked(whole_set(plan.data), plan.data, (run.options or {}).get("limit"))
-            self._needs[run.id] = gpu_need(plan, examples)
+            try:
+                plan = plan_of(run)
+                examples = asked(whole_set(plan.data), plan.data, (run.options or {}).get("limit"))
+                self._needs[run.id] = gpu_need(plan, examples)
+            except Exception as error:  # its worker says what is wrong; the others must not wait for it
+                self._say(f"run {run.id}: the memory that it needs cannot be estimated: {error}")
+                self._needs[run.id] = 0
         return self._needs[run.id]
 
 

@@ -214,12 +214,18 @@ def read(store: Path, name: str) -> Schedule:
         found = TypeAdapter(Schedule).validate_json(file.read_bytes())
         read_cron(found.cron)
     except (ValueError, BadInput) as error:
-        raise BadInput(f"{file} is no schedule", "remove it, then add the schedule again") from error
+        raise BadInput(
+            f"{file} is no schedule", f"`assay schedule remove {name}` removes it; then add it again"
+        ) from error
     return found
 
 
+def names(store: Path) -> list[str]:
+    return sorted(file.name.removesuffix(".json") for file in (store / FOLDER).glob("*.json"))
+
+
 def read_all(store: Path) -> list[Schedule]:
-    return [read(store, file.stem) for file in sorted((store / FOLDER).glob("*.json"))]
+    return [read(store, name) for name in names(store)]
 
 
 def keep(store: Path, schedule: Schedule) -> None:
@@ -320,6 +326,10 @@ def units(job: TimerJob) -> dict[str, str]:
     quoted = " ".join(map(_quoted, job.argv))
     service = ["[Service]", f"Type={'exec' if job.cron is None else 'oneshot'}"]
     if job.env_file is not None:
+        if any(sign in job.env_file for sign in "*?["):
+            raise BadInput(
+                f"{job.env_file!r}: systemd takes it for a pattern", "rename the file, without *?["
+            )
         service.append("EnvironmentFile=" + job.env_file.replace("%", "%%"))
     service.append(f"ExecStart={quoted}")
     about = ["[Unit]", f"Description={job.about}", ""]

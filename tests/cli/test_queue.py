@@ -10,6 +10,7 @@ from tests.cli.conftest import Assay
 from tests.timers import add_crontab
 
 Write = Callable[..., Path]
+TOO_HIGH = ["--queue", "--priority", str(10**30)]
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +49,7 @@ def test_runs_wait_in_order_and_work_starts_them(assay: Assay, plan: Write) -> N
 
 def test_bad_input(assay: Assay, plan: Write) -> None:
     file = plan()
-    for words in (["--priority", "1"], ["--queue", "--detach"], ["--queue", "--fold", "all"]):
+    for words in (["--priority", "1"], ["--queue", "--detach"], ["--queue", "--fold", "all"], TOO_HIGH):
         assert assay("run", file, *words).code == 2
     assay("run", file, "--quiet")
     assert "does not wait" in assay("queue", "move", "1", "1").err

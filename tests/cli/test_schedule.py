@@ -85,6 +85,16 @@ def test_a_timer_that_somebody_removed_is_told(assay: Assay, plan: Write, cronta
     assert assay("schedule", "list", "--json").json[0]["installed"] is False
 
 
+def test_a_damaged_schedule_is_named_and_can_be_removed(assay: Assay, plan: Write, crontab: Path) -> None:
+    assay("schedule", "add", plan(), "--daily", "03:00", "--name", "a.b", "--yes")
+    schedule.file_of(Path(os.environ["ASSAY_STORE"]), "a.b").write_text("{")
+    for words in (["list"], ["run", "a.b"]):
+        done = assay("schedule", *words)
+        assert done.code == 2 and "a.b.json is no schedule" in done.err
+    assert assay("schedule", "remove", "a.b").code == 0 and crontab.read_text() == ""
+    assert "no schedule" in assay("schedule", "list").out
+
+
 def test_a_crontab_that_refuses_the_line_leaves_no_schedule(
     assay: Assay, plan: Write, tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -199,6 +200,40 @@ def test_a_run_whose_start_fails_is_told_and_does_not_hold_up_the_next(
     two = waits(), waits()
     assert not work.look()
     assert [history.run(connection, run).status for run in two] == ["failed", "failed"]
+
+
+def test_a_plan_whose_need_cannot_be_told_starts_and_says_itself_what_is_wrong(
+    connection: Connection, store: Path, waits: Wait, tmp_path: Path, started: list[tuple[int, int | None]]
+) -> None:
+    run, said = waits(), list[str]()
+    (tmp_path / "examples.jsonl").unlink()
+    QueueWork(connection, store, said.append, memory=lambda: {0: (GIB, GIB)}).look()
+    assert started == [(run, 0)] and "cannot be estimated" in said[0]
+
+
+def test_a_run_that_is_removed_for_good_is_forgotten(
+    connection: Connection, store: Path, waits: Wait, started: list[tuple[int, int | None]]
+) -> None:
+    work, run = QueueWork(connection, store, print, memory=dict), waits()
+    assert work.look() and started == [(run, None)]
+    connection.execute("DELETE FROM run")
+    assert not work.look()
+
+
+def test_a_store_that_is_locked_for_long_does_not_end_the_work(
+    store: Path, waits: Wait, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = iter([sqlite3.OperationalError("database is locked")] * 2 + [KeyboardInterrupt()])
+
+    def look(_: QueueWork) -> bool:
+        raise next(looks)
+
+    said: list[str] = []
+    monkeypatch.setattr(QueueWork, "look", look)
+    monkeypatch.setattr(queue, "EVERY_S", 0.0)
+    with pytest.raises(KeyboardInterrupt):
+        queue.work(store, said.append)
+    assert len(said) == 1 and "trying again" in said[0]
 
 
 def test_one_process_works_on_a_queue(store: Path) -> None:

@@ -88,7 +88,13 @@ Queue = Annotated[
 ]
 Priority = Annotated[
     int | None,
-    typer.Option("--priority", metavar="N", help="With --queue: the highest starts first [default: 0]."),
+    typer.Option(
+        "--priority",
+        min=-1000,
+        max=1000,
+        metavar="N",
+        help="With --queue: the highest starts first [default: 0].",
+    ),
 ]
 
 

@@ -153,8 +153,14 @@ def remove(context: typer.Context, name: Name, store: Store = None) -> None:
     from engine.run import schedule as schedules
 
     folder = store_folder(context, store)
-    found = schedules.read(folder, name)
-    schedules.uninstall(name, found.keeper)
+    try:
+        keepers = [schedules.read(folder, name).keeper]
+    except BadInput:
+        if name not in schedules.names(folder):
+            raise
+        keepers = [keeper for keeper in schedules.KEEPERS if name in schedules.installed(keeper)]
+    for keeper in keepers:
+        schedules.uninstall(name, keeper)
     schedules.forget(folder, name)
     out(f"{name} is removed")
 
