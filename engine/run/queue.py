@@ -22,13 +22,12 @@ from engine.plan.selection import asked, whole_set
 from engine.preflight.estimate import gpu_need
 from engine.run import launch
 from store import people
-from store.database import explain, prepare
+from store.database import explain, hold, prepare
 from store.errors import StoreError
 from store.read import history, runs
 from store.read.history import Connection
 from store.records import Run
 from store.session import opened
-from store.write import hold
 
 EVERY_S = 1.0  # between two looks at the queue
 _TRIES = 20  # to take the queue, of which `is_worked` holds the lock for a moment
