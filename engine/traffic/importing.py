@@ -155,7 +155,10 @@ def rows_of(record: Mapping[str, Any], format: str | None = None) -> tuple[str, 
     Raises Malformed for a record of no known format.
     """
     if format is not None:
-        return format, FORMATS[format][1](record)
+        fits, convert = FORMATS.get(format, (None, None))
+        if convert is None or (fits is not None and format not in (NATIVE, TABLE) and not fits(record)):
+            raise Malformed(f"is no row of {format}")
+        return format, convert(record)
     for name, (fits, convert) in FORMATS.items():
         if fits(record):
             return name, convert(record)
