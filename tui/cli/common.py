@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -31,6 +32,33 @@ Store = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's id or name, or last.")]
 Plan = Annotated[Path, typer.Argument(metavar="PLAN", help="The plan's TOML file.")]
+
+
+class Section(StrEnum):
+    """A part of what is told of a run, as `--section` names it."""
+
+    all = "all"
+    decision = "decision"
+    data = "data"
+    sweep = "sweep"
+    trade_off = "trade-off"
+    candidates = "candidates"
+    forgetting = "forgetting"
+    judges = "judges"
+    scores = "scores"
+    answers = "answers"
+    labels = "labels"
+    benchmarks = "benchmarks"
+    corpora = "corpora"
+    changes = "changes"
+    slices = "slices"
+    people = "people"
+    resources = "resources"
+    remarks = "remarks"
+    alerts = "alerts"
+
+
+NAMED_BY_FIND = (Section.scores, Section.changes, Section.slices)
 
 
 def store_folder(context: typer.Context, store: str | None) -> Path:

@@ -298,7 +298,7 @@ def _tell_end(
     json: bool = False,
 ) -> int:
     """Says how a run ended and returns the exit code for it."""
-    from tui.cli.terminal import print_run
+    from tui.cli.screenful import print_screen
     from tui.report.json import run_values
     from tui.sections.gather import gather
 
@@ -313,7 +313,7 @@ def _tell_end(
         elif quiet and not brief:
             print_brief(gather(connection, run.id))
         elif not brief:
-            print_run(gather(connection, run.id))
+            print_screen(gather(connection, run.id))
         allowed = run.passed is None and (run.options or {}).get("allow_empty")
         return 0 if run.passed or allowed else FAILED_GATE
     if run.status == "cancelled":

@@ -12,6 +12,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,8 +35,25 @@ class Column:
     number: bool = False
 
 
+_held: list[str] | None = None  # lines that `held` collects
+
+
 def out(text: str = "") -> None:
-    sys.stdout.write(text + "\n")
+    if _held is not None:
+        _held.extend(text.split("\n"))
+    else:
+        sys.stdout.write(text + "\n")
+
+
+@contextmanager
+def held() -> Iterator[list[str]]:
+    """Collects the lines of standard output instead of printing them."""
+    global _held
+    before, _held = _held, []
+    try:
+        yield _held
+    finally:
+        _held = before
 
 
 def err(text: str) -> None:
@@ -46,6 +64,16 @@ def err(text: str) -> None:
 def width() -> int:
     """The cells that a line may take: the terminal's, or 100 when the output is no terminal."""
     return shutil.get_terminal_size((100, 24)).columns if sys.stdout.isatty() else 100
+
+
+SCREEN = (24, 48)  # the fewest and the most lines of what fits on one screen
+
+
+def height() -> int:
+    """The lines that fit on one screen, above the next prompt."""
+    least, most = SCREEN
+    lines = shutil.get_terminal_size((100, most)).lines if sys.stdout.isatty() else most
+    return min(max(lines, least), most) - 1
 
 
 def strong(text: str) -> str:
