@@ -32,6 +32,15 @@ Store = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's id or name, or last.")]
 Plan = Annotated[Path, typer.Argument(metavar="PLAN", help="The plan's TOML file.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="A value in place of the plan's, as generation.temperature=0.7 or models.NAME.path=DIR. May be "
+        "repeated.",
+    ),
+]
 
 
 class Section(StrEnum):

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from enum import StrEnum
 from itertools import chain
@@ -15,7 +16,8 @@ from store import people, records
 from store.read import history, live, runs
 from store.read.history import Connection
 from store.session import opened
-from tui.cli.common import FAILED_GATE, AllowEmpty, Json, Plan, Run, Store, app_options, store_folder
+from tui.cli.common import FAILED_GATE, AllowEmpty, Json, Run, Settings, Store, app_options, store_folder
+from tui.cli.plan import make_plan
 from tui.cli.progress import Watcher
 from tui.text.gate import MISSING, printable
 from tui.text.output import Column, err, heading, interval, number, out, paragraph, print_json, print_table
@@ -83,6 +85,26 @@ Against = Annotated[
 ]
 
 
+PlanOrNone = Annotated[Path | None, typer.Argument(metavar="[PLAN]", help="The plan's TOML file.")]
+BaseModelOption = Annotated[
+    str | None,
+    typer.Option("--model", metavar="BASE", help="Without a plan: the base model, a folder or a hub id."),
+]
+AdapterOption = Annotated[
+    list[Path] | None,
+    typer.Option("--adapter", metavar="DIR", help="Without a plan: an adapter of it. May be repeated."),
+]
+DataOption = Annotated[
+    Path | None, typer.Option("--data", metavar="FILE", help="Without a plan: the examples to evaluate on.")
+]
+MetricOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--metric",
+        metavar="NAME",
+        help="Without a plan: a metric [default: those that fit the data]. May be repeated.",
+    ),
+]
 Queue = Annotated[
     bool, typer.Option("--queue", help="Have it wait for its turn; `assay queue work` starts it.")
 ]
@@ -100,7 +122,12 @@ Priority = Annotated[
 
 def run(
     context: typer.Context,
-    plan: Plan,
+    plan: PlanOrNone = None,
+    model: BaseModelOption = None,
+    adapter: AdapterOption = None,
+    data: DataOption = None,
+    metric: MetricOption = None,
+    settings: Settings = None,
     detach: Detach = False,
     limit: Limit = None,
     only: Only = None,
@@ -118,6 +145,8 @@ def run(
 ) -> None:
     """Run a plan. Ctrl-C pauses it; closing the terminal does not stop it.
 
+    Without a plan, --model, --adapter and --data make one: it is printed, and written to plan.toml here.
+
     With --json the result is printed as `assay show --json` prints it; with --detach or --queue the run's id
     alone.
     """
@@ -131,7 +160,10 @@ def run(
         )
     folder = store_folder(context, store)
     number = None if fold in (None, "all") else fold_number(fold)
-    _confirm_cost(plan, limit, number, yes=yes, quiet=quiet)
+    settings = settings or []
+    if plan is None or model or adapter or data or metric:
+        plan = make_plan(plan, model, adapter or (), data, metric or (), yes=yes, quiet=quiet)
+    _confirm_cost(plan, limit, number, settings, yes=yes, quiet=quiet)
     phase = only.value if only else None
     if fold == "all":
         if detach or only or against or json:
@@ -140,7 +172,15 @@ def run(
                 "leave out --detach, --only, --against and --json, or start each fold by --fold N",
             )
         raise typer.Exit(
-            run_folds(plan, folder, limit=limit, cache=not no_cache, quiet=quiet, allow_empty=allow_empty)
+            run_folds(
+                plan,
+                folder,
+                limit=limit,
+                cache=not no_cache,
+                quiet=quiet,
+                allow_empty=allow_empty,
+                settings=settings,
+            )
         )
     run_id = launch.create(
         plan,
@@ -152,6 +192,7 @@ def run(
         against=against,
         allow_empty=allow_empty,
         priority=(priority or 0) if queue else None,
+        settings=settings,
     )
     if queue:
         _tell_place(folder, run_id, json=json)
@@ -424,7 +465,15 @@ def rerun(
     raise typer.Exit(carry_out(folder, run_id, detach=detach, quiet=quiet, summary=summary))
 
 
-def _confirm_cost(plan_file: Path, limit: int | None, fold: int | None, *, yes: bool, quiet: bool) -> None:
+def _confirm_cost(
+    plan_file: Path,
+    limit: int | None,
+    fold: int | None,
+    settings: Sequence[str],
+    *,
+    yes: bool,
+    quiet: bool,
+) -> None:
     """Prints the possible cost of the judges, and asks for a yes where it may exceed the plan's `max_cost`.
 
     Without a `fold`, a plan's folds count together.
@@ -436,7 +485,7 @@ def _confirm_cost(plan_file: Path, limit: int | None, fold: int | None, *, yes: 
     from engine.plan.selection import asked, whole_set
     from engine.plan.sweep import count_folds
 
-    plan = read_plan(plan_file, fold or (1 if count_folds(plan_file) else None))
+    plan = read_plan(plan_file, fold or (1 if count_folds(plan_file, settings) else None), settings=settings)
     if all(judge.server is None for judge in plan.judges):
         return
     examples = whole_set(plan.data)
@@ -505,7 +554,14 @@ def fold_number(text: str) -> int:
 
 
 def run_folds(
-    plan: Path, folder: Path, *, limit: int | None, cache: bool, quiet: bool, allow_empty: bool
+    plan: Path,
+    folder: Path,
+    *,
+    limit: int | None,
+    cache: bool,
+    quiet: bool,
+    allow_empty: bool,
+    settings: Sequence[str] = (),
 ) -> int:
     """Runs each fold of a plan and shows them together; returns the worst of their exit codes.
 
@@ -518,16 +574,18 @@ def run_folds(
     from engine.run import launch
     from tui.sections.overview import verdict
 
-    count = count_folds(plan)
+    count = count_folds(plan, settings)
     if count is None:
-        read_plan(plan)
+        read_plan(plan, settings=settings)
         raise BadInput(f"{plan}: has no folds", "add folds = 5 under [data], or run without --fold")
     for fold in range(1, count + 1):
-        read_plan(plan, fold)
+        read_plan(plan, fold, settings=settings)
     runs: dict[int, int] = {}
     worst = 0
     for fold in range(1, count + 1):
-        run_id = launch.create(plan, folder, limit=limit, cache=cache, fold=fold, allow_empty=allow_empty)
+        run_id = launch.create(
+            plan, folder, limit=limit, cache=cache, fold=fold, allow_empty=allow_empty, settings=settings
+        )
         code = carry_out(folder, run_id, quiet=quiet, brief=True)
         if code > FAILED_GATE:
             err(f"stopped at fold {fold} of {count}; the rest: `assay run PLAN --fold N`, then `assay folds`")

@@ -155,7 +155,7 @@ def _numbers(found: RunSections, show: str) -> Iterator[Block]:
     if len(rows) == len(matter) + 1:
         yield Block((*heads, rows[0]), tuple((row,) for row in rows[1:]), f"{show} --section changes")
     else:  # one below the other, on a narrow terminal
-        yield Block(heads, (rows,) if rows else (), f"{show} --section changes", 0, stays=False)
+        yield Block(heads, (rows,) if rows else (), f"{show} --section changes", 0)
 
 
 def _weight(found: RunSections) -> Callable[[Change], tuple[bool, int]]:

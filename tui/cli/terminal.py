@@ -134,6 +134,8 @@ def print_head(found: RunSections) -> None:
     # An imported run may hold benchmarks alone.
     data = f" · eval set {run.eval_set_file or ''} {run.eval_set or run.no_data}"
     paragraph(f"{when}{took}{plan}{data if plan or run.eval_set else ''} · seed {run.seed}")
+    if settings := (run.options or {}).get("set"):
+        paragraph(f"set in place of the plan's: {', '.join(settings)}", "  ", "")
     costs = found.costs
     if costs.unknown or costs.dollars:
         paragraph(costs.unknown or f"judging cost ${costs.dollars:,.2f}")
