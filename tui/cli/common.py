@@ -12,7 +12,7 @@ from engine.data.example import MAPPABLE, TEMPLATE
 from engine.errors import BadInput
 from store import database
 from tui.text.gate import printable
-from tui.text.output import err
+from tui.text.output import detail, err
 
 if TYPE_CHECKING:
     from engine.data.example import Example
@@ -72,7 +72,9 @@ NAMED_BY_FIND = (Section.scores, Section.changes, Section.slices)
 
 def store_folder(context: typer.Context, store: str | None) -> Path:
     """The store's folder; --store may come before or after the command."""
-    return database.locate(store or context.find_root().params.get("store"), Path.cwd())
+    folder = database.locate(store or context.find_root().params.get("store"), Path.cwd())
+    detail(f"store {folder}")
+    return folder
 
 
 def app_options(context: typer.Context) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from engine.errors import BadInput
 from engine.propose.proposal import Proposal
 from tui.cli.common import Json, Plan, Settings, Store, store_folder
 from tui.text.gate import counted, printable
-from tui.text.output import Column, err, heading, interval, number, out, paragraph, print_json, print_table
+from tui.text.output import Column, heading, interval, number, out, paragraph, print_json, print_table, remark
 
 if TYPE_CHECKING:
     from engine.plan.errors import Finding
@@ -173,7 +173,6 @@ def make_plan(
     metrics: Sequence[str],
     *,
     yes: bool,
-    quiet: bool,
 ) -> Path:
     """Writes a plan for the models and data that were named, prints it, and asks on a terminal whether to go
     on; returns its file.
@@ -200,9 +199,8 @@ def make_plan(
     file = _free(Path("plan.toml"), text)
     if not file.exists():
         write_new(file, text)
-    if not quiet:
-        err(printable(text))
-    err(f"the plan is in {file}; `assay run {file}` runs it again")
+    remark(printable(text))
+    remark(f"the plan is in {file}; `assay run {file}` runs it again")
     if not yes and sys.stdin.isatty() and sys.stderr.isatty():
         typer.confirm("Start it?", default=True, abort=True, err=True)
     return file
@@ -253,7 +251,7 @@ def noise(plan: Plan, sample: Sample = 50, json: Json = False) -> None:
         )
     found = []
     for model, floor in noise_of(read, sample):
-        err(f"{model.name}: measured on {floor.n} examples")
+        remark(f"{model.name}: measured on {floor.n} examples")
         found.append((model.name, floor))
     if json:
         print_json([{"model": name, **as_values(floor)} for name, floor in found])

@@ -17,6 +17,7 @@ from store.read.query import by_key
 from store.records import Progress, Run
 from tui.sections.eta import rate, read_speed, time_left, write_speed
 from tui.text.gate import bar, cut, duration, printable
+from tui.text.output import asked
 
 POLL = 0.2  # seconds between looks at the store
 REDRAW = 0.5  # seconds between two pictures of the bars
@@ -114,7 +115,8 @@ class Watcher:
     def _show(self) -> None:
         events = live.events(self._connection, self._run_id, limit=50)
         for event in reversed([event for event in events if event.id > self._event]):
-            if event.level in ("warning", "error") and event.phase != ENDING:
+            told = event.level in ("warning", "error") or asked.verbose
+            if told and event.phase != ENDING:
                 self.say(f"{event.level}: {event.phase}: {event.message}")
         self._event = max([self._event, *(event.id for event in events)])
         if self._view:

@@ -20,7 +20,19 @@ from tui.cli.common import FAILED_GATE, AllowEmpty, Json, Run, Settings, Store, 
 from tui.cli.plan import make_plan
 from tui.cli.progress import Watcher
 from tui.text.gate import MISSING, printable
-from tui.text.output import Column, err, heading, interval, number, out, paragraph, print_json, print_table
+from tui.text.output import (
+    Column,
+    asked,
+    err,
+    heading,
+    interval,
+    number,
+    out,
+    paragraph,
+    print_json,
+    print_table,
+    remark,
+)
 
 if TYPE_CHECKING:
     from engine.compare.folds import Folds
@@ -69,7 +81,6 @@ SummaryFile = Annotated[
 TakeOver = Annotated[
     bool, typer.Option("--take-over", help="End a worker that gives no sign of life, and go on without it.")
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Print only the verdict and the alerts.")]
 Fold = Annotated[
     str | None,
     typer.Option("--fold", metavar="N|all", help="Which of the plan's folds; all: one run after another."),
@@ -138,7 +149,6 @@ def run(
     yes: Yes = False,
     queue: Queue = False,
     priority: Priority = None,
-    quiet: Quiet = False,
     summary: SummaryFile = None,
     json: Json = False,
     store: Store = None,
@@ -160,10 +170,10 @@ def run(
         )
     folder = store_folder(context, store)
     number = None if fold in (None, "all") else fold_number(fold)
-    settings = settings or []
+    settings, quiet = settings or [], asked.quiet
     if plan is None or model or adapter or data or metric:
-        plan = make_plan(plan, model, adapter or (), data, metric or (), yes=yes, quiet=quiet)
-    _confirm_cost(plan, limit, number, settings, yes=yes, quiet=quiet)
+        plan = make_plan(plan, model, adapter or (), data, metric or (), yes=yes)
+    _confirm_cost(plan, limit, number, settings, yes=yes)
     phase = only.value if only else None
     if fold == "all":
         if detach or only or against or json:
@@ -223,7 +233,6 @@ def follow(
         bool, typer.Option("--once", help="End once the checkpoints that are there are evaluated.")
     ] = False,
     detach: Detach = False,
-    quiet: Quiet = False,
     summary: SummaryFile = None,
     store: Store = None,
 ) -> None:
@@ -236,7 +245,7 @@ def follow(
 
     folder = store_folder(context, store)
     run_id = launch.follow(plan, folder, outputs, until=until, once=once)
-    raise typer.Exit(carry_out(folder, run_id, detach=detach, quiet=quiet, summary=summary))
+    raise typer.Exit(carry_out(folder, run_id, detach=detach, quiet=asked.quiet, summary=summary))
 
 
 def resume(
@@ -246,7 +255,6 @@ def resume(
     max_cost: MaxCost = None,
     other_hardware: OtherHardware = False,
     take_over: TakeOver = False,
-    quiet: Quiet = False,
     summary: SummaryFile = None,
     store: Store = None,
 ) -> None:
@@ -282,7 +290,7 @@ def resume(
         )
     if status == "running":
         raise BadInput(f"run {run_id} is running already", f"`assay watch {run_id}` shows it")
-    raise typer.Exit(carry_out(folder, run_id, detach=detach, quiet=quiet, summary=summary))
+    raise typer.Exit(carry_out(folder, run_id, detach=detach, quiet=asked.quiet, summary=summary))
 
 
 def carry_out(
@@ -451,7 +459,6 @@ def rerun(
     detach: Detach = False,
     anyway: Anyway = False,
     no_cache: NoCache = False,
-    quiet: Quiet = False,
     summary: SummaryFile = None,
     store: Store = None,
 ) -> None:
@@ -462,7 +469,7 @@ def rerun(
     with opened(folder) as connection:
         earlier = history.find_run(connection, run)
         run_id = again(connection, folder, earlier, anyway=anyway, cache=not no_cache)
-    raise typer.Exit(carry_out(folder, run_id, detach=detach, quiet=quiet, summary=summary))
+    raise typer.Exit(carry_out(folder, run_id, detach=detach, quiet=asked.quiet, summary=summary))
 
 
 def _confirm_cost(
@@ -472,7 +479,6 @@ def _confirm_cost(
     settings: Sequence[str],
     *,
     yes: bool,
-    quiet: bool,
 ) -> None:
     """Prints the possible cost of the judges, and asks for a yes where it may exceed the plan's `max_cost`.
 
@@ -493,9 +499,8 @@ def _confirm_cost(
     parts = range(1, (plan.data.folds or 0) + 1) if together else [plan.data.fold]
     chosen = [asked(examples, plan.data.model_copy(update={"fold": part}), limit) for part in parts]
     found = estimate(plan, list(chain.from_iterable(chosen)))
-    if not quiet:
-        for each in found:
-            err(f"judge {each.judge}: {each.text()}")
+    for each in found:
+        remark(f"judge {each.judge}: {each.text()}")
     cap = plan.judging.max_cost
     likely = sum(each.dollars[0] for each in found if each.dollars is not None)
     if cap is None or likely <= cap or yes:
@@ -593,7 +598,7 @@ def run_folds(
         runs[fold] = run_id
         worst = max(worst, code)
         with opened(folder) as connection:
-            err(f"fold {fold} of {count}: run {run_id}: {verdict(history.run(connection, run_id))}")
+            remark(f"fold {fold} of {count}: run {run_id}: {verdict(history.run(connection, run_id))}")
     with opened(folder) as connection:
         print_folds(pool(connection, runs))
     return worst

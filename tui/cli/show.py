@@ -19,7 +19,7 @@ from store.read.rows import ComparisonRow
 from store.session import opened
 from tui.cli.common import FAILED_GATE, NAMED_BY_FIND, AllowEmpty, Json, Run, Section, Store, store_folder
 from tui.text.gate import counted, printable, probability
-from tui.text.output import err, heading, out, paragraph, print_json
+from tui.text.output import heading, out, paragraph, print_json, remark
 
 if TYPE_CHECKING:
     from engine.compare.comparison import Comparison
@@ -239,7 +239,7 @@ def _what_if(
         return
     _print_what_if(found, values)
     if write:
-        err(f"wrote {found.plan_file}")
+        remark(f"wrote {found.plan_file}")
 
 
 def _limits(given: Sequence[str]) -> dict[str, float | None]:
@@ -338,7 +338,7 @@ def report(
         out(text.rstrip("\n"))
         return
     write_text(file, text, "choose another file with --out FILE")
-    err(f"wrote {file}")
+    remark(f"wrote {file}")
 
 
 def compare(

@@ -56,6 +56,30 @@ def held() -> Iterator[list[str]]:
         _held = before
 
 
+@dataclass
+class Asked:
+    """How much a command line asked to be told."""
+
+    quiet: bool = False  # only results and errors
+    verbose: bool = False
+    debug: bool = False
+
+
+asked = Asked()
+
+
+def remark(text: str) -> None:
+    """What a person may like to know, on standard error; nothing with --quiet."""
+    if not asked.quiet:
+        err(text)
+
+
+def detail(text: str) -> None:
+    """What is told with --verbose alone, on standard error."""
+    if asked.verbose:
+        err(printable(text))
+
+
 def err(text: str) -> None:
     sys.stderr.write(text + "\n")
     sys.stderr.flush()
