@@ -21,6 +21,10 @@ def main() -> None:
                 "rename that file or take its folder out of PYTHONPATH\n"
             )
             sys.exit(FOREIGN)
+    if shell := os.environ.pop("_ASSAY_COMPLETE", ""):
+        from tui.cli.completion import main as complete
+
+        sys.exit(complete(shell, sys.argv[-1] if len(sys.argv) > 1 else ""))
     from tui.cli.main import main as run_command
 
     run_command()

@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -198,6 +199,21 @@ def build() -> "typer.Typer":
     ) -> None:
         if context.invoked_subcommand is None:
             raise typer.Exit(open_app(store, **app_options(context)))
+
+    class Shell(StrEnum):
+        bash = "bash"
+        zsh = "zsh"
+        fish = "fish"
+
+    @app.command()
+    def completion(
+        shell: Annotated[Shell, typer.Argument(metavar="SHELL", help="bash, zsh or fish.")],
+    ) -> None:
+        """Print the script that completes commands, runs, measures and files in a shell."""
+        from tui.cli.completion import SCRIPTS
+        from tui.text.output import out
+
+        out(SCRIPTS[shell.value].rstrip())
 
     for function in (
         *(plan.init, plan.plan, plan.check),
