@@ -1,6 +1,7 @@
 """Shared parts of commands: options for runs, plans and data files, the store, progress."""
 
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -12,7 +13,7 @@ from engine.data.example import MAPPABLE, TEMPLATE
 from engine.errors import BadInput
 from store import database
 from tui.text.gate import printable
-from tui.text.output import detail, err
+from tui.text.output import LOG_EVERY_S, asked, detail, err, redraws
 
 if TYPE_CHECKING:
     from engine.data.example import Example
@@ -116,13 +117,19 @@ def mapping(fields: Sequence[str], template: str | None = None, also: Sequence[s
 
 
 def progress(unit: str) -> Callable[[int], None] | None:
-    """Progress in place on a terminal, none elsewhere."""
-    if not sys.stderr.isatty():
+    """Progress in place on a terminal, a line every minute elsewhere, none with --quiet."""
+    if asked.quiet:
         return None
+    in_place, told = redraws(), time.monotonic()
 
     def show(done: int) -> None:
-        sys.stderr.write(f"\r{done:,} {unit}\x1b[K\r")
-        sys.stderr.flush()
+        nonlocal told
+        if in_place:
+            sys.stderr.write(f"\r{done:,} {unit}\x1b[K\r")
+            sys.stderr.flush()
+        elif time.monotonic() - told >= LOG_EVERY_S:
+            told = time.monotonic()
+            err(f"{done:,} {unit}")
 
     return show
 

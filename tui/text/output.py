@@ -100,6 +100,15 @@ def height() -> int:
     return min(max(lines, least), most) - 1
 
 
+LOG_EVERY_S = 60.0  # between lines of progress in a log, where nothing else is due
+
+
+def redraws() -> bool:
+    """Whether progress is drawn in place on standard error; a log, a CI's too, gets whole lines."""
+    plain = os.environ.get("TERM") == "dumb" or os.environ.get("NO_COLOR")
+    return sys.stderr.isatty() and not plain and os.environ.get("CI", "").lower() in ("", "0", "false")
+
+
 def strong(text: str) -> str:
     """Bold on a terminal that may have it; never the only carrier of a meaning."""
     if not sys.stdout.isatty() or "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb":
