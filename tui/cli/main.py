@@ -215,6 +215,18 @@ def build() -> "typer.Typer":
 
         out(SCRIPTS[shell.value].rstrip())
 
+    @app.command()
+    def man() -> None:
+        """Print a manual page of all commands, to be read with `assay man | man -l -`."""
+        from importlib.metadata import version
+
+        from typer.main import get_command
+
+        from tui.cli.manual import manual
+        from tui.text.output import out
+
+        out(manual(get_command(app), version("assay")).rstrip())
+
     for function in (
         *(plan.init, plan.plan, plan.check),
         *(run.run, run.follow, run.watch, run.resume, run.pause, run.concurrency, run.cancel),
