@@ -126,7 +126,7 @@ def alert_said(alert: TrafficAlert, reference: str) -> str:
     """What an alert says: the figure beside its reference, how sure that is, and the likely cause."""
     told = alert.evidence
     many = f" over {told['periods']} periods" if told["periods"] > 1 else ""
-    sure = f"adjusted p {told['p']:.1g}{many}, alarms from {told['level']:.1g} on"
+    sure = f"adjusted p {told['p']:.1g}{many}, alarms below {told['level']:.1g}"
     if alert.measure == QUESTIONS:
         respects = "; ".join(shift_said(QuestionShift(**shift)) for shift in told["shifts"])
         what = f"{CAUSES['input']} than in {reference}{': ' if respects else ''}{respects}"
