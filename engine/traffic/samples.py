@@ -28,6 +28,7 @@ Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 Known = tuple[Floats, Ints]  # values, and whose they are
 LEARNED_SHARE = 3  # one user in so many has questions that the clusters are learned from
+NO_MODEL = ""  # of events of which it is not known which model answered
 NOWHERE = -2  # the cluster of a question without a place
 QUANTILES = {"length": 0.5, "latency_median": 0.5, "latency_p95": 0.95}
 SHARES = ("cut", "refused", "well_formed", "same_language", "thumbs_up", "corrected")
