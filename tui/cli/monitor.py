@@ -81,7 +81,7 @@ def show(
         return 0
     found = _watched(context, store, days, variant, evaluation, reference, meaning)
     if json:
-        print_json(found.as_dict() | {"open": len(found.open_alerts)})
+        print_json(found.as_dict())
     else:
         _print(monitor(found))
     raise typer.Exit(FAILED_GATE if found.open_alerts else 0)
