@@ -29,7 +29,7 @@ from engine.traffic.samples import LEARNED_SHARE, NO_MODEL, Floats, Ints, Sample
 from store import monitor as writing
 from store.read import monitor
 from store.read.history import Connection
-from store.read.monitor import Asked
+from store.read.monitor import AskedQuestion
 
 RULES = 1
 LEARNED_FROM = 5_000  # questions
@@ -179,12 +179,12 @@ def sample_of_set(evaluation: Sequence[Example], places: Places) -> Sample:
     )
 
 
-def _some(asked: Iterable[Asked], most: int) -> list[Asked]:
+def _some(asked: Iterable[AskedQuestion], most: int) -> list[AskedQuestion]:
     """At most so many, chosen by a hash of the event: the same ones whatever the order."""
     return [each for _, _, each in heapq.nsmallest(most, ((order_of(a.id), a.id, a) for a in asked))]
 
 
-def _text(asked: Asked) -> str:
+def _text(asked: AskedQuestion) -> str:
     turns = json.loads(asked.messages)
     return question(Example(asked.id, "", tuple(turns)))
 

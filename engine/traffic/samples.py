@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from engine.data.coverage import psi
 from engine.stats.intervals import ENOUGH, Interval, bootstrap_interval, share_of, students
-from engine.traffic.periods import BY_NAME, FEWEST, Figure, QuestionShift
+from engine.traffic.periods import BY_NAME, FEWEST, QuestionShift, TrafficFigure
 from store.read.monitor import Observed
 
 Floats = NDArray[np.float64]
@@ -175,17 +175,17 @@ def design_effect(*samples: Known) -> float:
     return max(1.0, sum(seen for seen, _ in found) / independent) if independent > 0 else 1.0
 
 
-def figure(known: Known, name: str) -> Figure:
+def figure(known: Known, name: str) -> TrafficFigure:
     """A measure's value over its known values, with its interval."""
     values, units = known
     n = len(values)
     if n < FEWEST:
-        return Figure(
+        return TrafficFigure(
             None, None, None, n, f"fewer than {FEWEST} events tell it ({n})" if n else BY_NAME[name].needs
         )
     if len(np.unique(units)) < FEWEST:
         value = float(np.quantile(values, QUANTILES[name]) if name in QUANTILES else values.mean())
-        return Figure(value, None, None, n, _FEW_UNITS)
+        return TrafficFigure(value, None, None, n, _FEW_UNITS)
     if name in QUANTILES:
         return _quantile(values, units, QUANTILES[name])
     if name in SHARES:
@@ -193,7 +193,7 @@ def figure(known: Known, name: str) -> Figure:
         found = share_of(float(values.mean()) * alike, alike)
     else:
         found = _mean(values, units)
-    return Figure(float(values.mean()), found.low, found.high, n)
+    return TrafficFigure(float(values.mean()), found.low, found.high, n)
 
 
 def _mean(values: Floats, units: Ints) -> Interval:
@@ -208,7 +208,7 @@ def _mean(values: Floats, units: Ints) -> Interval:
     return Interval(value, *students(value, error, len(apart)), len(values))
 
 
-def _quantile(values: Floats, units: Ints, share: float) -> Figure:
+def _quantile(values: Floats, units: Ints, share: float) -> TrafficFigure:
     """A quantile with the interval between two order statistics (Conover 1999, section 3.2)."""
     from scipy.stats import binom
 
@@ -219,9 +219,9 @@ def _quantile(values: Floats, units: Ints, share: float) -> Figure:
     below = int(binom.ppf(0.025, alike, share))
     above = int(binom.isf(0.025, alike, share)) + 1
     if below < 1 or above > alike:
-        return Figure(value, None, None, n, f"too few events ({n}) for an interval of this quantile")
+        return TrafficFigure(value, None, None, n, f"too few events ({n}) for an interval of this quantile")
     places = (int(below * n / alike) - 1, min(n, -int(-above * n // alike)) - 1)
-    return Figure(value, float(ordered[places[0]]), float(ordered[places[1]]), n)
+    return TrafficFigure(value, float(ordered[places[0]]), float(ordered[places[1]]), n)
 
 
 @dataclass(frozen=True, slots=True)

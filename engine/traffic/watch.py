@@ -14,7 +14,7 @@ import numpy as np
 from engine.data.example import Example
 from engine.data.meaning import Embedder
 from engine.traffic import alerts, drift, measures
-from engine.traffic.periods import DAY, FEWEST, MEASURES, Figure, PeriodRow, Watch, start_of
+from engine.traffic.periods import DAY, FEWEST, MEASURES, PeriodRow, TrafficFigure, TrafficWatch, start_of
 from engine.traffic.reference import of_run
 from engine.traffic.samples import Sample, figure, joined, sample_of, shifts
 from store import monitor as writing
@@ -24,6 +24,7 @@ from store.read.monitor import Observed
 from store.records import TrafficAlert
 
 REFERENCE = 4  # periods
+_NEWEST = 4  # periods whose questions are looked through for what the eval set lacks
 _PORTION = 20_000  # events that are made arrays of at a time
 NO_EVENTS = "there is no production traffic in the store: `assay traffic import FILE` reads logs"
 
@@ -35,7 +36,7 @@ class _Series:
     rows: list[PeriodRow] = field(default_factory=list)
     first: list[Sample] = field(default_factory=list)  # until they are enough for a reference
     reference: Sample | None = None
-    recent: deque[Sample] = field(default_factory=lambda: deque(maxlen=alerts.WINDOW))
+    recent: deque[Sample] = field(default_factory=lambda: deque(maxlen=max(alerts.WINDOWS)))
     looked: list[float] = field(default_factory=list)
     alarms: list[alerts.Alarm] = field(default_factory=list)
 
@@ -50,7 +51,7 @@ def watch(
     embedder: tuple[str, Embedder] | None = None,
     now: float | None = None,
     progress: Callable[[int], None] | None = None,
-) -> Watch:
+) -> TrafficWatch:
     """What production traffic tells; measures that are new and alerts are stored.
 
     `variant` is one of them, "" for events without one; `evaluation` an eval set with its name; `reference`
@@ -62,7 +63,7 @@ def watch(
     starts = monitor.first_times(connection, days * DAY, start_of(0.0, days))
     if not starts:
         known = _known(connection, days, variant)
-        return Watch(days, (), {}, "none yet", known, (), None, 0, (NO_EVENTS,))
+        return TrafficWatch(days, (), {}, "none yet", known, (), None, 0, (NO_EVENTS,))
     file, examples = evaluation or (None, ())
     periods = reference if isinstance(reference, int) else REFERENCE
     places = drift.places(connection, *_learning(starts, days, periods), examples, embedder)
@@ -88,7 +89,7 @@ def watch(
             if standing.get((alert.start, name, alert.measure)) != told:
                 writing.raise_alert(connection, alert)
     newest = starts[-1][0]
-    return Watch(
+    return TrafficWatch(
         days=days,
         rows=[row for name in sorted(every) for row in every[name].rows],
         references={
@@ -99,7 +100,7 @@ def watch(
         reference=said,
         alerts=_known(connection, days, variant),
         uncovered=drift.uncovered(
-            connection, newest - (alerts.WINDOW - 1) * days * DAY, newest + days * DAY, examples
+            connection, newest - (_NEWEST - 1) * days * DAY, newest + days * DAY, examples
         )
         if examples
         else (),
@@ -198,7 +199,7 @@ def _row(
         for measure in MEASURES
         if measure.name != "events"
     }
-    count = Figure(float(len(sample)), None, None, len(sample), "a count has no interval")
+    count = TrafficFigure(float(len(sample)), None, None, len(sample), "a count has no interval")
     return PeriodRow(
         start=start,
         days=days,

@@ -4,18 +4,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 from engine.data.example import Example
-from engine.traffic.periods import DAY, Watch
+from engine.traffic.periods import DAY, TrafficWatch
 from engine.traffic.watch import watch
 from tests.traffic.made import FIRST, NOW, TOPICS, Week, changed, store
 
 NEW = "Which vegan recipes with lentils and spinach do you recommend for {n} guests on Sunday?"
 
 
-def watched(folder: Path, week_of: Callable[[int], Week], **asked: object) -> Watch:
+def watched(folder: Path, week_of: Callable[[int], Week], **asked: object) -> TrafficWatch:
     return watch(store(folder, week_of), now=NOW, **asked)  # type: ignore[arg-type]
 
 
-def told(found: Watch) -> dict[str, tuple[str | None, int]]:
+def told(found: TrafficWatch) -> dict[str, tuple[str | None, int]]:
     """Each alert's cause, and the week from which on it holds."""
     return {a.measure: (a.cause, round((a.start - FIRST) / (7 * DAY))) for a in found.alerts}
 

@@ -23,7 +23,7 @@ from tui.sections.monitor import (
 from tui.text.output import Column, heading, out, paragraph, print_json, print_table
 
 if TYPE_CHECKING:
-    from engine.traffic.periods import Watch
+    from engine.traffic.periods import TrafficWatch
 
 LONGEST_PERIOD = 366
 MOST_PERIODS = 1000  # of a reference
@@ -95,7 +95,7 @@ def _watched(
     evaluation: Path | None,
     reference: str,
     meaning: Path | None,
-) -> "Watch":
+) -> "TrafficWatch":
     from engine.data.examples import read_examples
     from engine.traffic.watch import watch
 
