@@ -1,11 +1,11 @@
 """When a period's traffic has left its reference, and what the cause is likely to be.
 
 Each look holds the newest period, and the last few together, against the reference: one p-value for each
-measure, the smallest of WINDOWS times how many there are. Holm's step corrects for looking at all measures; what is left is
-held to FALSE_ALARMS divided by the looks of a year. So in a year in which nothing changes a variant has at
-least one false alarm with a probability of at most FALSE_ALARMS, however its measures hang together (a union
-bound; `python -m bench.alarms` counts them). An alarm of several periods together needs the newest to have
-moved the same way by itself, so that it ends when the trouble does.
+measure, the smallest of WINDOWS times how many there are. Holm's step corrects for looking at all measures;
+what is left is held to FALSE_ALARMS divided by the looks of a year. So in a year in which nothing changes a
+variant has a false alarm with a probability of at most FALSE_ALARMS, however its measures hang together (a
+union bound; `python -m bench.alarms` counts them). An alarm of several periods together needs the newest to
+have moved the same way by itself, so that it ends when the trouble does.
 """
 
 import time
