@@ -188,6 +188,14 @@ def _list_records(path: Path) -> Iterator[Record]:
         raise BadInput(f"{path}:{text.line}: is not JSON: expected ',' or the list's end", BROKEN)
 
 
+def json_objects(path: Path) -> Iterator[Record]:
+    """The objects of a file that has one after another, each over many lines. Raises BadInput as above."""
+    text = _Ahead(path)
+    while text.skip_blank():
+        line, value = text.value()
+        yield line, _object(f"{path}:{line}", value)
+
+
 class _Ahead:
     """A text that is read on as far as it is needed. `line` is that of the next character."""
 
