@@ -175,6 +175,11 @@ def design_effect(*samples: Known) -> float:
     return max(1.0, sum(seen for seen, _ in found) / independent) if independent > 0 else 1.0
 
 
+def _are_few(units: Ints) -> bool:
+    """Whether values are of fewer than FEWEST users; the first ones mostly tell."""
+    return len(set(units[: 10 * FEWEST].tolist())) < FEWEST and len(np.unique(units)) < FEWEST
+
+
 def figure(known: Known, name: str) -> TrafficFigure:
     """A measure's value over its known values, with its interval."""
     values, units = known
@@ -183,7 +188,7 @@ def figure(known: Known, name: str) -> TrafficFigure:
         return TrafficFigure(
             None, None, None, n, f"fewer than {FEWEST} events tell it ({n})" if n else BY_NAME[name].needs
         )
-    if len(np.unique(units)) < FEWEST:
+    if _are_few(units):
         value = float(np.quantile(values, QUANTILES[name]) if name in QUANTILES else values.mean())
         return TrafficFigure(value, None, None, n, _FEW_UNITS)
     if name in QUANTILES:
@@ -234,7 +239,7 @@ class Difference:
 
 def difference(one: Known, other: Known, name: str) -> Difference | None:
     """The second values against the first; None where either are too few, or of too few users."""
-    if any(len(values) < FEWEST or len(np.unique(units)) < FEWEST for values, units in (one, other)):
+    if any(len(values) < FEWEST or _are_few(units) for values, units in (one, other)):
         return None
     return shares_differ(
         (_beyond(one[0], other[0], name), one[1]), (_beyond(other[0], one[0], name), other[1])
