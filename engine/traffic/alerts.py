@@ -187,7 +187,12 @@ def _is_same(earlier: Alarm, later: Alarm) -> bool:
 
 
 def episodes(
-    alarms: Sequence[Alarm], looked: Sequence[float], variant: str, days: int, known: Sequence[TrafficAlert]
+    alarms: Sequence[Alarm],
+    looked: Sequence[float],
+    variant: str,
+    days: int,
+    reference: str,
+    known: Sequence[TrafficAlert],
 ) -> list[TrafficAlert]:
     """One alert for each run of periods in which a measure alarmed, the same way, at the first of them.
 
@@ -220,6 +225,7 @@ def episodes(
                     days=days,
                     variant=variant,
                     measure=name,
+                    reference=reference,
                     cause=run[0].cause,
                     evidence=evidence,
                     created=time.time(),

@@ -62,7 +62,7 @@ def watch(
     measured = measures.bring_up_to_date(connection, progress)
     starts = monitor.first_times(connection, days * DAY, start_of(0.0, days))
     if not starts:
-        known = _known(connection, days, variant)
+        known = _known(connection, days, None, variant)
         return TrafficWatch(days, (), {}, "none yet", known, (), None, 0, (NO_EVENTS,))
     file, examples = evaluation or (None, ())
     periods = reference if isinstance(reference, int) else REFERENCE
@@ -81,10 +81,10 @@ def watch(
         sample = replace(sample, judged=np.array(judged.get((start, name), ()), dtype=np.float64))
         series = every.setdefault(name, _Series(reference=fixed))
         _add(series, name, start, days, sample, periods, now, against)
-    known = _known(connection, days, variant)
+    known = _known(connection, days, said, variant)
     standing = {(alert.start, alert.variant, alert.measure): (alert.cause, alert.evidence) for alert in known}
     for name, series in every.items():
-        for alert in alerts.episodes(series.alarms, series.looked, name, days, known):
+        for alert in alerts.episodes(series.alarms, series.looked, name, days, said, known):
             told = (alert.cause, alert.evidence)
             if standing.get((alert.start, name, alert.measure)) != told:
                 writing.raise_alert(connection, alert)
@@ -98,7 +98,7 @@ def watch(
             if series.reference is not None
         },
         reference=said,
-        alerts=_known(connection, days, variant),
+        alerts=_known(connection, days, said, variant),
         uncovered=drift.uncovered(
             connection, newest - (_NEWEST - 1) * days * DAY, newest + days * DAY, examples
         )
@@ -111,14 +111,17 @@ def watch(
 
 
 def _said(reference: int, days: int) -> str:
-    period = {1: "day", 7: "week"}.get(days, f"period of {days} days")
-    return f"the first {reference} {period}s" if reference > 1 else f"the first {period}"
+    one, several = {1: ("day", "days"), 7: ("week", "weeks")}.get(
+        days, (f"period of {days} days", f"periods of {days} days")
+    )
+    return f"the first {reference} {several}" if reference > 1 else f"the first {one}"
 
 
-def _known(connection: Connection, days: int, variant: str | None) -> list[TrafficAlert]:
-    return [
-        alert for alert in monitor.alerts(connection, days) if variant is None or alert.variant == variant
-    ]
+def _known(
+    connection: Connection, days: int, reference: str | None, variant: str | None
+) -> list[TrafficAlert]:
+    found = monitor.alerts(connection, days, reference)
+    return [alert for alert in found if variant is None or alert.variant == variant]
 
 
 def _learning(starts: Sequence[tuple[float, int]], days: int, reference: int) -> tuple[float, float]:

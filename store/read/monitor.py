@@ -163,7 +163,12 @@ def ratings(connection: sqlite3.Connection) -> list[WeekRating]:
     return [WeekRating(*row) for row in connection.execute(sql)]
 
 
-def alerts(connection: sqlite3.Connection, days: int | None = None) -> list[TrafficAlert]:
-    """The alerts over periods of that length, or all, the newest first."""
-    sql = "SELECT * FROM trafficalert WHERE ?1 IS NULL OR days = ?1 ORDER BY start DESC, variant, measure"
-    return select(connection, TrafficAlert, sql, days)
+def alerts(
+    connection: sqlite3.Connection, days: int | None = None, reference: str | None = None
+) -> list[TrafficAlert]:
+    """The alerts over periods of that length against that reference, or all, the newest first."""
+    sql = (
+        "SELECT * FROM trafficalert WHERE (?1 IS NULL OR days = ?1) AND (?2 IS NULL OR reference = ?2) "
+        "ORDER BY start DESC, variant, measure"
+    )
+    return select(connection, TrafficAlert, sql, days, reference)

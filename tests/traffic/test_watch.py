@@ -119,3 +119,22 @@ def test_too_few_events_are_no_reference(tmp_path: Path) -> None:
     assert found.references == {} and not any(row.tested for row in found.rows)
     assert "nothing is tested yet: 0 of the 4 periods" in found.remarks[0]
     assert found.rows[0].figures["refused"].reason == "fewer than 10 events tell it (6)"
+
+
+def test_alerts_of_another_reference_are_not_this_ones(tmp_path: Path) -> None:
+    connection = store(tmp_path, changed(5, latency=2.0))
+    assert watch(connection, now=NOW).open_alerts
+    assert {alert.reference for alert in watch(connection, now=NOW, reference=3).alerts} == {
+        "the first 3 weeks"
+    }
+    assert watch(connection, now=NOW, days=14, reference=1).reference == "the first period of 14 days"
+    assert {alert.reference for alert in alerts(connection)} >= {"the first 3 weeks", "the first 4 weeks"}
+
+
+def test_questions_without_a_word_are_watched_too(tmp_path: Path) -> None:
+    found = watch(
+        store(tmp_path, lambda _: Week(events=30, topics=("\U0001f600 ?!", "...", " "))),
+        now=NOW,
+        evaluation=("eval.jsonl", [Example("1", "?", ({"role": "user", "content": "?"},))]),
+    )
+    assert len(found.rows) == 8 and found.alerts == [] and list(found.uncovered) == []

@@ -68,7 +68,7 @@ def monitor(watch: TrafficWatch) -> MonitorSection:
     return MonitorSection(
         watch,
         [_variant(watch, name) for name in watch.variants],
-        [(alert, alert_said(alert, watch.reference)) for alert in watch.alerts],
+        [(alert, alert_said(alert)) for alert in watch.alerts],
     )
 
 
@@ -122,20 +122,22 @@ def figure_said(figure: TrafficFigure | None, unit: str) -> str:
     return f"{said} [{low}, {high}]"
 
 
-def alert_said(alert: TrafficAlert, reference: str) -> str:
+def alert_said(alert: TrafficAlert) -> str:
     """What an alert says: the figure beside its reference, how sure that is, and the likely cause."""
     told = alert.evidence
     many = f" over {told['periods']} periods" if told["periods"] > 1 else ""
     sure = f"adjusted p {told['p']:.1g}{many}, alarms below {told['level']:.1g}"
     if alert.measure == QUESTIONS:
         respects = "; ".join(shift_said(QuestionShift(**shift)) for shift in told["shifts"])
-        what = f"{CAUSES['input']} than in {reference}{': ' if respects else ''}{respects}"
+        what = f"{CAUSES['input']} than in {alert.reference}{': ' if respects else ''}{respects}"
     else:
         measure = BY_NAME[alert.measure]
         moved = "higher" if told["is_higher"] else "lower"
         now = TrafficFigure(told["value"], told["low"], told["high"], told["n"])
         before = value_said(told["reference"], measure.unit)
-        what = f"{measure.title} {moved}: {figure_said(now, measure.unit)} against {before} in {reference}"
+        what = (
+            f"{measure.title} {moved}: {figure_said(now, measure.unit)} against {before} in {alert.reference}"
+        )
         what += f"; likely cause: {_cause(alert)}"
     return f"{what} ({sure})"
 
