@@ -110,7 +110,7 @@ NAMES = (*FORMATS, BATCH, VLLM)
 
 
 @dataclass(slots=True)
-class Account:
+class TrafficAccount:
     """What an import did. `left_out` names the first rows that could not be read, `unreadable` counts them.
 
     `others` counts what is no exchange: other spans of a trace, and scores that no person gave.
@@ -193,7 +193,7 @@ class _Import:
         self._places: dict[str, str] = {}
         self._characters = 0
         self.halves = logs.Halves()
-        self.account = Account()
+        self.account = TrafficAccount()
 
     def take(self, place: str, record: Mapping[str, Any], format: str | None) -> None:
         """Reads one record of a file, which may hold several rows."""
@@ -255,7 +255,7 @@ def import_traffic(
     variant: str | None = None,
     mask: bool = False,
     tell: Callable[[int], None] = lambda _: None,
-) -> Account:
+) -> TrafficAccount:
     """Reads logs and stores the events and the feedback in them; `tell` hears how many rows were read.
 
     `fields` names for keys of an event the columns of a table, or paths into its objects (`a.b.0.c`);
@@ -342,7 +342,7 @@ def _at(record: Any, column: str) -> Any:
     return record
 
 
-def _records(path: Path, account: Account) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def _records(path: Path, account: TrafficAccount) -> Iterator[tuple[int, Mapping[str, Any]]]:
     """The records of a file, in which objects may also stand over many lines."""
     columnar = data_suffix(path) in (".csv", ".tsv", ".parquet", ".arrow") or is_dataset(path)
     if not columnar and _has_long_objects(path):

@@ -17,7 +17,7 @@ from pyarrow import parquet
 
 from engine.errors import BadInput
 from engine.traffic.events import event_id, salt, user_hash
-from engine.traffic.importing import Account, import_traffic
+from engine.traffic.importing import TrafficAccount, import_traffic
 from store import database
 from store.read import traffic
 from store.read.history import Connection
@@ -54,7 +54,7 @@ def write(file: Path, rows: Sequence[Any]) -> Path:
     return file
 
 
-def take(connection: Connection, *files: Path, **options: Any) -> Account:
+def take(connection: Connection, *files: Path, **options: Any) -> TrafficAccount:
     return import_traffic(files, connection, SALT, **options)
 
 

@@ -16,7 +16,7 @@ from tui.text.gate import MISSING, counted, cut, printable
 from tui.text.output import Column, err, iso, moment, out, paragraph, print_json, print_table
 
 if TYPE_CHECKING:
-    from engine.traffic.importing import Account
+    from engine.traffic.importing import TrafficAccount
     from store.records import TrafficEvent, TrafficFeedback
     from store.traffic import Meant
 
@@ -57,9 +57,7 @@ OfSession = Annotated[
 ]
 Thumbs = Annotated[str | None, typer.Option("--thumbs", metavar="up|down", help="With such feedback.")]
 Limit = Annotated[int, typer.Option("--limit", min=1, help="How many, the newest first.")]
-Id = Annotated[
-    str, typer.Argument(metavar="ID", help="An event's id, or how it begins, or its id in the log.")
-]
+Id = Annotated[str, typer.Argument(metavar="ID", help="An event's id here or in its log.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 
@@ -121,7 +119,7 @@ def _fields(pairs: list[str]) -> dict[str, str]:
     return found
 
 
-def _values(found: "Account") -> dict[str, Any]:
+def _values(found: "TrafficAccount") -> dict[str, Any]:
     added = found.added
     return {
         "formats": dict(found.formats),
@@ -134,7 +132,7 @@ def _values(found: "Account") -> dict[str, Any]:
     }
 
 
-def _print_account(found: "Account") -> None:
+def _print_account(found: "TrafficAccount") -> None:
     for reason in found.left_out:
         err(f"left out: {printable(reason)}")
     if found.unreadable > len(found.left_out):
