@@ -105,7 +105,9 @@ def build() -> "typer.Typer":
         history,
         monitor,
         plan,
+        queue,
         run,
+        schedule,
         score,
         show,
         store,
@@ -153,6 +155,8 @@ def build() -> "typer.Typer":
         app.command()(function)
     app.add_typer(annotations.annotations, name="annotations")
     app.add_typer(store.cache, name="cache")
+    app.add_typer(schedule.schedule, name="schedule")
+    app.add_typer(queue.queue, name="queue")
     app.add_typer(traffic.traffic, name="traffic")
     app.add_typer(monitor.app, name="monitor")
     app.command("import")(transfer.import_)
