@@ -101,6 +101,7 @@ def build() -> "typer.Typer":
 
     from tui.cli import (
         annotations,
+        collect,
         data,
         history,
         monitor,
@@ -155,10 +156,11 @@ def build() -> "typer.Typer":
         app.command()(function)
     app.add_typer(annotations.annotations, name="annotations")
     app.add_typer(store.cache, name="cache")
-    app.add_typer(schedule.schedule, name="schedule")
-    app.add_typer(queue.queue, name="queue")
+    app.command()(collect.collect)
     app.add_typer(traffic.traffic, name="traffic")
     app.add_typer(monitor.app, name="monitor")
+    app.add_typer(schedule.schedule, name="schedule")
+    app.add_typer(queue.queue, name="queue")
     app.command("import")(transfer.import_)
     app.command()(transfer.export)
     return app
