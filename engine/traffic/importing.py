@@ -94,7 +94,7 @@ def _is_table(record: Mapping[str, Any]) -> bool:
     return is_event or ("event_id" in record and not names.isdisjoint(SAID))
 
 
-Read = Callable[[Mapping[str, Any]], Iterator[Raw | None]]
+Read = Callable[[Mapping[str, Any]], Iterator[Raw | Malformed | None]]
 FORMATS: Mapping[str, tuple[Callable[[Mapping[str, Any]], bool], Read]] = {
     NATIVE: (_is_native, _native),
     "otlp": (spans.is_otlp, spans.of_otlp),
@@ -151,8 +151,11 @@ def settled(raw: Raw, variant: str | None = None) -> Raw:
     return raw
 
 
-def rows_of(record: Mapping[str, Any], format: str | None = None) -> tuple[str, Iterator[Raw | None]]:
-    """The format of a record and the objects in it, None for each thing in it that is none.
+def rows_of(
+    record: Mapping[str, Any], format: str | None = None
+) -> tuple[str, Iterator[Raw | Malformed | None]]:
+    """The format of a record and the objects in it, None for each thing in it that is none, and an error for
+    one that cannot be read.
 
     Raises Malformed for a record of no known format.
     """
@@ -211,10 +214,12 @@ class _Import:
             except (Malformed, RecursionError) as error:
                 self.account.leave_out(f"{place}: {error}")
 
-    def _keep(self, place: str, name: str, rows: Iterable[Raw | None]) -> None:
+    def _keep(self, place: str, name: str, rows: Iterable[Raw | Malformed | None]) -> None:
         for row in rows:
             if row is None:
                 self.account.others += 1
+            elif isinstance(row, Malformed):
+                self.account.leave_out(f"{place}: {row}")
             else:
                 self.keep(place, name, row)
 

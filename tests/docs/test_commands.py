@@ -17,6 +17,7 @@ from tests.e2e.conftest import write_plan
 from tests.engine.checkpoints import make_checkpoints
 from tests.engine.runs import work_here
 from tests.formats import files
+from tests.timers import add_crontab
 from tui.cli.main import command, guarded
 
 ROOT = Path(__file__).parents[2]
@@ -26,6 +27,7 @@ PAGES = [ROOT / "README.md", *sorted(MANUAL, key=lambda page: "assay import" in 
 BLOCK = re.compile(r"^ *```sh\n(.*?)```", re.DOTALL | re.MULTILINE)
 INLINE = re.compile(r"`(assay [^`]+)`")
 SCREENS = {"watch", "review"}
+SERVERS = {"collect": b" at http://"}  # what they say when they listen
 
 pytestmark = pytest.mark.e2e
 
@@ -73,6 +75,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     files.evaluations(folder)
     for step, checkpoint in enumerate(make_checkpoints(folder / "outputs", 2), start=1):
         (checkpoint / "trainer_state.json").write_text(f'{{"global_step": {step}, "max_steps": 2}}')
+    (folder / "keys.env").write_text("HOOK_PATH=here\n")
     plan = write_plan(folder, sample=6)
     plan.write_text(re.sub(r"\[benchmarks\].*?(?=\[gates\])", "", plan.read_text(), flags=re.DOTALL))
     for name in ("first", "second"):
@@ -97,15 +100,21 @@ def run(folder: Path, arguments: list[str]) -> tuple[int, str]:
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()), redirect_stderr(said):
         patch.chdir(folder)
         patch.setenv("ASSAY_STORE", str(folder / "store"))
+        add_crontab(folder, patch)
         patch.setattr(launch, "start", work_here)
         return guarded(lambda: command(arguments)), said.getvalue()
 
 
 def opens(folder: Path, arguments: list[str]) -> bool:
     """Whether a command opens the workbench."""
-    environment = ["env", f"PYTHONPATH={ROOT}", f"ASSAY_STORE={folder / 'store'}", f"--chdir={folder}"]
+    return _says(folder, arguments, b"assay")
+
+
+def _says(folder: Path, arguments: list[str], words: bytes) -> bool:
+    store = f"ASSAY_STORE={folder / 'store'}"
+    environment = ["env", f"PYTHONPATH={ROOT}", store, "ASSAY_COLLECT_TOKEN=x", f"--chdir={folder}"]
     with Terminal([*environment, sys.executable, "-m", "tui", *arguments]) as terminal:
-        terminal.read_until(b"assay")
+        terminal.read_until(words)
         return b"Traceback" not in terminal.received
 
 
@@ -125,6 +134,9 @@ def test_every_command_of_the_page_runs(page: Path, workplace: Path, seen: set[s
         arguments = words[1:]
         if not arguments or arguments[0] in SCREENS:
             assert opens(workplace, arguments), line
+            continue
+        if arguments[0] in SERVERS and words not in names(page):
+            assert _says(workplace, arguments, SERVERS[arguments[0]]), line
             continue
         code, said = run(workplace, [arguments[0], "--help"] if words in names(page) else arguments)
         assert code in (0, 1), f"{line}\n{said}"
