@@ -46,6 +46,12 @@ def count(connection: sqlite3.Connection, **which: Unpack[Which]) -> int:
     return int(found)
 
 
+def waiting(connection: sqlite3.Connection) -> int:
+    """How much feedback there is whose event is not there."""
+    sql = "SELECT count(*) FROM trafficfeedback WHERE event_id NOT IN (SELECT id FROM trafficevent)"
+    return int(connection.execute(sql).fetchone()[0])
+
+
 _CONDITIONS = {
     "since": "e.time >= ?",
     "before": "e.time < ?",
@@ -81,9 +87,3 @@ def feedback(connection: sqlite3.Connection, event_ids: Sequence[str]) -> list[T
     marks = ", ".join("?" for _ in event_ids)
     sql = f"SELECT * FROM trafficfeedback WHERE event_id IN ({marks}) ORDER BY time, id"
     return select(connection, TrafficFeedback, sql, *event_ids)
-
-
-def waiting(connection: sqlite3.Connection) -> int:
-    """How much feedback there is whose event is not there."""
-    sql = "SELECT count(*) FROM trafficfeedback WHERE event_id NOT IN (SELECT id FROM trafficevent)"
-    return int(connection.execute(sql).fetchone()[0])
