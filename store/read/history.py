@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from store.errors import StoreError
-from store.read.query import LARGEST, select
+from store.read.query import LARGEST, fetch, select
 from store.read.rows import (
     AlertRow,
     BenchmarkRow,
@@ -24,7 +24,7 @@ from store.read.rows import (
     ModelScoreRow,
     WinRateRow,
 )
-from store.records import Run, SplitUse, StoredJudge, StoredMetric
+from store.records import Run, SplitUse, StoredJudge, StoredMetric, Track
 
 Connection = sqlite3.Connection
 STALE_AFTER = 15.0  # seconds without a heartbeat before a worker elsewhere counts as dead
@@ -248,6 +248,11 @@ def split_uses(connection: Connection, eval_set: str) -> list[SplitUse]:
     return select(
         connection, SplitUse, "SELECT * FROM splituse WHERE eval_set = ? ORDER BY id DESC", eval_set
     )
+
+
+def tracks(connection: Connection, run_id: int) -> list[Track]:
+    """Where the run stands in each experiment tracker that it is sent to."""
+    return fetch(connection, Track, run_id=run_id)
 
 
 def data_version(connection: Connection) -> int:

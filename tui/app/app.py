@@ -85,8 +85,15 @@ class AssayApp(App[int], inherit_bindings=False):
         for name in ("SIGHUP", "SIGTERM"):
             loop.add_signal_handler(getattr(signal, name), self.exit, 128 + getattr(signal, name))
         self.set_interval(POLL_SECONDS, self._poll)
+        if not self.settings.read_only:
+            self.run_worker(self._send_waiting, thread=True, exit_on_error=False)
         if self._first is not None:
             self.go(*self._first)
+
+    def _send_waiting(self) -> None:
+        from engine.run.tracking import start_waiting
+
+        start_waiting(self.store.folder)
 
     def on_resize(self, event: Resize) -> None:
         if not self.screen_stack:

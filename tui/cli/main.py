@@ -99,7 +99,7 @@ def build() -> "typer.Typer":
     """The commands with their options."""
     import typer
 
-    from tui.cli import annotations, data, history, plan, run, score, show, store, transfer
+    from tui.cli import annotations, data, history, plan, run, score, show, store, track, transfer
     from tui.cli.common import Store, app_options
 
     app = typer.Typer(
@@ -136,7 +136,7 @@ def build() -> "typer.Typer":
         *(data.leakage, data.coverage, data.versions),
         *(run.review, show.report),
         *(history.tag, history.note, history.delete, history.restore, history.undo, history.accept),
-        *(run.folds, run.rerun, plan.noise, store.doctor, annotations.agreement, store.keys),
+        *(run.folds, run.rerun, plan.noise, store.doctor, annotations.agreement, store.keys, track.track),
     ):
         app.command()(function)
     app.add_typer(annotations.annotations, name="annotations")
