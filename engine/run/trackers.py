@@ -8,19 +8,67 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
+from engine.data.textfile import write_text
 from engine.errors import BadInput
-from engine.run.tracking import TrackedRun, TrackedTable
 from engine.servers.address import held, shown_address
 
 T = TypeVar("T")
 _METRICS, _WORDS = 1_000, 100  # of one request to MLflow
 _PARAMETER, _TAG = 6_000, 8_000  # characters
 _REFUSED = {400, 401, 403, 404}  # what trying again does not change
+
+
+@dataclass(frozen=True, slots=True)
+class TrackedValue:
+    """A measure of a model, or of all checkpoints of a training by their `step`; never without a number."""
+
+    name: str
+    step: int
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrackedTable:
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str | float | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class TrackedRun:
+    """What a tracker is told of a run: its measures, its settings, its verdicts (which labels of people may
+    change later), reports by file name, and tables.
+    """
+
+    key: str
+    name: str
+    project: str
+    created: float
+    ended: float
+    values: Sequence[TrackedValue]
+    settings: Mapping[str, str]
+    verdicts: Mapping[str, str]
+    files: Mapping[str, str]
+    tables: Mapping[str, TrackedTable]
+    store: Path
+    folder: Path  # of TensorBoard's event files
+
+    @property
+    def steps(self) -> dict[int, dict[str, float]]:
+        """The numbers by step, each interval as two of them."""
+        found: dict[int, dict[str, float]] = {}
+        for item in sorted(self.values, key=lambda item: item.step):
+            numbers = {item.name: item.value, f"{item.name}_low": item.low, f"{item.name}_high": item.high}
+            at = found.setdefault(item.step, {})
+            at |= {name: number for name, number in numbers.items() if number is not None}
+        return found
 
 
 def place_of(tracker: str, run: TrackedRun) -> str:
@@ -43,10 +91,10 @@ def _chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
 def _written(run: TrackedRun, folder: Path) -> None:
     """The reports, and the tables in the form that pandas and MLflow call "split"."""
     for name, text in run.files.items():
-        (folder / name).write_text(text, "utf-8")
+        write_text(folder / name, text)
     for name, table in run.tables.items():
         values = {"columns": list(table.columns), "data": [list(row) for row in table.rows]}
-        (folder / f"{name}.json").write_text(json.dumps(values), "utf-8")
+        write_text(folder / f"{name}.json", json.dumps(values))
 
 
 def _mlflow(run: TrackedRun) -> str:
@@ -132,11 +180,11 @@ def _wandb(run: TrackedRun) -> str:
     session.log({name: _wandb_table(wandb, table) for name, table in run.tables.items()})
     session.summary.update(last | dict(run.verdicts))
     artifact = wandb.Artifact(f"assay-{run.key}", type="evaluation")
-    for name, text in run.files.items():
-        with artifact.new_file(name, mode="w", encoding="utf-8") as file:
-            file.write(text)
-    session.log_artifact(artifact)
-    session.finish()
+    with TemporaryDirectory() as folder:
+        _written(run, Path(folder))
+        artifact.add_dir(folder)
+        session.log_artifact(artifact)
+        session.finish()
     if offline:
         for path in earlier:  # of the same run, and not synchronised: this one has all that was in it
             if path != Path(session.dir).parent:

@@ -12,21 +12,20 @@ import io
 import os
 import re
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import KEY_SHAPE, AssayError, BadInput, CannotRun
+from engine.run.trackers import SENDERS, TrackedRun, place_of
 from store import database
 from store.errors import StoreError
-from store.read.history import Connection, attach, tracks
-from store.read.query import fetch
+from store.read.history import tracks
 from store.records import Run, Track
 
 if TYPE_CHECKING:
@@ -39,53 +38,6 @@ _CUT_OFF = "the process that sent it ended before it said how that went"
 _LONGEST = 500  # characters of a reason
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|USERNAME", re.IGNORECASE)
 _USER = re.compile(r"(?<=://)[^/@\s]*@|(?<=[?&])[^=&\s]*(?:key|token|secret|password)[^=&\s]*=[^&\s]*", re.I)
-
-
-@dataclass(frozen=True, slots=True)
-class TrackedValue:
-    """A measure of a model, or of all checkpoints of a training by their `step`; never without a number."""
-
-    name: str
-    step: int
-    value: float
-    low: float | None = None
-    high: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class TrackedTable:
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str | float | None]]
-
-
-@dataclass(frozen=True, slots=True)
-class TrackedRun:
-    """What a tracker is told of a run: its measures, its settings, its verdicts (which labels of people may
-    change later), reports by file name, and tables.
-    """
-
-    key: str
-    name: str
-    project: str
-    created: float
-    ended: float
-    values: Sequence[TrackedValue]
-    settings: Mapping[str, str]
-    verdicts: Mapping[str, str]
-    files: Mapping[str, str]
-    tables: Mapping[str, TrackedTable]
-    store: Path
-    folder: Path  # of TensorBoard's event files
-
-    @property
-    def steps(self) -> dict[int, dict[str, float]]:
-        """The numbers by step, each interval as two of them."""
-        found: dict[int, dict[str, float]] = {}
-        for item in sorted(self.values, key=lambda item: item.step):
-            numbers = {item.name: item.value, f"{item.name}_low": item.low, f"{item.name}_high": item.high}
-            at = found.setdefault(item.step, {})
-            at |= {name: number for name, number in numbers.items() if number is not None}
-        return found
 
 
 def key_of(run: Run) -> str:
@@ -124,7 +76,6 @@ def send(store: Path, run_id: int, tracked: TrackedRun, tracker: str) -> Track:
 
 def _attempt(row: Track, tracked: TrackedRun) -> Track:
     from engine.plan.plan import lacking
-    from engine.run.trackers import SENDERS, place_of
 
     if lacks := lacking(row.tracker):
         return replace(row, status="failed", reason=": ".join(lacks))
@@ -219,21 +170,12 @@ def start_tracking(store: Path, run: Run) -> None:
             _start(store, run.id, tracker)
 
 
-def start_waiting(store: Path) -> None:
-    """Has those that wait sent again, of all runs, where it is time."""
-    with contextlib.suppress(StoreError, sqlite3.Error, OSError):
-        connection = attach(database.connect(store))
-        try:
-            due = [row for row in waiting(connection) if time.time() - row.updated >= _pause(row)]
-        finally:
-            connection.close()
-        for row in due:
-            _start(store, row.run_id, row.tracker)
-
-
-def waiting(connection: Connection) -> list[Track]:
-    """What is still to be sent."""
-    return fetch(connection, Track, status="waiting")
+def start_due(store: Path, rows: Sequence[Track]) -> None:
+    """Has those of the waiting ones sent again for which it is time."""
+    for row in rows:
+        if time.time() - row.updated >= _pause(row):
+            with contextlib.suppress(OSError):
+                _start(store, row.run_id, row.tracker)
 
 
 def _pause(row: Track) -> float:

@@ -255,6 +255,16 @@ def tracks(connection: Connection, run_id: int) -> list[Track]:
     return fetch(connection, Track, run_id=run_id)
 
 
+def waiting_tracks(connection: Connection) -> list[Track]:
+    """What is still to be sent to a tracker, of all runs that were not put away."""
+    return select(
+        connection,
+        Track,
+        "SELECT t.* FROM track t JOIN run r ON r.id = t.run_id "
+        "WHERE t.status = 'waiting' AND r.deleted IS NULL ORDER BY t.run_id, t.tracker",
+    )
+
+
 def data_version(connection: Connection) -> int:
     """Changes whenever another process committed something: what a screen polls."""
     return int(connection.execute("PRAGMA data_version").fetchone()[0])

@@ -9,6 +9,7 @@ import signal
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -86,14 +87,19 @@ class AssayApp(App[int], inherit_bindings=False):
             loop.add_signal_handler(getattr(signal, name), self.exit, 128 + getattr(signal, name))
         self.set_interval(POLL_SECONDS, self._poll)
         if not self.settings.read_only:
-            self.run_worker(self._send_waiting, thread=True, exit_on_error=False)
+            self.run_worker(self._send_waiting(), exit_on_error=False)
         if self._first is not None:
             self.go(*self._first)
 
-    def _send_waiting(self) -> None:
-        from engine.run.tracking import start_waiting
+    async def _send_waiting(self) -> None:
+        """Has sent again what an experiment tracker could not be told before."""
+        from store.read.history import waiting_tracks
 
-        start_waiting(self.store.folder)
+        with suppress(NoStore, StoreFailed):
+            if rows := await self.store.ask(waiting_tracks):
+                from engine.run.tracking import start_due
+
+                start_due(self.store.folder, rows)
 
     def on_resize(self, event: Resize) -> None:
         if not self.screen_stack:

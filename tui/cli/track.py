@@ -14,15 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from engine.errors import BadInput, CannotRun
-from engine.run.tracking import (
-    TrackedRun,
-    TrackedTable,
-    TrackedValue,
-    key_of,
-    send,
-    tracking_of,
-    waiting,
-)
+from engine.run.trackers import TrackedRun, TrackedTable, TrackedValue
+from engine.run.tracking import key_of, send, tracking_of
 from store.read import history
 from store.read.history import Connection
 from store.read.rows import ModelRow
@@ -74,7 +67,7 @@ def track(
         raise BadInput("name a run, or give --waiting alone", "assay track last")
     with opened(folder) as connection:
         if waits:
-            asked = [(row.run_id, row.tracker) for row in waiting(connection)]
+            asked = [(row.run_id, row.tracker) for row in history.waiting_tracks(connection)]
         else:
             run_id = history.find_run(connection, run or "last")
             asked = [(run_id, name) for name in _trackers(history.run(connection, run_id), to)]
