@@ -51,7 +51,8 @@ class TrackedRun:
     name: str
     project: str
     created: float
-    ended: float
+    ended: float | None  # None for one that goes on
+    status: str
     values: Sequence[TrackedValue]
     settings: Mapping[str, str]
     verdicts: Mapping[str, str]
@@ -129,9 +130,11 @@ def _to_mlflow(client: Any, run: TrackedRun) -> str:
     else:
         began, tags = int(1_000 * run.created), {"assay_key": run.key}
         run_id = str(client.create_run(experiment, began, tags, run.name).info.run_id)
-    ended = int(1_000 * run.ended)
+    # The same time whenever it is sent: MLflow keeps a number twice that came with another.
     metrics = [
-        Metric(name, number, ended, step) for step, at in run.steps.items() for name, number in at.items()
+        Metric(name, number, int(1_000 * run.created), step)
+        for step, at in run.steps.items()
+        for name, number in at.items()
     ]
     for chunk in _chunks(metrics, _METRICS):
         client.log_batch(run_id, metrics=chunk)
@@ -144,7 +147,9 @@ def _to_mlflow(client: Any, run: TrackedRun) -> str:
     with TemporaryDirectory() as folder:
         _written(run, Path(folder))
         client.log_artifacts(run_id, folder)
-    client.set_terminated(run_id, end_time=ended)
+    if run.ended is not None:
+        status = {"failed": "FAILED", "cancelled": "KILLED"}.get(run.status, "FINISHED")
+        client.set_terminated(run_id, status, int(1_000 * run.ended))
     return run_id
 
 
@@ -220,7 +225,7 @@ def _tensorboard(run: TrackedRun) -> str:
         [*steps, *(0 for _ in texts)],
         strict=True,
     ):
-        writer.add_event(Event(wall_time=run.ended, step=step, summary=summary))
+        writer.add_event(Event(wall_time=run.ended or run.created, step=step, summary=summary))
     writer.close()
     shutil.rmtree(folder, ignore_errors=True)
     new.rename(folder)

@@ -159,15 +159,15 @@ def _limited() -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def start_tracking(store: Path, run: Run) -> None:
+def start_tracking(store: Path, run: Run) -> list[subprocess.Popen[bytes]]:
     """Has a run sent to the trackers of its plan, each by a process of its own that nobody waits for.
 
     What it cannot do it leaves: a run never fails for its tracker.
     """
     with contextlib.suppress(AssayError, StoreError, OSError, ValueError):
         plan = tracking_of(run)
-        for tracker in dict.fromkeys(plan.to if plan else ()):
-            _start(store, run.id, tracker)
+        return [_start(store, run.id, tracker) for tracker in dict.fromkeys(plan.to if plan else ())]
+    return []
 
 
 def start_due(store: Path, rows: Sequence[Track]) -> None:
@@ -182,9 +182,9 @@ def _pause(row: Track) -> float:
     return min(_DAY, _SOON * 2.0 ** min(row.attempts, 20))
 
 
-def _start(store: Path, run_id: int, tracker: str) -> None:
+def _start(store: Path, run_id: int, tracker: str) -> subprocess.Popen[bytes]:
     words: list[Any] = ["track", run_id, "--to", tracker, "--store", store]
-    subprocess.Popen(
+    return subprocess.Popen(
         [sys.executable, "-P", "-m", "tui", *map(str, words)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import signal
 import socket
 import struct
@@ -367,6 +369,27 @@ def test_what_waits_is_tried_again_later_each_time(monkeypatch: pytest.MonkeyPat
     ]
     tracking.start_due(tmp_path, rows)
     assert started == ["wandb", "t"]
+
+
+def test_the_lines_of_the_manual_work(
+    store: Path, process: Assay, server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("ASSAY_STORE", str(store))
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "kept"))
+    page = (ROOT / "docs/tracking.md").read_text()
+    lines = [
+        line for block in re.findall(r"```bash\n(.*?)```", page, re.DOTALL) for line in block.splitlines()
+    ]
+    assert len(lines) == 5
+    for line in lines:
+        word, *rest = shlex.split(line)
+        if word == "export":
+            name, _, value = rest[0].partition("=")
+            monkeypatch.setenv(name, value.replace("http://127.0.0.1:5000", server))
+        else:
+            told = process(*rest)
+            assert told.code == 0, told.err
+    assert {row.tracker for row in history.tracks(connected(store), 1)} == {"mlflow", "wandb", "trackio"}
 
 
 @pytest.mark.parametrize(
