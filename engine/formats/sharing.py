@@ -57,20 +57,20 @@ LEADERBOARDS = {
 }
 
 
-class Shared(NamedTuple):
+class SharedFiles(NamedTuple):
     """The files that were written, and what was left out and why."""
 
     files: list[Path]
     left_out: list[str]
 
 
-def share(kind: str, connection: Connection, run_id: int, folder: Path) -> Shared:
+def share(kind: str, connection: Connection, run_id: int, folder: Path) -> SharedFiles:
     """Writes a run for the Hub or for Every Eval Ever into a folder.
 
     Raises BadInput for a run that has nothing of that kind, and a folder that cannot be written.
     """
     run, models = history.run(connection, run_id), history.models(connection, run_id)
-    found = Shared([], [])
+    found = SharedFiles([], [])
     with writing(folder) as parts:
         for model in (model for model in models if model.role != "earlier" and not model.is_cut):
             SHARING[kind](connection, run, model, _Files(parts, folder, found))
@@ -83,7 +83,7 @@ def share(kind: str, connection: Connection, run_id: int, folder: Path) -> Share
 class _Files(NamedTuple):
     parts: Parts
     folder: Path
-    found: Shared
+    found: SharedFiles
 
     def open(self, *place: str) -> Any:
         path = self.folder.joinpath(*place)

@@ -98,7 +98,7 @@ def test_a_conversation_is_its_messages() -> None:
         "example": "c",
         "query": "And now?",
         "references": ["Bye."],
-        "extra": {"turns": example["turns"]},
+        "extra": {"turns": ["Hello?", "And now?"]},
     }
     found = _asked(stored, {"text": "Bye.", "turns": ["Hi.", "Bye."], "thinking": None})
     assert [turn["content"] for turn in found["messages"]] == ["Hello?", "Hi.", "And now?", "Bye."]
