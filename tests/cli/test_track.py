@@ -22,7 +22,7 @@ from engine.run import tracking
 from store import database
 from store.read import history
 from tests.cli.conftest import Assay
-from tests.engine.runs import carry_out, queue, recorded_plan
+from tests.engine.runs import queue, recorded_plan, work_here
 from tests.tui.history import build_sweep
 from tui.cli.track import tracked_run
 
@@ -52,7 +52,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr(tracking, "WAITS", ())
-    carry_out(tmp_path / "store", queue(tmp_path / "store", write_plan(tmp_path)))
+    work_here(tmp_path / "store", queue(tmp_path / "store", write_plan(tmp_path)))
     return tmp_path / "store"
 
 
@@ -372,7 +372,7 @@ def test_what_waits_is_tried_again_later_each_time(monkeypatch: pytest.MonkeyPat
 
 
 def test_the_lines_of_the_manual_work(
-    store: Path, process: Assay, server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    store: Path, assay: Assay, process: Assay, server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("ASSAY_STORE", str(store))
     monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "kept"))
@@ -387,7 +387,7 @@ def test_the_lines_of_the_manual_work(
             name, _, value = rest[0].partition("=")
             monkeypatch.setenv(name, value.replace("http://127.0.0.1:5000", server))
         else:
-            told = process(*rest)
+            told = process(*rest) if "trackio" in rest else assay(*rest)
             assert told.code == 0, told.err
     assert {row.tracker for row in history.tracks(connected(store), 1)} == {"mlflow", "wandb", "trackio"}
 
