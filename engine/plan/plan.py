@@ -579,6 +579,9 @@ def lacking(tracker: str) -> tuple[str, str] | None:
         return f"the package {tracker} is not installed", f"pip install 'assay[{tracker}]'"
     if tracker == "mlflow" and not os.environ.get("MLFLOW_TRACKING_URI"):
         return "MLFLOW_TRACKING_URI names no server", "export MLFLOW_TRACKING_URI=http://127.0.0.1:5000"
+    known = {"WANDB_API_KEY", "WANDB_MODE"} & os.environ.keys() or Path("~/.netrc").expanduser().exists()
+    if tracker == "wandb" and not known:
+        return "WANDB_API_KEY is not set", "export WANDB_API_KEY=…, or WANDB_MODE=offline"
     return None
 
 

@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING, Any
 
 from engine.errors import KEY_SHAPE, AssayError, BadInput, CannotRun
 from engine.run.trackers import SENDERS, TrackedRun, place_of
-from store import database
 from store.errors import StoreError
-from store.read.history import tracks
+from store.read.history import tracks, waiting_tracks
 from store.records import Run, Track
+from store.session import opened
 
 if TYPE_CHECKING:
     from engine.plan.plan import Tracking
@@ -59,8 +59,13 @@ def send(store: Path, run_id: int, tracked: TrackedRun, tracker: str) -> Track:
 
     Raises StoreError where that cannot be recorded, and BadInput while another process sends it.
     """
+    from engine.plan.plan import lacking
+
     with _alone(store / f"track-{run_id}-{tracker}.lock"):
         row = _row(store, run_id, tracker)
+        if lacks := lacking(tracker):  # another shell may have it
+            attempts = row.attempts + 1
+            return _keep(store, replace(row, status="waiting", attempts=attempts, reason=": ".join(lacks)))
         for wait in (*WAITS, None):
             row = replace(row, status="waiting", attempts=row.attempts + 1, reason=_CUT_OFF)
             _keep(store, row)
@@ -75,10 +80,6 @@ def send(store: Path, run_id: int, tracked: TrackedRun, tracker: str) -> Track:
 
 
 def _attempt(row: Track, tracked: TrackedRun) -> Track:
-    from engine.plan.plan import lacking
-
-    if lacks := lacking(row.tracker):
-        return replace(row, status="failed", reason=": ".join(lacks))
     said = io.StringIO()  # what the library prints may hold an address with its key
     try:
         with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said), _limited():
@@ -106,11 +107,8 @@ def without_keys(text: str) -> str:
 
 
 def _row(store: Path, run_id: int, tracker: str) -> Track:
-    connection = database.connect(store)
-    try:
+    with opened(store) as connection:
         found = {row.tracker: row for row in tracks(connection, run_id)}
-    finally:
-        connection.close()
     new = Track(run_id=run_id, tracker=tracker, place="", status="waiting", updated=time.time())
     return found.get(tracker, new)
 
@@ -168,6 +166,12 @@ def start_tracking(store: Path, run: Run) -> list[subprocess.Popen[bytes]]:
         plan = tracking_of(run)
         return [_start(store, run.id, tracker) for tracker in dict.fromkeys(plan.to if plan else ())]
     return []
+
+
+def start_waiting(store: Path) -> None:
+    """As `start_due`, of all that wait in a store."""
+    with contextlib.suppress(StoreError), opened(store) as connection:
+        start_due(store, waiting_tracks(connection))
 
 
 def start_due(store: Path, rows: Sequence[Track]) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from engine.errors import AssayError, CannotRun, Paused, refused
 from engine.phases.work import Stopped
-from engine.run.tracking import start_due, start_tracking
+from engine.run.tracking import start_tracking, start_waiting
 from engine.servers import control
 from store import records
 from store.errors import StoreError
@@ -110,7 +110,7 @@ def work(store: Path, run_id: int) -> int:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     recorder.set_run(log=str(Path("logs") / f"run-{run_id}.log"))
     pulse.start()
-    start_due(store, recorder.rows(records.Track, status="waiting"))
+    start_waiting(store)
     try:
         return _execute(recorder, store, pulse)
     finally:

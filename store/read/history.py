@@ -256,12 +256,16 @@ def tracks(connection: Connection, run_id: int) -> list[Track]:
 
 
 def waiting_tracks(connection: Connection) -> list[Track]:
-    """What is still to be sent to a tracker, of all runs that were not put away."""
+    """What is still to be sent to a tracker, of runs of this store that were not put away.
+
+    A run that came with another store has no worker's process id; that store sends it.
+    """
     return select(
         connection,
         Track,
         "SELECT t.* FROM track t JOIN run r ON r.id = t.run_id "
-        "WHERE t.status = 'waiting' AND r.deleted IS NULL ORDER BY t.run_id, t.tracker",
+        "WHERE t.status = 'waiting' AND r.deleted IS NULL AND r.worker_pid IS NOT NULL "
+        "ORDER BY t.run_id, t.tracker",
     )
 
 

@@ -319,8 +319,41 @@ def test_a_run_does_not_fail_for_its_tracker(
     plan = write_plan(tmp_path, '[track]\nto = ["mlflow"]\n')
     store = tmp_path / "store"
     assert assay("run", plan, "--quiet", "--store", store).code in (0, 1)
-    row = wait_for(lambda: [row for row in history.tracks(connected(store), 1) if row.status == "failed"])[0]
-    assert row.reason and history.run(connected(store), 1).status == "finished"
+    row = wait_for(lambda: history.tracks(connected(store), 1))[0]
+    assert (row.status, row.attempts) == ("waiting", 1), "another shell may know the server"
+    assert "export MLFLOW_TRACKING_URI=" in row.reason
+    assert history.run(connected(store), 1).status == "finished"
+
+
+def test_a_tracker_that_refuses_is_not_asked_again(
+    store: Path, assay: Assay, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow.tracking import MlflowClient
+
+    plan = connected(store).execute("UPDATE run SET name = 'gone'")
+    assert plan.rowcount == 1
+    client = MlflowClient(server)
+    client.delete_experiment(client.create_experiment("gone"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    assert assay("track", "last", "--to", "mlflow", "--store", store).code == 3
+    row = track(store, "mlflow")
+    assert (row.status, row.attempts) == ("failed", 1) and "refused" in row.reason
+
+
+def test_a_run_of_another_store_is_sent_by_that_store(store: Path, assay: Assay, tmp_path: Path) -> None:
+    assert assay("track", "last", "--to", "mlflow", "--store", store).code == 3
+    other = tmp_path / "other"
+    assert assay("import", "store", store, "--store", other).code == 0
+    assert [row.status for row in history.tracks(connected(other), 1)] == ["waiting"]
+    assert history.waiting_tracks(connected(store)) and not history.waiting_tracks(connected(other))
+    assert assay("delete", "last", "--store", store).code == 0
+    assert not history.waiting_tracks(connected(store))
+
+
+def test_wandb_without_a_key_waits_for_one(store: Path, assay: Assay) -> None:
+    pytest.importorskip("wandb", reason="assay[wandb]")
+    told = assay("track", "last", "--to", "wandb", "--store", store)
+    assert told.code == 3 and "WANDB_API_KEY" in told.out and "offline" in told.out
 
 
 def test_check_says_what_to_install(tmp_path: Path, assay: Assay, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,10 +55,9 @@ def judging_cost(spending: tuple[float | None, int]) -> tuple[float | None, str 
 
 def track_said(row: Track) -> str:
     """Where a run stands in a tracker, in words."""
-    whose = f", its run {row.tracked}" if row.tracked else ""
-    at = f"{row.tracker} at {row.place}" if row.place else row.tracker
     why = f": {row.reason}" if row.reason else ""
-    return f"{at}: {row.status}{whose}{why}"
+    whose = f"; its run {row.tracked}" if row.tracked else ""
+    return f"{row.tracker}: {row.status}{why}{whose}" + (f"; at {row.place}" if row.place else "")
 
 
 NO_LANGUAGE_MODEL = "not a language model"
