@@ -6,6 +6,7 @@ Addresses and keys are the trackers' own environment variables.
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,8 @@ from engine.errors import BadInput
 from engine.servers.address import held, shown_address
 
 T = TypeVar("T")
-_METRICS, _WORDS = 1_000, 100  # of one request to MLflow
+# Of one request to MLflow, which takes 1,000, 100 and 1 MB.
+_METRICS, _WORDS = 1_000, 25
 _PARAMETER, _TAG = 6_000, 8_000  # characters
 _REFUSED = {400, 401, 403, 404}  # what trying again does not change
 
@@ -87,6 +89,11 @@ def place_of(tracker: str, run: TrackedRun) -> str:
 
 def _chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     return (items[start : start + size] for start in range(0, len(items), size))
+
+
+def _short(run: TrackedRun) -> str:
+    """A name for a folder or a run where no other has it."""
+    return f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', run.name)[:60]}-{run.key[:8]}"
 
 
 def _written(run: TrackedRun, folder: Path) -> None:
@@ -206,7 +213,7 @@ def _tensorboard(run: TrackedRun) -> str:
     from tensorboard.plugins.text.summary_v2 import text_pb
     from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-    name = f"{run.name}-{run.key[:8]}".replace("/", "_")
+    name = _short(run)
     folder = run.folder / name
     new = folder.with_name(f".{name}.new")
     shutil.rmtree(new, ignore_errors=True)
@@ -243,7 +250,7 @@ def _trackio(run: TrackedRun) -> str:
     import trackio
 
     local = not (held("TRACKIO_SPACE_ID") or held("TRACKIO_SERVER_URL"))
-    name = f"{run.name}-{run.key[:8]}"
+    name = _short(run)
     if local and run.project in trackio.SQLiteStorage.get_projects():
         for earlier in trackio.Api().runs(run.project):
             if earlier.name == name:

@@ -61,7 +61,7 @@ def send(store: Path, run_id: int, tracked: TrackedRun, tracker: str) -> Track:
     """
     from engine.plan.plan import lacking
 
-    with _alone(store / f"track-{run_id}-{tracker}.lock"):
+    with _alone(store / f"run-{run_id}-{tracker}.lock"):
         row = _row(store, run_id, tracker)
         if lacks := lacking(tracker):  # another shell may have it
             attempts = row.attempts + 1

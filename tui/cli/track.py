@@ -129,7 +129,7 @@ def tracked_run(connection: Connection, run_id: int, store: Path) -> TrackedRun:
     return TrackedRun(
         key=key_of(run),
         name=_text(run.name),
-        project=re.sub(r"[^A-Za-z0-9_.-]+", "-", project).strip("-.") or "assay",
+        project=re.sub(r"[^A-Za-z0-9_.-]+", "-", project).strip("-.")[:100] or "assay",
         created=run.created,
         ended=run.finished,
         status=run.status,
