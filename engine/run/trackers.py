@@ -184,10 +184,11 @@ def _wandb(run: TrackedRun) -> str:
         config=dict(run.settings),
     )  # fmt: skip
     last: dict[str, Any] = {}
-    for step, numbers in run.steps.items():
-        session.log(numbers, step=step)  # one that is there already is passed over by W&B
+    tables = {name: _wandb_table(wandb, table) for name, table in run.tables.items()}
+    for step, numbers in (run.steps or {0: {}}).items():
+        # W&B passes over a step that is there already, so nothing may take the place of one to come.
+        session.log(numbers | tables if step == max(run.steps, default=0) else numbers, step=step)
         last |= numbers
-    session.log({name: _wandb_table(wandb, table) for name, table in run.tables.items()})
     session.summary.update(last | dict(run.verdicts))
     artifact = wandb.Artifact(f"assay-{run.key}", type="evaluation")
     with TemporaryDirectory() as folder:
