@@ -125,7 +125,7 @@ def _keep(store: Path, row: Track) -> Track:
 @contextlib.contextmanager
 def _alone(file: Path) -> Iterator[None]:
     """One process at a time sends a run to a tracker; the next waits for it, since it may know more."""
-    from store.write import hold
+    from store.database import hold
 
     deadline = time.monotonic() + 4 * LIMIT_S
     while (lock := hold(file)) is None:
