@@ -1,9 +1,9 @@
-# make demo  runs the main job on the bundled sample models;  make test  checks everything.
+# make demo  runs the main job on the bundled sample models;  make test  checks everything;  make docs  builds the site.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test setup lint clean
+.PHONY: demo test setup lint docs clean
 .DEFAULT_GOAL := test
 
 setup: $(VENV)/.ready
@@ -29,6 +29,11 @@ lint: setup
 test: lint
 	@sh .ci/requirements $(PYTHON) tmux
 	$(BIN)/pytest -n 3 --dist loadfile
+
+docs: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "the site is in build/site; $(BIN)/mkdocs serve shows it while you write"
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
