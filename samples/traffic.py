@@ -1,8 +1,8 @@
 """Eight weeks of made production traffic of the sample models: `python -m samples.traffic`.
 
-Weeks 1 to 4 are answered by the good adapter. In week 5 the overfitted one is shipped by mistake and stays. From
-week 7 on people ask about a recall, of which no eval set knows. The answers are the models' own, by greedy
-generation; thumbs and corrections follow from whether they are right.
+Weeks 1 to 4 are answered by the good adapter. In week 5 the overfitted one is shipped by mistake and stays.
+From week 7 on people ask about a recall, of which the eval set has nothing. The answers are the models' own,
+by greedy generation; thumbs and corrections follow from whether they are right.
 """
 
 import argparse
@@ -60,9 +60,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def write_all(out: Path, answers: Answers) -> None:
     """Write the logs of these answers; the same bytes on every machine."""
-    make_data.write_jsonl(
-        out / "eval.jsonl", [*make_data.domain_examples(), *make_data.general_examples()]
-    )
+    make_data.write_jsonl(out / "eval.jsonl", [*make_data.domain_examples(), *make_data.general_examples()])
     found = zip(asked(), events(asked(), answers), strict=True)
     for week, pairs in groupby(found, key=lambda pair: pair[0].week):
         make_data.write_jsonl(out / f"week-{week}.jsonl", [event for _, event in pairs])

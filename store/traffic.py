@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from typing import TypeVar
 
 from store.read.query import select, stored
-from store.records import TrafficEvent, TrafficFeedback
+from store.records import TrafficEvent, TrafficFeedback, TrafficWeek
 from store.records.columns import columns, table_name, to_json, values_of
 
 
@@ -31,6 +31,15 @@ class Added:
             self.feedback + other.feedback,
             self.clashes + other.clashes,
         )
+
+
+def keep_week(connection: sqlite3.Connection, week: TrafficWeek) -> None:
+    """Makes a run the one of its week, variant and purpose."""
+    connection.execute(
+        "INSERT INTO trafficweek (start, variant, purpose, run_id, n) VALUES (?, ?, ?, ?, ?) "
+        "ON CONFLICT DO UPDATE SET run_id = excluded.run_id, n = excluded.n",
+        (week.start, week.variant, week.purpose, week.run_id, week.n),
+    )
 
 
 T = TypeVar("T", TrafficEvent, TrafficFeedback)

@@ -24,7 +24,8 @@ CREATE TABLE trafficmeasures (event_id VARCHAR NOT NULL, version VARCHAR NOT NUL
     cut BOOLEAN, refused BOOLEAN, well_formed BOOLEAN, language VARCHAR, same_language BOOLEAN, cluster
     INTEGER, distance FLOAT, PRIMARY KEY (event_id)) WITHOUT ROWID;
 CREATE TABLE trafficweek (id INTEGER NOT NULL, start FLOAT NOT NULL, variant VARCHAR NOT NULL, purpose
-    VARCHAR NOT NULL, run_id INTEGER NOT NULL, PRIMARY KEY (id), UNIQUE (start, variant, purpose));
+    VARCHAR NOT NULL, run_id INTEGER NOT NULL, n INTEGER NOT NULL, PRIMARY KEY (id),
+    UNIQUE (start, variant, purpose));
 CREATE TABLE trafficalert (id INTEGER NOT NULL, start FLOAT NOT NULL, days INTEGER NOT NULL, variant
     VARCHAR NOT NULL, measure VARCHAR NOT NULL, cause VARCHAR, evidence JSON NOT NULL, created FLOAT NOT
     NULL, acknowledged FLOAT, "by" VARCHAR, PRIMARY KEY (id), UNIQUE (start, variant, measure));
