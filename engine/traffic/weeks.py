@@ -17,15 +17,14 @@ from engine.errors import BadInput
 from engine.plan.plan import Judge, read_plan
 from engine.propose.proposal import toml
 from engine.run import launch
+from engine.traffic.periods import DAY, start_of
 from store.read import traffic
 from store.read.history import Connection
 from store.read.weeks import weeks, worst
 from store.records import TrafficEvent, TrafficWeek
 from store.traffic import keep_week
 
-DAY_S = 86_400.0
-WEEK_S = 7 * DAY_S
-_MONDAY = 4 * DAY_S  # the first one after 1970 began
+WEEK = 7  # days
 RANDOM, WORST = PURPOSES = ("random", "worst")
 UNNAMED = "production"  # what answers without a variant are called
 
@@ -42,21 +41,16 @@ class Reviewed:
     is_new: bool
 
 
-def week_of(time: float) -> float:
-    """The Monday, 0:00 UTC, of the week in which a time lies, in seconds since 1970."""
-    return (time - _MONDAY) // WEEK_S * WEEK_S + _MONDAY
-
-
 def last_week(connection: Connection, variant: str, now: float) -> float:
     """The last week with traffic of a variant that is over. Raises BadInput where there is none."""
-    before = week_of(now)
+    before = start_of(now, WEEK)
     newest = next(traffic.events(connection, before=before, variant=variant, newest=True, limit=1), None)
     if newest is None:
         whose = f" of the variant {variant!r}" if variant else ""
         raise BadInput(
             f"no week that is over has traffic{whose}", "`assay traffic import FILE` brings logs in"
         )
-    return week_of(newest.time)
+    return start_of(newest.time, WEEK)
 
 
 def day(time: float) -> str:
@@ -92,10 +86,10 @@ def review(
     that the same events give the same sample. The worst answers of a week that is not over are drawn anew
     each day. Raises BadInput where there is nothing to draw, and for a random sample of such a week.
     """
-    end = start + WEEK_S
+    end = start + WEEK * DAY
     of = (start, variant, purpose)
     known = next((row for row in weeks(connection) if (row.start, row.variant, row.purpose) == of), None)
-    if known is not None and (purpose == RANDOM or known.made >= end or now < min(end, known.made + DAY_S)):
+    if known is not None and (purpose == RANDOM or known.made >= end or now < min(end, known.made + DAY)):
         return Reviewed(known.run_id, *of, known.n, is_new=False)
     if purpose == RANDOM and now < end:
         raise BadInput(
@@ -115,7 +109,7 @@ def review(
 
 
 def _drawn(connection: Connection, start: float, variant: str, purpose: str, n: int) -> list[TrafficEvent]:
-    end = start + WEEK_S
+    end = start + WEEK * DAY
     weights = worst(connection, start, end, variant) if purpose == WORST else None
     chances: list[tuple[int, bytes, TrafficEvent]] = []
     for event in traffic.events(connection, since=start, before=end, variant=variant, shadow=False):

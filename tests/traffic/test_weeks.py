@@ -8,7 +8,7 @@ import pytest
 
 from engine.errors import BadInput
 from engine.plan.plan import read_plan
-from engine.traffic.weeks import RANDOM, WORST, Reviewed, last_week, review, scoring_judges, week_of
+from engine.traffic.weeks import RANDOM, WORST, Reviewed, last_week, review, scoring_judges
 from store import people, reviewing
 from store.read import evidence, history, weeks
 from store.session import opened
@@ -34,11 +34,6 @@ def ids(store: Path, run_id: int) -> list[str]:
     with opened(store) as connection:
         folder = Path(history.run(connection, run_id).plan_folder)
     return [json.loads(line)["id"] for line in (folder / "examples.jsonl").read_text().splitlines()]
-
-
-def test_a_week_begins_on_monday_at_midnight_utc() -> None:
-    assert week_of(WEEK_1) == WEEK_1 == week_of(WEEK_1 + WEEK_S - 1)
-    assert week_of(WEEK_1 - 1) == WEEK_1 - WEEK_S and week_of(0) == -3 * 86_400
 
 
 def test_the_random_sample_is_the_same_again_and_opens_the_same_run(store: Path, tmp_path: Path) -> None:

@@ -46,12 +46,17 @@ def review(
     Weeks begin on Monday, 0:00 UTC. The same week again opens the run that was made of it.
     """
     from engine.traffic import weeks
+    from engine.traffic.periods import start_of
 
     folder, now = store_folder(context, store), time.time()
     purpose = weeks.WORST if worst else weeks.RANDOM
     judges = weeks.scoring_judges(judge) if judge is not None else []
     with opened(folder) as connection:
-        start = weeks.week_of(_day(week)) if week is not None else weeks.last_week(connection, variant, now)
+        start = (
+            start_of(_day(week), weeks.WEEK)
+            if week is not None
+            else weeks.last_week(connection, variant, now)
+        )
         found = weeks.review(connection, folder, start, variant, purpose, now=now, n=n, judges=judges)
     told = f"run {found.run_id}: {counted(found.n, 'answer')} of the week of {weeks.day(start)}, {purpose}"
     if not found.is_new:
