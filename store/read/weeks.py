@@ -44,6 +44,16 @@ def weeks(connection: sqlite3.Connection) -> list[WeekRow]:
     )
 
 
+def traffic_state(connection: sqlite3.Connection) -> tuple[int | None, ...]:
+    """Numbers that change when there is other traffic or another alert; the first is None without traffic."""
+    return tuple(
+        connection.execute(
+            "SELECT (SELECT max(rowid) FROM trafficevent), (SELECT count(*) FROM trafficfeedback), "
+            "(SELECT count(*) + count(acknowledged) FROM trafficalert)"
+        ).fetchone()
+    )
+
+
 def worst(connection: sqlite3.Connection, since: float, before: float, variant: str) -> dict[str, int]:
     """Events of a time that somebody or a rule complains of, with how bad that is.
 

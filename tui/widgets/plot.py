@@ -13,6 +13,7 @@ from tui.text.gate import counted, cut, join, number, plain
 
 HALF = "│"
 GATE = "◆"
+MARK = "!"  # of a value that an alert is about
 _EMPTY, _INSIDE, _VALUE = "─", "▒", "█"
 
 
@@ -73,6 +74,7 @@ class Spot(NamedTuple):
     high: float | None
     joined: bool
     name: str  # what stands under it when it is the first or the last
+    marked: bool = False  # an alert is about it
 
 
 class Glyphs(NamedTuple):
@@ -135,6 +137,44 @@ def plot(
     room = places[-1] + 1 - sum(map(len, ends))
     lines.append(Content.styled(" " * (margin + 2) + (" " * max(1, room)).join(ends), "$muted"))
     return lines
+
+
+_MARGIN = 7  # cells of a small plot's labels
+
+
+def small(
+    spots: Sequence[Spot],
+    width: int,
+    rows: int,
+    ends: Sequence[float],
+    *,
+    level: float | None = None,
+    chosen: int | None = None,
+    ascii: bool = False,
+) -> list[Content]:
+    """One of several plots beside one another: `rows` lines, bands, and a line at a `level`, no names below.
+
+    Its scale holds all of `ends`, so that plots with the same ones compare. What is missing is a cross at the
+    bottom.
+    """
+    if not ends:
+        return [Content("")] * rows
+    glyphs = _ASCII if ascii else _UNICODE
+    scale = _Scale(ends, rows)
+    columns = max(2, width - _MARGIN - 2)
+    places = [round(at * (columns - 1) / max(1, len(spots) - 1)) for at in range(len(spots))]
+    drawn: dict[_Cell, tuple[str, str]] = dict.fromkeys(_band(spots, places, scale), (glyphs.band, "$muted"))
+    if level is not None:
+        drawn |= dict.fromkeys(((at, scale.row(level)) for at in range(columns)), (glyphs.level, "$rule"))
+    drawn |= {cell: (glyph, "$good") for cell, glyph in _line(spots, places, scale, ascii).items()}
+    drawn |= _points(spots, places, scale, glyphs, chosen, columns)
+    for at, spot in zip(places, spots, strict=True):
+        if spot.value is None:
+            drawn[at, rows - 1] = (glyphs.missing, "$muted")
+        elif spot.marked:
+            drawn[at, scale.row(spot.value)] = (MARK, "bold $bad")
+    labels = {row: label[:_MARGIN] for row, label in scale.labels().items()}
+    return _drawn(drawn, labels, _MARGIN, columns, rows, glyphs)
 
 
 def _drawn(
