@@ -245,6 +245,9 @@ _MONITOR = {
     "monitor.variant": Action("v", "variant", "variant", "Next variant"),
     "monitor.beside": Action("b", "beside", "beside", "All variants beside one another, or one"),
     "monitor.acknowledge": Action("a", "acknowledge", "acknowledge", "Acknowledge this alert"),
+    "monitor.eval_set": Action(
+        "e", "eval_set", "eval set", "Name the eval set that the questions are compared with"
+    ),
     "monitor.again": Action("r", "again", "", "Read the traffic again"),
 }
 

@@ -54,6 +54,20 @@ def traffic_state(connection: sqlite3.Connection) -> tuple[int | None, ...]:
     )
 
 
+def eval_set(connection: sqlite3.Connection) -> str | None:
+    """The eval set to compare questions with: of the newest proposals, else of the newest run but weekly ones."""
+    row = connection.execute(
+        """
+        SELECT coalesce(
+          (SELECT eval_set FROM evalproposal ORDER BY id DESC LIMIT 1),
+          (SELECT json_extract(data_summary, '$.examples_path') FROM run WHERE deleted IS NULL
+             AND id NOT IN (SELECT run_id FROM trafficweek)
+             AND json_extract(data_summary, '$.examples_path') IS NOT NULL ORDER BY id DESC LIMIT 1))
+        """
+    ).fetchone()
+    return None if row[0] is None else str(row[0])
+
+
 def worst(connection: sqlite3.Connection, since: float, before: float, variant: str) -> dict[str, int]:
     """Events of a time that somebody or a rule complains of, with how bad that is.
 
