@@ -2,8 +2,8 @@
 
 The clusters are learned from the questions of a third of the users in the first periods; comparisons are
 between those of the others, in any period and in the eval set, since questions that the clusters were learned
-from lie nearer to them than others of the same kind do. Words are hashed, so that a question of unheard words is far from all others, and nothing is
-kept that words could be read from.
+from lie nearer to them than others of the same kind do. Words are hashed, so that a question of unheard words
+is far from all others.
 """
 
 import heapq
