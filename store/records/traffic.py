@@ -19,6 +19,7 @@ class TrafficEvent(Record):
     INDEXES: ClassVar[Mapping[str, Sequence[str]]] = {"ix_trafficevent_when": ("time", "variant")}
 
     id: Annotated[str, KEY]
+    trace: Annotated[str | None, INDEXED] = None  # of what it was a part; feedback may be on that
     time: float  # when it was asked
     received: float  # when it came into this store
     source: str  # the format that it came from
