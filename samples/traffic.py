@@ -19,7 +19,7 @@ from samples import make_data, scoring, tickets, world
 
 FOLDER = Path(__file__).parent / "traffic"
 START = datetime(2026, 1, 5, tzinfo=UTC)  # a Monday
-WEEKS, A_WEEK, A_WEEK_OF_RECALL = 8, 180, 40
+WEEKS, A_WEEK, A_WEEK_OF_RECALL = 8, 180, 60
 SHIPPED, RECALL = 5, 7  # the weeks in which the overfitted adapter and the new questions come
 USERS = 90
 GENERAL = 0.35  # share of questions about something else than tickets
@@ -27,9 +27,9 @@ SAYS, CORRECTS = 0.45, 0.3  # how often people give thumbs, and a correction of 
 UP = {True: 0.95, False: 0.08}  # how often thumbs go up, by whether the answer is right
 
 _RECALL = (
-    "Is the battery of my {p} part of the recall? The serial number begins with {serial}.",
-    "I read about the battery recall. Does serial {serial} of the {p} belong to it?",
-    "Recall of {p} batteries: is serial number {serial} dangerous?",
+    "Is my {p} part of the battery recall? Its serial number is {serial}.",
+    "I read about the battery recall. Is serial number {serial} of my {p} part of it?",
+    "Battery recall: is my {p} with serial number {serial} dangerous?",
 )
 _RECALLED = "{opening}, serial {serial} {verdict} of the battery recall."
 # By the model's version and the question: the answer, and its tokens.

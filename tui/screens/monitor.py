@@ -158,12 +158,14 @@ class MonitorScreen(AssayScreen):
         if not self.is_mounted or not self.query("#panels"):
             return
         if kept == self._kept:
-            self._complaint = "" if ended.table is not None else ended.complaint
-            if ended.table is not None:
+            table = ended.table
+            self._complaint = "" if table is not None else ended.complaint
+            if table is not None:
                 from engine.traffic.periods import watch_of
                 from tui.sections.monitor import monitor
 
-                self._section = monitor(watch_of(ended.table))
+                table.pop("open", None)  # how many alerts are open
+                self._section = monitor(watch_of(table))
                 self.assay.kept[kept] = state, self._section
         self._arrange()
         if self._is_stale:
@@ -249,10 +251,8 @@ class MonitorScreen(AssayScreen):
         if variant is None or section is None:
             return Content("")
         many = len(section.variants)
-        whose = join([one_line(cut(variant.title, 30), "bold"), f" 1 of {many}" if many > 1 else ""])
-        if many > 1:
-            at = [each.name for each in section.variants].index(variant.name) + 1
-            whose = join([one_line(cut(variant.title, 30), "bold"), f" {at} of {many}"])
+        at = f" {section.variants.index(variant) + 1} of {many}" if many > 1 else ""
+        whose = join([one_line(cut(variant.title, 30), "bold"), at])
         parts = [
             f"{day(self._starts[0])} to {day(self._starts[-1])} by {'day' if self._days == 1 else 'week'}",
             f"{many} variants beside one another" if self._is_beside else whose,
@@ -288,6 +288,7 @@ class MonitorScreen(AssayScreen):
         ]
         lines = small(
             spots, width, height - 1 - (height > 6), plot.ends, ascii=self.assay.ascii,
+            written=lambda end: value_said(end, measure.unit),
             level=line.reference.value if line.reference is not None else None,
             chosen=self._place - shown.start if is_chosen else None,
         )  # fmt: skip

@@ -9,7 +9,7 @@ from textual.message import Message
 from tui.text.gate import fit, join
 from tui.widgets.lines import Lines
 
-LEAST, MOST = 5, 9  # lines of a block
+LEAST, MOST = 4, 9  # lines of a block
 GAP = 2  # cells between blocks
 
 
@@ -52,7 +52,8 @@ class Panels(Lines):
     @property
     def block_height(self) -> int:
         rows = -(-self._count // self._columns) or 1
-        return max(LEAST, min(MOST, self.size.height // rows))
+        seen = max(1, min(rows, self.size.height // LEAST))
+        return max(LEAST, min(MOST, self.size.height // seen))
 
     @property
     def block_width(self) -> int:

@@ -2,7 +2,7 @@
 
 import locale
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
@@ -148,6 +148,7 @@ def small(
     rows: int,
     ends: Sequence[float],
     *,
+    written: Callable[[float], str] = number,
     level: float | None = None,
     chosen: int | None = None,
     ascii: bool = False,
@@ -168,12 +169,13 @@ def small(
         drawn |= dict.fromkeys(((at, scale.row(level)) for at in range(columns)), (glyphs.level, "$rule"))
     drawn |= {cell: (glyph, "$good") for cell, glyph in _line(spots, places, scale, ascii).items()}
     drawn |= _points(spots, places, scale, glyphs, chosen, columns)
-    for at, spot in zip(places, spots, strict=True):
+    for index, (at, spot) in enumerate(zip(places, spots, strict=True)):
         if spot.value is None:
-            drawn[at, rows - 1] = (glyphs.missing, "$muted")
+            drawn[at, rows - 1] = (glyphs.missing, "bold $warn" if index == chosen else "$muted")
         elif spot.marked:
-            drawn[at, scale.row(spot.value)] = (MARK, "bold $bad")
-    labels = {row: label[:_MARGIN] for row, label in scale.labels().items()}
+            glyph = glyphs.chosen if index == chosen else MARK
+            drawn[at, scale.row(spot.value)] = (glyph, "bold $bad")
+    labels = {row: written(value)[:_MARGIN] for row, value in scale.marked.items()}
     return _drawn(drawn, labels, _MARGIN, columns, rows, glyphs)
 
 
@@ -208,10 +210,16 @@ class _Scale:
     def row(self, value: float) -> int:
         return min(self.rows - 1, int(self.height(value)))
 
-    def labels(self) -> dict[int, str]:
+    @property
+    def marked(self) -> dict[int, float]:
+        """The rows with a label, and the values there."""
         marked = {0: self.high, self.rows - 1: self.low}
         if self.rows >= 7:
             marked[self.rows // 2] = (self.high + self.low) / 2
+        return marked
+
+    def labels(self) -> dict[int, str]:
+        marked = self.marked
         found = {row: number(value) for row, value in marked.items()}
         if len(set(found.values())) < len(marked):
             return {row: f"{value:.6g}" for row, value in marked.items()}
