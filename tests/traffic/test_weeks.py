@@ -14,7 +14,7 @@ from store.read import evidence, history, weeks
 from store.session import opened
 from tests.engine.runs import carry_out
 from tests.judges.scripted import JudgeServer, says
-from tests.traffic.made import WEEK_1, WEEK_S, play
+from tests.traffic.played import WEEK_1, WEEK_S, play
 
 NOW = WEEK_1 + 30 * WEEK_S
 WEEK_5 = WEEK_1 + 4 * WEEK_S

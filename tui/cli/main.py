@@ -99,7 +99,19 @@ def build() -> "typer.Typer":
     """The commands with their options."""
     import typer
 
-    from tui.cli import annotations, data, history, monitor, plan, run, score, show, store, transfer
+    from tui.cli import (
+        annotations,
+        data,
+        history,
+        monitor,
+        plan,
+        run,
+        score,
+        show,
+        store,
+        traffic,
+        transfer,
+    )
     from tui.cli.common import Store, app_options
 
     app = typer.Typer(
@@ -141,7 +153,8 @@ def build() -> "typer.Typer":
         app.command()(function)
     app.add_typer(annotations.annotations, name="annotations")
     app.add_typer(store.cache, name="cache")
-    app.add_typer(monitor.app)
+    app.add_typer(traffic.traffic, name="traffic")
+    app.add_typer(monitor.app, name="monitor")
     app.command("import")(transfer.import_)
     app.command()(transfer.export)
     return app
