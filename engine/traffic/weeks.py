@@ -17,6 +17,7 @@ from engine.errors import BadInput
 from engine.plan.plan import Judge, read_plan
 from engine.propose.proposal import toml
 from engine.run import launch
+from engine.traffic.forgetting import WEEKS
 from engine.traffic.periods import DAY, start_of
 from store.read import traffic
 from store.read.history import Connection
@@ -146,7 +147,7 @@ def _written(
     """
     start, variant, purpose = of
     own = f"-{hashlib.sha256(variant.encode()).hexdigest()[:8]}" if variant else ""
-    folder = store.absolute() / "weeks" / f"{day(start)}{own}-{purpose}"
+    folder = store.absolute() / WEEKS / f"{day(start)}{own}-{purpose}"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     right: dict[str, str] = {}
     if purpose == WORST:
@@ -182,4 +183,4 @@ def _plan(start: float, variant: str, purpose: str, judges: Sequence[Judge]) -> 
 
 
 def _lines(rows: Sequence[dict[str, Any]]) -> str:
-    return "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows)
+    return "".join(f"{json.dumps(row)}\n" for row in rows)

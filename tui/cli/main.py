@@ -111,6 +111,7 @@ def build() -> "typer.Typer":
         store,
         traffic,
         transfer,
+        weeks,
     )
     from tui.cli.common import Store, app_options
 
@@ -153,6 +154,7 @@ def build() -> "typer.Typer":
         app.command()(function)
     app.add_typer(annotations.annotations, name="annotations")
     app.add_typer(store.cache, name="cache")
+    traffic.traffic.command()(weeks.review)
     app.add_typer(traffic.traffic, name="traffic")
     app.add_typer(monitor.app, name="monitor")
     app.command("import")(transfer.import_)
