@@ -3,8 +3,11 @@
 import sqlite3
 from dataclasses import dataclass
 
+from store.read.labels import STANDING
 from store.read.query import select
 
+_LABELS = STANDING.replace("?1", "r.id")
+_THUMBS = f"{_LABELS} AND n.kind = 'thumbs'"
 _COMPLAINTS = """
     8 * EXISTS (SELECT 1 FROM trafficfeedback f WHERE f.event_id = e.id AND f.thumbs < 0)
     + 4 * EXISTS (SELECT 1 FROM trafficfeedback f WHERE f.event_id = e.id AND f.correction IS NOT NULL)
@@ -24,7 +27,9 @@ class WeekRow:
     made: float
     n: int  # answers
     labelled: int  # of them by people
-    graded: int  # of them by judges
+    up: int  # thumbs of people in the run
+    down: int
+    graded: int  # by judges
 
 
 def weeks(connection: sqlite3.Connection) -> list[WeekRow]:
@@ -32,10 +37,11 @@ def weeks(connection: sqlite3.Connection) -> list[WeekRow]:
     return select(
         connection,
         WeekRow,
-        """
+        f"""
         SELECT w.start, w.variant, w.purpose, w.run_id, r.created AS made, w.n,
-          (SELECT count(DISTINCT a.example_id) FROM annotation a WHERE a.run_id = r.id AND a.undoes IS NULL
-             AND NOT EXISTS (SELECT 1 FROM annotation u WHERE u.undoes = a.id)) AS labelled,
+          (SELECT count(DISTINCT n.example_id) FROM annotation n WHERE {_LABELS}) AS labelled,
+          (SELECT count(*) FROM annotation n WHERE {_THUMBS} AND n.value = 'up') AS up,
+          (SELECT count(*) FROM annotation n WHERE {_THUMBS} AND n.value = 'down') AS down,
           (SELECT count(DISTINCT g.example_id) FROM rating g JOIN judge j ON j.id = g.judge_id
              WHERE j.run_id = r.id AND g.score IS NOT NULL) AS graded
         FROM trafficweek w JOIN run r ON r.id = w.run_id WHERE r.deleted IS NULL
@@ -45,17 +51,16 @@ def weeks(connection: sqlite3.Connection) -> list[WeekRow]:
 
 
 def traffic_state(connection: sqlite3.Connection) -> tuple[int | None, ...]:
-    """Numbers that change when there is other traffic or another alert; the first is None without traffic."""
+    """Numbers that change when there is other traffic; the first is None where there is none."""
     return tuple(
         connection.execute(
-            "SELECT (SELECT max(rowid) FROM trafficevent), (SELECT count(*) FROM trafficfeedback), "
-            "(SELECT count(*) + count(acknowledged) FROM trafficalert)"
+            "SELECT (SELECT max(rowid) FROM trafficevent), (SELECT count(*) FROM trafficfeedback)"
         ).fetchone()
     )
 
 
 def eval_set(connection: sqlite3.Connection) -> str | None:
-    """The eval set to compare questions with: of the newest proposals, else of the newest run but weekly ones."""
+    """The eval set to compare questions with: of the newest proposals, else of the newest ordinary run."""
     row = connection.execute(
         """
         SELECT coalesce(

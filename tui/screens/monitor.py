@@ -6,8 +6,9 @@ of its own, and what it gave last stays on the screen meanwhile.
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from textual import work
 from textual.app import ComposeResult
@@ -40,11 +41,12 @@ NO_TRAFFIC = (
 
 
 class Stored(NamedTuple):
-    """What the store says itself: whether anything changed, the weekly runs, and its eval set."""
+    """What the store says itself: of other traffic, alerts, weekly runs, and its eval set."""
 
-    state: tuple[int | None, ...]
-    weeks: "list[WeekRow]"
-    eval_set: str | None
+    state: tuple[int | None, ...] = (None,)
+    alerts: "Sequence[TrafficAlert]" = ()
+    weeks: "Sequence[WeekRow]" = ()
+    eval_set: str | None = None
 
 
 class Plotted(NamedTuple):
@@ -79,7 +81,7 @@ class MonitorScreen(AssayScreen):
     def __init__(self) -> None:
         super().__init__()
         self._section: MonitorSection | None = None
-        self._stored = Stored((None,), [], None)
+        self._stored = Stored()
         self._plots: Sequence[Plotted] = ()
         self._starts: Sequence[float] = ()
         self._variant, self._days = "", WEEK
@@ -99,24 +101,24 @@ class MonitorScreen(AssayScreen):
     # Reading
 
     def read(self, connection: "Connection") -> Stored:
+        from store.read.monitor import alerts
         from store.read.weeks import eval_set, traffic_state, weeks
 
-        return Stored(traffic_state(connection), weeks(connection), eval_set(connection))
+        found = alerts(connection, self._days)
+        return Stored(traffic_state(connection), found, weeks(connection), eval_set(connection))
 
     def show(self, data: Stored) -> None:
         before, self._stored = self._stored, data
         self._is_empty = data.state[0] is None
         if self._is_empty:
             self._section = None
-            self._arrange()
-        elif (data.state, data.eval_set) != (before.state, before.eval_set):
-            kept = self.assay.kept.get(self._kept)
-            if kept is not None and self._section is None:
-                self._section = kept[1]  # type: ignore[index]  # kept below
-                self._arrange()
-            if kept is None or kept[0] != data.state:  # type: ignore[index]
+        else:
+            kept = self._known()
+            self._section = self._section or (kept[1] if kept is not None else None)
+            is_new = (data.state, data.eval_set) != (before.state, before.eval_set)
+            if is_new and (kept is None or kept[0] != data.state):
                 self._ask()
-        self.redraw()
+        self._arrange()
 
     def show_nothing(self) -> None:
         self._is_empty = True
@@ -130,6 +132,10 @@ class MonitorScreen(AssayScreen):
     @property
     def _kept(self) -> str:
         return f"monitor {self._days} {self._eval_set}"
+
+    def _known(self) -> "tuple[tuple[int | None, ...], MonitorSection] | None":
+        """What was read last of these periods, and of which state of the store."""
+        return cast("tuple[tuple[int | None, ...], MonitorSection] | None", self.assay.kept.get(self._kept))
 
     def _ask(self, *, at_once: bool = False) -> None:
         """Asks for the figures; while they keep changing, not without a pause."""
@@ -165,7 +171,8 @@ class MonitorScreen(AssayScreen):
                 from tui.sections.monitor import monitor
 
                 table.pop("open", None)  # how many alerts are open
-                self._section = monitor(watch_of(table))
+                watch = watch_of(table)
+                self._section, self._stored = monitor(watch), self._stored._replace(alerts=watch.alerts)
                 self.assay.kept[kept] = state, self._section
         self._arrange()
         if self._is_stale:
@@ -175,7 +182,11 @@ class MonitorScreen(AssayScreen):
 
     def _arrange(self) -> None:
         """Makes the plots of what was read and of what the person chose."""
+        from tui.sections.monitor import monitor
+
         before = self._plot.key if self._plot is not None else ("", self._variant)
+        if self._section is not None and self._stored.alerts != self._section.watch.alerts:
+            self._section = monitor(replace(self._section.watch, alerts=self._stored.alerts))
         variants = list(self._section.variants) if self._section is not None else []
         names = [each.name for each in variants]
         if self._variant not in names:
@@ -368,11 +379,11 @@ class MonitorScreen(AssayScreen):
         parts = []
         for purpose, key in (("worst", "monitor.worst"), ("random", "monitor.random")):
             row = self._week(variant, purpose)
-            said = (
-                f"run {row.run_id}, {row.labelled} of {row.n} labelled, {row.graded} judged"
-                if row
-                else "not drawn"
-            )
+            said = "not drawn"
+            if row is not None:
+                said = f"run {row.run_id}, {row.labelled} of {row.n} labelled"
+                said += f", {row.up} of {row.up + row.down} good" if row.up + row.down else ""
+                said += f", {row.graded} judged" if row.graded else ""
             parts.append(join([Content.styled(written(key), "$key"), f" {purpose}: {said}"]))
         return join(["this week's answers: ", join(parts, " · ")])
 
@@ -417,10 +428,11 @@ class MonitorScreen(AssayScreen):
 
     def action_days(self) -> None:
         self._days = 1 if self._days == WEEK else WEEK
-        kept: Any = self.assay.kept.get(self._kept)
+        kept = self._known()
         self._section = kept[1] if kept is not None else None
         self._arrange()
         self._ask(at_once=True)
+        self.reload()
 
     def action_variant(self) -> None:
         if self._section is not None and not self._is_beside:
