@@ -362,7 +362,10 @@ class MonitorScreen(AssayScreen):
 
         start, measure = self._starts[self._place], plot.line.measure
         figure, reference = plot.line.figures.get(start), plot.line.reference
-        said = [one_line(measure.title, "bold"), f"{'' if self._days == 1 else 'week of '}{day(start)}"]
+        said: list[Content | str] = [
+            one_line(measure.title, "bold"),
+            f"{'' if self._days == 1 else 'week of '}{day(start)}",
+        ]
         if figure is None or figure.value is None:
             said.append(one_line(f"missing: {figure.reason if figure is not None else 'no events'}", "$warn"))
         else:
