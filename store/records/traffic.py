@@ -26,7 +26,9 @@ class TrafficEvent(Record):
     version: str | None = None
     variant: str | None = None  # the arm of an A/B test
     shadow: bool = False  # the answer was made and not shown to anyone
-    question: Annotated[str, INDEXED]  # hash of the messages: the same question to several variants
+    question: Annotated[
+        str, INDEXED
+    ]  # hash of what was said but for the system: the same to several variants
     messages: list[dict[str, Any]]
     response: str | None = None
     calls: list[dict[str, Any]] | None = None  # of tools
