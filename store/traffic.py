@@ -44,13 +44,26 @@ def add(
     """Stores events and feedback in one transaction that is on disk when this returns.
 
     What stands already is not stored again. Of an event, what was missing is filled in, and texts give way to
-    masked ones; of feedback the newer says what counts. Feedback may come before its event.
+    masked ones; of feedback the newer says what counts. Feedback may come before its event, and feedback on a
+    trace becomes that on its last event so far.
     """
+    events, feedback = list(events), list(feedback)
     connection.execute("BEGIN IMMEDIATE")
     with connection:
-        found = _merge(connection, TrafficEvent, list(events), _filled)
-        said = _merge(connection, TrafficFeedback, list(feedback), _newer)
+        found = _merge(connection, TrafficEvent, events, _filled)
+        said = _merge(connection, TrafficFeedback, feedback, _newer)
+        traces = {row.event_id for row in feedback} | {row.trace for row in events if row.trace}
+        connection.execute(_TO_LAST, (json.dumps(sorted(traces)),))
     return replace(found, feedback=said.new + said.updated)
+
+
+_TO_LAST = """
+UPDATE trafficfeedback AS f
+SET event_id = (SELECT id FROM trafficevent WHERE trace = f.event_id ORDER BY time DESC, id DESC LIMIT 1)
+WHERE event_id IN (SELECT value FROM json_each(?))
+  AND EXISTS (SELECT 1 FROM trafficevent WHERE trace = f.event_id)
+  AND NOT EXISTS (SELECT 1 FROM trafficevent WHERE id = f.event_id)
+"""
 
 
 def _merge(
@@ -124,7 +137,8 @@ def _newer(known: TrafficFeedback, row: TrafficFeedback) -> TrafficFeedback:
     said = {
         field.name: value
         for field in fields(row)
-        if field.name not in ("time", "received") and (value := getattr(row, field.name)) is not None
+        if field.name not in ("event_id", "time", "received")
+        and (value := getattr(row, field.name)) is not None
     }
     joined = replace(known, **said)
     return joined if joined == known else replace(joined, time=row.time, received=row.received)

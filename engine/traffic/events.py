@@ -2,7 +2,8 @@
 
 Every reader of logs and the collector make this object; nothing else decides what an event is. Its keys:
 
-- `id` the source's own id; without one the content tells which event it is
+- `id` the source's own id; without one the content tells which event it is; `trace` the id of what it was a part
+  of: feedback on that is feedback on the last answer in it
 - `time` seconds, milli-, micro- or nanoseconds since 1970, ISO 8601 or an HTTP date; without a zone it is UTC
 - `messages` turns {"role", "content"}, or `prompt`, one text; turns may have `tool_calls`
 - `response` the answer's text, or `choices` as OpenAI's servers send them; `calls` of tools
@@ -11,8 +12,8 @@ Every reader of logs and the collector make this object; nothing else decides wh
 - `session` and `user`, of which only a salted hash is kept; `tags` a list, an object, or words with commas
 
 What was said of an answer may stand beside them, or in an object of its own with the event's id as
-`event_id`: `thumbs`, `rating`, `correction`, `comment`, and `feedback_id` and `feedback_time`, which are `id` and
-`time` there.
+`event_id`: `thumbs`, `rating`, `correction`, `comment`, and `feedback_id` and `feedback_time`, there
+`id` and `time`.
 """
 
 import hashlib
@@ -41,9 +42,9 @@ from store.records import TrafficEvent, TrafficFeedback
 ASKED = ("messages", "prompt")
 SAID = ("thumbs", "rating", "correction", "comment")
 OF_EVENT = (
-    "id", "time", *ASKED, "response", "choices", "calls", "model", "version", "variant", "shadow",
-    "finish_reason", "tokens_in", "tokens_out", "latency_s", "latency_ms", "reason", "session", "user",
-    "tags",
+    "id", "trace", "time", *ASKED, "response", "choices", "calls", "model", "version", "variant", "shadow",
+    "finish_reason", "tokens_in", "tokens_out", "latency_s", "latency_ms", "reason", "session",
+    "user", "tags",
 )  # fmt: skip
 OF_FEEDBACK = ("event_id", "feedback_id", "feedback_time", *SAID)
 KEYS = (*OF_EVENT, *OF_FEEDBACK)
@@ -147,8 +148,10 @@ def event(
     }
     content = json.dumps([when, kept, answer, made, *values.values()])
     reason = _text(raw, "reason") or NO_RESPONSE
+    trace = _text(raw, "trace")
     return TrafficEvent(
         id=event_id(own) if own else _hash(_EVENT, content),
+        trace=event_id(trace) if trace and trace != own else None,
         time=when,
         received=received,
         source=source,

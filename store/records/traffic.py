@@ -19,6 +19,7 @@ class TrafficEvent(Record):
     INDEXES: ClassVar[Mapping[str, Sequence[str]]] = {"ix_trafficevent_when": ("time", "variant")}
 
     id: Annotated[str, KEY]
+    trace: Annotated[str | None, INDEXED] = None  # of what it was a part; feedback may be on that
     time: float  # when it was asked
     received: float  # when it came into this store
     source: str  # the format that it came from
@@ -26,9 +27,7 @@ class TrafficEvent(Record):
     version: str | None = None
     variant: str | None = None  # the arm of an A/B test
     shadow: bool = False  # the answer was made and not shown to anyone
-    question: Annotated[
-        str, INDEXED
-    ]  # hash of what was said but for the system: the same to several variants
+    question: Annotated[str, INDEXED]  # hash of what was said, but for the system's turn
     messages: list[dict[str, Any]]
     response: str | None = None
     calls: list[dict[str, Any]] | None = None  # of tools
