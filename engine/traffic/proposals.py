@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from engine.data.example import Example, eval_set_version, normalise
-from engine.data.examples import data_rows, read_examples, records_of
+from engine.data.examples import read_examples, records_of
 from engine.data.shapes import example_from
 from engine.data.textfile import write_text
 from engine.errors import BadInput
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 Origin = Literal["correction", "cluster", "thumbs"]
 Decision = Literal["accepted", "training", "rejected"]
-ORIGINS: tuple[Origin, ...] = ("correction", "cluster", "thumbs")  # those that teach most first
+ORIGINS: tuple[str, ...] = ("correction", "cluster", "thumbs")  # those that teach most first
 LIMIT = 200  # new proposals at a time: what a person can look through
 EVENT = "traffic_event"  # the column of an eval set that says which event an example was
 _MOST = 20_000  # events that are looked at for each origin, the newest
@@ -117,8 +117,8 @@ def propose(
     its proposal is open joins it. Raises BadInput for files that cannot be read.
     """
     place = _existing(eval_set)
-    fields = _fields(connection, place) if fields is None else fields
-    standing = [each for each in stored(connection) if _family(Path(each.eval_set)) == _family(place)]
+    examples = read_examples(place, _fields(connection, place) if fields is None else fields)
+    standing = [each for each in stored(connection) if _family(Path(each.eval_set))[:2] == _family(place)[:2]]
     left_out: Counter[str] = Counter()
     found = [
         *(_feedback(connection, since, before) if {"correction", "thumbs"} & set(origins) else ()),
@@ -137,7 +137,7 @@ def propose(
         except BadInput:
             left_out["their messages ask nothing that can be asked again"] += 1
     with_copies = _without_copies(asked, left_out)
-    _leave_out(with_copies, left_out, _HAS, data_rows(place, fields, training=False), whole=True)
+    _leave_out(with_copies, left_out, _HAS, examples, whole=True)
     others = [example for each in standing if (example := _readable(each))]
     _leave_out(with_copies, left_out, "another proposal asks it", others, whole=True)
     if train is not None:
@@ -149,7 +149,7 @@ def propose(
             len(with_copies) - limit
         )
     chosen = dict(list(with_copies.items())[:limit])
-    new = _nearest(chosen, list(data_rows(place, fields, training=False))) if chosen else []
+    new = _nearest(chosen, examples) if chosen else []
     with _writing(connection):
         for proposal in corrected:
             _update(connection, proposal)
@@ -158,7 +158,7 @@ def propose(
 
 
 def _rank(proposal: EvalProposal) -> int:
-    return ORIGINS.index(proposal.origin)  # type: ignore[arg-type]  # made here, of ORIGINS
+    return ORIGINS.index(proposal.origin)
 
 
 def _feedback(
@@ -303,19 +303,14 @@ def _nearest(asked: Asked, examples: Sequence[Example]) -> list[EvalProposal]:
     except BadInput:  # no words in any of them
         return proposals
     cosines = vectors.of(ours) @ vectors.of(theirs).T
-    best = cosines.argmax(axis=1).A1 if hasattr(cosines, "argmax") else ()
+    best = cosines.argmax(axis=1).A1
     found = []
     for place, (proposal, at) in enumerate(zip(proposals, best, strict=True)):
         cosine = float(cosines[place, at])
-        near = (
-            {"nearest": _name(examples[at]), "similarity": round(min(cosine, 1.0), 4)} if cosine > 0 else {}
-        )
-        found.append(replace(proposal, **near))
+        if cosine > 0:
+            proposal = replace(proposal, nearest=examples[at].id, similarity=round(min(cosine, 1.0), 4))
+        found.append(proposal)
     return found
-
-
-def _name(example: Example) -> str:
-    return example.id or f"line {example.line}"
 
 
 # Reading
