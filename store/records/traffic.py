@@ -60,7 +60,10 @@ class TrafficFeedback(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrafficMeasures(Record):
-    """What was computed of one event, by which version of the rules. None: not known, or not asked of it."""
+    """What was computed of one event, by which version of the rules. None: not known, or not asked of it.
+
+    `cluster` and `distance` say where its question lies among others, in the `space` of that name.
+    """
 
     event_id: Annotated[str, KEY, Mentions("trafficevent")]
     version: str
@@ -68,8 +71,10 @@ class TrafficMeasures(Record):
     cut: bool | None = None  # it ended at the token limit
     refused: bool | None = None
     well_formed: bool | None = None  # in the format that the question asks for
-    language: str | None = None
+    language: str | None = None  # of the response
     same_language: bool | None = None  # as the question's
+    traits: list[str] | None = None  # what the question is like
+    space: str | None = None
     cluster: int | None = None  # of questions
     distance: float | None = None  # from the nearest question of the eval set, 0 to 1
 
@@ -89,13 +94,13 @@ class TrafficWeek(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrafficAlert(Record):
-    """A measure that left its reference, by a sequential test over the periods so far."""
+    """A measure that left its reference, from the period on in which that was told first."""
 
-    UNIQUE: ClassVar = ("start", "variant", "measure")
+    UNIQUE: ClassVar = ("start", "days", "variant", "measure")
 
     id: Id = 0
     start: float  # of the period
-    days: int  # its length
+    days: int  # the period's length
     variant: str
     measure: str
     cause: str | None = None  # input model format latency; None: nothing tells

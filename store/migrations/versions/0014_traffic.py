@@ -22,13 +22,14 @@ CREATE TABLE trafficfeedback (id VARCHAR NOT NULL, event_id VARCHAR NOT NULL, ti
     VARCHAR, PRIMARY KEY (id));
 CREATE INDEX ix_trafficfeedback_event_id ON trafficfeedback (event_id);
 CREATE TABLE trafficmeasures (event_id VARCHAR NOT NULL, version VARCHAR NOT NULL, characters INTEGER,
-    cut BOOLEAN, refused BOOLEAN, well_formed BOOLEAN, language VARCHAR, same_language BOOLEAN, cluster
-    INTEGER, distance FLOAT, PRIMARY KEY (event_id)) WITHOUT ROWID;
+    cut BOOLEAN, refused BOOLEAN, well_formed BOOLEAN, language VARCHAR, same_language BOOLEAN, traits
+    JSON, space VARCHAR, cluster INTEGER, distance FLOAT, PRIMARY KEY (event_id)) WITHOUT ROWID;
 CREATE TABLE trafficweek (id INTEGER NOT NULL, start FLOAT NOT NULL, variant VARCHAR NOT NULL, purpose
     VARCHAR NOT NULL, run_id INTEGER NOT NULL, PRIMARY KEY (id), UNIQUE (start, variant, purpose));
 CREATE TABLE trafficalert (id INTEGER NOT NULL, start FLOAT NOT NULL, days INTEGER NOT NULL, variant
     VARCHAR NOT NULL, measure VARCHAR NOT NULL, cause VARCHAR, evidence JSON NOT NULL, created FLOAT NOT
-    NULL, acknowledged FLOAT, "by" VARCHAR, PRIMARY KEY (id), UNIQUE (start, variant, measure));
+    NULL, acknowledged FLOAT, "by" VARCHAR, PRIMARY KEY (id), UNIQUE (start, days, variant,
+    measure));
 CREATE TABLE evalproposal (id INTEGER NOT NULL, event_id VARCHAR NOT NULL, eval_set VARCHAR NOT NULL, origin
     VARCHAR NOT NULL, why VARCHAR NOT NULL, messages JSON NOT NULL, reference VARCHAR, rejected VARCHAR,
     personal JSON, nearest VARCHAR, similarity FLOAT, created FLOAT NOT NULL, decision VARCHAR, decided
