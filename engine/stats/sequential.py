@@ -93,6 +93,8 @@ class AnytimeTest:
     """An estimate with its always-valid interval, the logarithm of the e-value against 0, and how many times
     the values there are now would settle it if the estimate stayed; None where they do, or it is 0.
 
+    `error` is its standard error, `information` what `normal_at_any_time` says.
+
     `p` is always valid too: the chance that it ever falls below alpha is alpha at most while the truth is 0.
     """
 
@@ -101,6 +103,8 @@ class AnytimeTest:
     high: float
     log_e: float
     times: float | None
+    error: float
+    information: float
 
     @property
     def p(self) -> float:
@@ -119,7 +123,8 @@ def normal_at_any_time(value: float, error: float, information: float, alpha: fl
         raise ValueError("a standard error and its information are greater than 0")
     half = error * _boundary(information, alpha)
     log_e = _log_e_normal(value / error, information)
-    return AnytimeTest(value, value - half, value + half, log_e, _times(value / error, information, alpha))
+    times = _times(value / error, information, alpha)
+    return AnytimeTest(value, value - half, value + half, log_e, times, error, information)
 
 
 def difference_at_any_time(one: Moments, other: Moments, alpha: float = LEVEL) -> AnytimeTest | None:
