@@ -99,8 +99,9 @@ def build() -> "typer.Typer":
     """The commands with their options."""
     import typer
 
-    from tui.cli import annotations, data, history, plan, run, score, show, store, transfer
+    from tui.cli import annotations, data, history, plan, proposals, run, score, show, store, transfer
     from tui.cli.common import Store, app_options
+    from tui.cli.traffic import traffic
 
     app = typer.Typer(
         name="assay",
@@ -140,6 +141,8 @@ def build() -> "typer.Typer":
     ):
         app.command()(function)
     app.add_typer(annotations.annotations, name="annotations")
+    proposals.register(traffic)
+    app.add_typer(traffic, name="traffic")
     app.add_typer(store.cache, name="cache")
     app.command("import")(transfer.import_)
     app.command()(transfer.export)
