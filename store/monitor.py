@@ -15,8 +15,8 @@ def keep(connection: sqlite3.Connection, measures: Sequence[TrafficMeasures]) ->
     connection.execute("BEGIN IMMEDIATE")
     with connection:
         connection.executemany(
-            "INSERT OR REPLACE INTO trafficmeasures (event_id, version, characters, cut, refused, well_formed, "
-            "language, same_language, traits) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9 "
+            "INSERT OR REPLACE INTO trafficmeasures (event_id, version, characters, cut, refused, "
+            "well_formed, language, same_language, traits) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9 "
             # It may have been deleted meanwhile.
             "WHERE EXISTS (SELECT 1 FROM trafficevent WHERE id = ?1)",
             [

@@ -94,8 +94,8 @@ class QuestionShift:
 class PeriodRow:
     """One variant in one period: what its traffic was, and how its questions differ from the reference's.
 
-    `models` counts events by model and version. `tested` says whether it was held against the reference, which
-    it is once it is over and the reference stands.
+    `models` counts events by model and version. `tested`: it was held against the reference, as it is once it
+    is over and the reference stands. `shifts` are those from the reference, `from_eval_set` those from there.
     """
 
     start: float  # seconds since 1970
@@ -109,6 +109,7 @@ class PeriodRow:
     is_reference: bool = False
     tested: bool = False
     shifts: Sequence[QuestionShift] = ()
+    from_eval_set: Sequence[QuestionShift] = ()
 
     @property
     def end(self) -> float:

@@ -3,8 +3,9 @@
 Shadow answers, which nobody saw, are no part of it.
 """
 
+import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from store.read.query import select
@@ -88,7 +89,7 @@ def observed(connection: sqlite3.Connection, variant: str | None = None) -> Iter
 def unmeasured(
     connection: sqlite3.Connection, version: str, after: int, most: int
 ) -> tuple[list[TrafficEvent], int]:
-    """The next events that these rules did not measure, from a place in the table on, and the place reached."""
+    """The next events after a place in the table that these rules did not measure, and the place reached."""
     cursor = connection.execute(
         f"SELECT {_EVENT}, e.rowid FROM trafficevent e LEFT JOIN trafficmeasures m ON m.event_id = e.id "
         "WHERE e.rowid > ? AND NOT e.shadow AND m.version IS NOT ? ORDER BY e.rowid LIMIT ?",
@@ -122,6 +123,18 @@ def asked(connection: sqlite3.Connection, since: float, before: float) -> Iterat
     return (Asked(*row) for row in cursor)
 
 
+def times_of(connection: sqlite3.Connection, event_ids: Sequence[str]) -> dict[str, float]:
+    """When these events were."""
+    sql = "SELECT id, time FROM trafficevent WHERE id IN (SELECT value FROM json_each(?))"
+    return dict(tuple(row) for row in connection.execute(sql, (json.dumps(event_ids),)))
+
+
+def has_corrections(connection: sqlite3.Connection) -> bool:
+    """Whether people correct answers at all."""
+    sql = "SELECT EXISTS (SELECT 1 FROM trafficfeedback WHERE correction IS NOT NULL)"
+    return bool(connection.execute(sql).fetchone()[0])
+
+
 def count_unmeasured(connection: sqlite3.Connection, version: str) -> int:
     sql = (
         "SELECT count(*) FROM trafficevent e LEFT JOIN trafficmeasures m ON m.event_id = e.id "
@@ -143,7 +156,8 @@ def ratings(connection: sqlite3.Connection) -> list[WeekRating]:
     """What judges of single responses said of the weeks' random samples."""
     sql = (
         "SELECT w.start, w.variant, j.name, r.score FROM trafficweek w JOIN judge j ON j.run_id = w.run_id "
-        "JOIN rating r ON r.judge_id = j.id WHERE w.purpose = 'random' AND r.turn = 0 AND r.score IS NOT NULL "
+        "JOIN rating r ON r.judge_id = j.id "
+        "WHERE w.purpose = 'random' AND r.turn = 0 AND r.score IS NOT NULL "
         "ORDER BY w.start, w.variant, r.id"
     )
     return [WeekRating(*row) for row in connection.execute(sql)]

@@ -99,7 +99,19 @@ def build() -> "typer.Typer":
     """The commands with their options."""
     import typer
 
-    from tui.cli import annotations, data, history, plan, proposals, run, score, show, store, transfer
+    from tui.cli import (
+        annotations,
+        data,
+        history,
+        monitor,
+        plan,
+        proposals,
+        run,
+        score,
+        show,
+        store,
+        transfer,
+    )
     from tui.cli.common import Store, app_options
     from tui.cli.traffic import traffic
 
@@ -144,6 +156,7 @@ def build() -> "typer.Typer":
     proposals.register(traffic)
     app.add_typer(traffic, name="traffic")
     app.add_typer(store.cache, name="cache")
+    app.add_typer(monitor.app)
     app.command("import")(transfer.import_)
     app.command()(transfer.export)
     return app

@@ -1,0 +1,222 @@
+"""When a period's traffic has left its reference, and what the cause is likely to be.
+
+Each look holds a period, and the last WINDOW periods together, against the reference: one p-value for each
+measure, the smaller of the two times two. Holm's step corrects for looking at all measures; what is left is
+held to FALSE_ALARMS divided by the looks of a year. So in a year in which nothing changes a variant has at
+least one false alarm with a probability of at most FALSE_ALARMS, however its measures hang together (a union
+bound; `python -m bench.alarms` counts them). An alarm of several periods together needs the newest to have
+moved the same way by itself, so that it ends when the trouble does.
+"""
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from engine.stats.family import LEVEL, holm
+from engine.traffic.periods import BY_NAME, DAY, FEWEST, QUESTIONS, QuestionShift
+from engine.traffic.samples import (
+    TESTED,
+    Difference,
+    Sample,
+    difference,
+    figure,
+    joined,
+    same_within,
+    shifts,
+)
+from store.records import TrafficAlert
+
+FALSE_ALARMS = 0.05  # a year and variant, in which nothing changes
+WINDOW = 4  # periods that are also looked at together
+_NEW_MODEL = 0.05  # of a period's events: fewer by an unknown model are a trial
+_FEEDBACK = ("thumbs_up", "corrected", "rating", "judge")
+
+
+def looks(days: int) -> int:
+    """How many periods a year has."""
+    return max(1, round(365 / days))
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """One measure that has left its reference in one period."""
+
+    start: float
+    measure: str
+    cause: str | None
+    evidence: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Tested:
+    """A measure's p-values: of the period alone, and the corrected one of both windows."""
+
+    alone: float
+    p: float
+    delta: float
+    over: int  # periods in the window with the smaller p
+
+
+def look(
+    start: float, days: int, reference: Sample, recent: Sequence[Sample]
+) -> tuple[list[Alarm], list[QuestionShift]]:
+    """The alarms of the newest of the `recent` periods, and how its questions differ."""
+    newest, together = recent[-1], joined(recent[-WINDOW:])
+    tests: dict[str, _Tested] = {}
+    for name in TESTED:
+        alone = difference(reference.known(name), newest.known(name), name)
+        both = difference(reference.known(name), together.known(name), name) if len(recent) > 1 else None
+        if alone is not None:
+            tests[name] = _of_both(alone, both, len(recent[-WINDOW:]))
+    moved = shifts(reference, newest)
+    if (alone_p := _smallest(moved)) is not None:
+        both_p = _smallest(shifts(reference, together)) if len(recent) > 1 else None
+        tests[QUESTIONS] = _of_both(
+            Difference(0.0, alone_p),
+            None if both_p is None else Difference(0.0, both_p),
+            len(recent[-WINDOW:]),
+        )
+    corrected = dict(zip(tests, holm([test.p for test in tests.values()]), strict=True))
+    level = FALSE_ALARMS / looks(days)
+    alarmed = [name for name, test in tests.items() if corrected[name] <= level and test.alone <= LEVEL]
+    found = [
+        _alarm(start, days, name, tests[name], corrected[name], reference, newest, moved, alarmed)
+        for name in alarmed
+    ]
+    return found, moved
+
+
+def _of_both(alone: Difference, together: Difference | None, periods: int) -> _Tested:
+    if together is None:
+        return _Tested(alone.p, alone.p, alone.delta, 1)
+    if together.p < alone.p and alone.delta * together.delta >= 0:
+        return _Tested(alone.p, min(1.0, 2 * together.p), together.delta, periods)
+    return _Tested(alone.p, min(1.0, 2 * alone.p), alone.delta, 1)
+
+
+def _smallest(moved: Iterable[QuestionShift]) -> float | None:
+    """The smallest p-value, corrected for there being several."""
+    known = [shift.p for shift in moved if shift.p is not None]
+    return min(1.0, len(known) * min(known)) if known else None
+
+
+def _alarm(
+    start: float,
+    days: int,
+    name: str,
+    test: _Tested,
+    corrected: float,
+    reference: Sample,
+    newest: Sample,
+    moved: Sequence[QuestionShift],
+    alarmed: Sequence[str],
+) -> Alarm:
+    evidence: dict[str, Any] = {
+        "p": corrected,
+        "level": FALSE_ALARMS / looks(days),
+        "periods": test.over,
+        "until": start + days * DAY,
+        "models": new_models(reference, newest),
+        "shifts": [asdict(shift) for shift in sorted(_told(moved), key=lambda one: one.p or 0.0)][:3],
+    }
+    if name in BY_NAME:
+        now, before = figure(newest.known(name), name), figure(reference.known(name), name)
+        evidence |= {"value": now.value, "low": now.low, "high": now.high, "n": now.n}
+        evidence |= {"reference": before.value, "reference_n": before.n, "is_higher": test.delta > 0}
+    cause, within = _cause(name, reference, newest, moved, alarmed)
+    return Alarm(start, name, cause, evidence | {"same_question_p": within})
+
+
+def _told(moved: Iterable[QuestionShift]) -> list[QuestionShift]:
+    """The respects in which questions differ, corrected for there being several."""
+    known = [shift for shift in moved if shift.p is not None]
+    return [shift for shift in known if len(known) * (shift.p or 0.0) <= LEVEL]
+
+
+def new_models(reference: Sample, newest: Sample) -> dict[str, int]:
+    """Events by the models and versions that answered now and not in the reference."""
+    known, least = reference.counted_models(), max(1.0, _NEW_MODEL * len(newest))
+    return {
+        name: count
+        for name, count in newest.counted_models().items()
+        if name not in known and (count >= FEWEST or count >= least)
+    }
+
+
+def _cause(
+    name: str, reference: Sample, newest: Sample, moved: Sequence[QuestionShift], alarmed: Sequence[str]
+) -> tuple[str | None, float | None]:
+    """The cause that can be told apart, and the p-value of no change within the same kind of question.
+
+    Other questions are the cause where within the same kind nothing has changed; a model is, unless those
+    that answered before do no better than they do together.
+    """
+    if name in (QUESTIONS, "distance"):
+        return "input", None
+    within = None if name == "judge" else same_within(reference, newest, name)
+    changed = new_models(reference, newest)
+    if _told(moved) and (within > LEVEL if within is not None else not changed):
+        return "input", within
+    if changed and not _old_ones_too(name, reference, newest, changed):
+        return "model", within
+    if name.startswith("latency") or name == "well_formed":
+        return "latency" if name != "well_formed" else "format", within
+    if "well_formed" in alarmed:
+        return "format", within
+    if name in _FEEDBACK and any(other.startswith("latency") for other in alarmed):
+        return "latency", within
+    return None, within
+
+
+def _old_ones_too(name: str, reference: Sample, newest: Sample, changed: Mapping[str, int]) -> bool:
+    """Whether the models that answered before have left the reference as well."""
+    if name == "judge":
+        return False
+    old = newest.where(~np.isin(newest.models, list(changed)))
+    apart = difference(reference.known(name), old.known(name), name)
+    return apart is not None and apart.p <= LEVEL
+
+
+def episodes(
+    alarms: Sequence[Alarm], looked: Sequence[float], variant: str, days: int, known: Sequence[TrafficAlert]
+) -> list[TrafficAlert]:
+    """One alert for each run of periods in which a measure alarmed, at the first of them.
+
+    `looked` are the periods that were tested, in order. One that stands already keeps its place, though later
+    events may have moved the start.
+    """
+    order = {start: place for place, start in enumerate(looked)}
+    found: list[TrafficAlert] = []
+    for name in dict.fromkeys(alarm.measure for alarm in alarms):
+        runs: list[list[Alarm]] = []
+        for alarm in (one for one in alarms if one.measure == name):
+            if runs and order[alarm.start] == order[runs[-1][-1].start] + 1:
+                runs[-1].append(alarm)
+            else:
+                runs.append([alarm])
+        for run in runs:
+            standing = next(
+                (
+                    alert.start
+                    for alert in known
+                    if (alert.variant, alert.measure) == (variant, name)
+                    and run[0].start <= alert.start <= run[-1].start
+                ),
+                run[0].start,
+            )
+            evidence = run[0].evidence | {"until": run[-1].evidence["until"], "alarms": len(run)}
+            found.append(
+                TrafficAlert(
+                    start=standing,
+                    days=days,
+                    variant=variant,
+                    measure=name,
+                    cause=run[0].cause,
+                    evidence=evidence,
+                    created=time.time(),
+                )
+            )
+    return found
