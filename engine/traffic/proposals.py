@@ -8,14 +8,12 @@ eval set is in none of them unless that is asked for.
 
 import json
 import re
-import sqlite3
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 from engine.data.example import Example, eval_set_version, normalise
 from engine.data.examples import read_examples, records_of
@@ -23,36 +21,27 @@ from engine.data.shapes import example_from
 from engine.data.textfile import write_text
 from engine.errors import BadInput
 from engine.metrics.safety import kinds, masked
-from store.errors import StoreError
+from engine.traffic.periods import DAY, FEWEST, UncoveredCluster, start_of
+from store.read import traffic
 from store.read.datasets import test_uses
+from store.read.history import Connection
 from store.read.query import by_key, fetch, select
 from store.read.queues import AnnotatedExample, AnnotatedRow
-from store.records import EvalProposal, Run, TrafficEvent
-from store.records.columns import columns, to_json, values_of
+from store.records import EvalProposal, Run, SplitUse, TrafficEvent
+from store.traffic import keep_proposals, take_over_uses, together
 
 if TYPE_CHECKING:
     from engine.formats.annotated import Written
 
 Origin = Literal["correction", "cluster", "thumbs"]
 Decision = Literal["accepted", "training", "rejected"]
-ORIGINS: tuple[str, ...] = ("correction", "cluster", "thumbs")  # those that teach most first
 LIMIT = 200  # new proposals at a time: what a person can look through
 EVENT = "traffic_event"  # the column of an eval set that says which event an example was
 _MOST = 20_000  # events that are looked at for each origin, the newest
 _OF_CLUSTER = 3  # typical questions of a cluster that are proposed
 _COMMENT = 200  # characters
+_WEEK = 7  # days
 _HAS = "the eval set asks it already"
-
-
-class Uncovered(Protocol):
-    """A cluster of questions that the eval set has nothing of."""
-
-    @property
-    def label(self) -> str: ...
-    @property
-    def size(self) -> int: ...  # questions
-    @property
-    def events(self) -> Sequence[str]: ...  # their ids, the most typical first
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +67,7 @@ class NextVersion:
 
 
 @dataclass(frozen=True, slots=True)
-class Decided:
+class Decisions:
     """The proposals that were decided, or are open again, and the files that were written for it."""
 
     proposals: tuple[EvalProposal, ...]
@@ -99,31 +88,33 @@ class _Said:
 
 
 def propose(
-    connection: sqlite3.Connection,
+    connection: Connection,
     eval_set: Path,
     *,
     train: Path | None = None,
     fields: Mapping[str, str] | None = None,
-    clusters: Sequence[Uncovered] = (),
-    origins: Sequence[str] = ORIGINS,
+    clusters: Sequence[UncoveredCluster] | None = None,
+    origins: Sequence[str] = traffic.ORIGINS,
     since: float | None = None,
     before: float | None = None,
     limit: int = LIMIT,
 ) -> Proposed:
     """Stores what the traffic between two times proposes for an eval set.
 
+    `clusters` are those of questions that it lacks, by default of that time, else of the newest weeks.
     `fields` maps the columns of both files, by default as the newest run on the eval set did. An event is
     proposed once for an eval set and its later versions, whatever was decided; a correction that comes while
     its proposal is open joins it. Raises BadInput for files that cannot be read.
     """
     place = _existing(eval_set)
     examples = read_examples(place, _fields(connection, place) if fields is None else fields)
-    standing = [each for each in stored(connection) if _family(Path(each.eval_set))[:2] == _family(place)[:2]]
+    every, family = traffic.proposals(connection), _family(place)[:2]
+    standing = [each for each in every if _family(Path(each.eval_set))[:2] == family]
     left_out: Counter[str] = Counter()
-    found = [
-        *(_feedback(connection, since, before) if {"correction", "thumbs"} & set(origins) else ()),
-        *(_typical(connection, clusters) if "cluster" in origins else ()),
-    ]
+    found = list(_feedback(connection, since, before))
+    if "cluster" in origins:
+        lacking = _lacking(connection, examples, since, before) if clusters is None else clusters
+        found += _typical(connection, lacking)
     found = sorted((each for each in found if each.origin in origins), key=_rank)
     corrected = _corrected(standing, found)
     known = {each.event_id for each in standing}
@@ -144,26 +135,21 @@ def propose(
         from engine.data.leakage import read_training
 
         _leave_out(with_copies, left_out, "the training data hold it", read_training(train, fields))
-    if len(with_copies) > limit:
-        left_out[f"more than the limit of {limit:,}: search again once these are decided"] = (
-            len(with_copies) - limit
-        )
+    if (more := len(with_copies) - limit) > 0:
+        left_out[f"more than the limit of {limit:,}: search again once these are decided"] = more
     chosen = dict(list(with_copies.items())[:limit])
     new = _nearest(chosen, examples) if chosen else []
-    with _writing(connection):
-        for proposal in corrected:
-            _update(connection, proposal)
-        stand = [_insert(connection, replace(each, eval_set=str(place))) for each in new]
+    with together(connection):
+        keep_proposals(connection, corrected)
+        stand = keep_proposals(connection, [replace(each, eval_set=str(place)) for each in new])
     return Proposed(tuple(stand), tuple(corrected), dict(left_out))
 
 
 def _rank(proposal: EvalProposal) -> int:
-    return ORIGINS.index(proposal.origin)
+    return traffic.ORIGINS.index(proposal.origin)
 
 
-def _feedback(
-    connection: sqlite3.Connection, since: float | None, before: float | None
-) -> Iterator[EvalProposal]:
+def _feedback(connection: Connection, since: float | None, before: float | None) -> Iterator[EvalProposal]:
     """A proposal for each corrected answer, and each one that more people disliked than liked."""
     newest = (
         "(SELECT c.{0} FROM trafficfeedback c WHERE c.event_id = f.event_id AND trim(c.{0}) <> '' "
@@ -199,16 +185,34 @@ def _feedback(
         )
 
 
-def _typical(connection: sqlite3.Connection, clusters: Sequence[Uncovered]) -> Iterator[EvalProposal]:
+def _lacking(
+    connection: Connection, examples: Sequence[Example], since: float | None, before: float | None
+) -> Sequence[UncoveredCluster]:
+    """The clusters that the eval set has nothing of, as `assay monitor` finds them."""
+    from engine.traffic.alerts import WINDOW
+    from engine.traffic.drift import uncovered
+
+    (newest,) = connection.execute("SELECT max(time) FROM trafficevent WHERE NOT shadow").fetchone()
+    if newest is None:
+        return ()
+    week = start_of(newest, _WEEK)
+    start = week - (WINDOW - 1) * _WEEK * DAY if since is None else since
+    return uncovered(connection, start, week + _WEEK * DAY if before is None else before, examples)
+
+
+def _typical(connection: Connection, clusters: Sequence[UncoveredCluster]) -> Iterator[EvalProposal]:
     """Proposals for the most typical questions of each cluster."""
     for cluster in clusters:
-        events = _events(connection, list(cluster.events))
-        for event_id in [name for name in cluster.events if name in events][:_OF_CLUSTER]:
-            why = f"one of {cluster.size:,} questions about {cluster.label}, of which the eval set has none"
-            yield _proposal(events[event_id], "cluster", why, None)
+        if cluster.events < FEWEST:
+            continue
+        names = [event_id for event_id, _ in cluster.examples][:_OF_CLUSTER]
+        events = _events(connection, names)
+        why = f"one of {cluster.events:,} questions about {cluster.name}, of which the eval set has none"
+        for name in names:
+            yield _proposal(events[name], "cluster", why, None)
 
 
-def _events(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, TrafficEvent]:
+def _events(connection: Connection, ids: Sequence[str]) -> dict[str, TrafficEvent]:
     rows = select(
         connection,
         TrafficEvent,
@@ -313,49 +317,24 @@ def _nearest(asked: Asked, examples: Sequence[Example]) -> list[EvalProposal]:
     return found
 
 
-# Reading
-
-
-def stored(
-    connection: sqlite3.Connection, eval_set: Path | None = None, decision: str | None = None
-) -> list[EvalProposal]:
-    """The proposals, those that teach most first; for one eval set, or with one decision ("open")."""
-    rank = " ".join(f"WHEN '{origin}' THEN {place}" for place, origin in enumerate(ORIGINS))
-    rows = fetch(connection, EvalProposal, order_by=f"CASE origin {rank} END, id")
-    return [
-        row
-        for row in rows
-        if (eval_set is None or row.eval_set == str(eval_set.resolve()))
-        and (decision is None or (row.decision or "open") == decision)
-    ]
-
-
-def proposal(connection: sqlite3.Connection, number: int) -> EvalProposal:
-    """The proposal of that number. Raises StoreError where there is none."""
-    found = fetch(connection, EvalProposal, id=number)
-    if not found:
-        raise StoreError(f"there is no proposal {number}", "`assay traffic proposals` lists them")
-    return found[0]
-
-
 # Deciding
 
 
 def decide(
-    connection: sqlite3.Connection,
+    connection: Connection,
     numbers: Sequence[int],
     decision: Decision,
     user: str,
     *,
     into_test: bool = False,
     fields: Mapping[str, str] | None = None,
-) -> Decided:
+) -> Decisions:
     """Records what a person decided of open proposals, all of them or none, and writes the next version.
 
     Raises BadInput for one that is decided already, one without a correction that is to be trained on, and,
     unless `into_test`, one that would fall into a test split that was used.
     """
-    found = [proposal(connection, number) for number in dict.fromkeys(numbers)]
+    found = [traffic.proposal(connection, number) for number in dict.fromkeys(numbers)]
     for each in found:
         if each.decision is not None:
             raise BadInput(
@@ -372,22 +351,24 @@ def decide(
 
 
 def undo(
-    connection: sqlite3.Connection,
+    connection: Connection,
     user: str,
     numbers: Sequence[int] = (),
     *,
     fields: Mapping[str, str] | None = None,
-) -> Decided:
+) -> Decisions:
     """Opens these proposals again, or those that this person decided last.
 
     Raises BadInput where there is nothing to undo.
     """
     if numbers:
-        found = [proposal(connection, number) for number in dict.fromkeys(numbers)]
+        found = [traffic.proposal(connection, number) for number in dict.fromkeys(numbers)]
         if open_ones := [each.id for each in found if each.decision is None]:
             raise BadInput(f"proposal {open_ones[0]} is open: nothing was decided of it")
     else:
-        mine = [each for each in stored(connection) if each.by == user and each.decided is not None]
+        mine = [
+            each for each in traffic.proposals(connection) if each.by == user and each.decided is not None
+        ]
         last = max((each.decided or 0.0 for each in mine), default=None)
         found = [each for each in mine if each.decided == last]
         if not found:
@@ -396,41 +377,40 @@ def undo(
     return _change(connection, opened, into_test=True, fields=fields)
 
 
-def edit(connection: sqlite3.Connection, number: int, reference: str) -> EvalProposal:
+def edit(connection: Connection, number: int, reference: str) -> EvalProposal:
     """Gives an open proposal another reference, without personal data; an empty one takes it away."""
-    found = proposal(connection, number)
+    found = traffic.proposal(connection, number)
     if found.decision is not None:
         raise BadInput(f"proposal {number} is {found.decision}", "`assay traffic undo` opens it again")
     text = reference.strip()
     changed = replace(found, reference=masked(text) or None)
     if new := {*kinds(text)} - {*(found.personal or ())}:
         changed = replace(changed, personal=sorted({*(found.personal or ()), *new}))
-    _update(connection, changed)
+    keep_proposals(connection, [changed])
     return changed
 
 
 def _change(
-    connection: sqlite3.Connection,
+    connection: Connection,
     changed: Sequence[EvalProposal],
     *,
     into_test: bool,
     fields: Mapping[str, str] | None,
-) -> Decided:
+) -> Decisions:
     """Stores decisions and writes the files that they change: both, or neither."""
-    with _writing(connection):
-        before = {each.id: proposal(connection, each.id).decision for each in changed}
-        for each in changed:
-            _update(connection, each)
+    with together(connection):
+        before = {each.id: traffic.proposal(connection, each.id).decision for each in changed}
+        keep_proposals(connection, changed)
         files = []
         for place, own in by_key((each.eval_set, each) for each in changed).items():
             if any("accepted" in (each.decision, before[each.id]) for each in own):
                 new = [each for each in own if each.decision == "accepted" and not into_test]
                 files.append(_write_next(connection, Path(place), new, fields))
-    return Decided(tuple(changed), tuple(files))
+    return Decisions(tuple(changed), tuple(files))
 
 
 def _write_next(
-    connection: sqlite3.Connection,
+    connection: Connection,
     place: Path,
     new: Sequence[EvalProposal],
     fields: Mapping[str, str] | None,
@@ -439,7 +419,7 @@ def _write_next(
     _existing(place)
     fields = _fields(connection, place) if fields is None else fields
     examples = read_examples(place, fields)
-    own = stored(connection, place)
+    own = traffic.proposals(connection, str(place))
     accepted = [each for each in own if each.decision == "accepted"]
     taken = {example.id for example in examples}
     if clash := next((each for each in accepted if _example_id(each) in taken), None):
@@ -456,16 +436,16 @@ def _write_next(
         return NextVersion(None, None, len(examples), 0, 0)
     write_text(file, "".join(f"{_line(record)}\n" for record in (*base, *map(_record, accepted))))
     version = eval_set_version([*examples, *added])
-    return NextVersion(
-        file, version, len(examples) + len(added), len(added), _take_over(connection, uses, version)
-    )
+    if not test_uses(connection, version, version):  # its test split holds what that of the old one does
+        take_over_uses(connection, uses, version)
+    return NextVersion(file, version, len(examples) + len(added), len(added), len(uses))
 
 
 def _line(record: Mapping[str, Any]) -> str:
     return json.dumps(record, ensure_ascii=False, default=str)
 
 
-def _free_file(connection: sqlite3.Connection, place: Path, known: set[str]) -> Path:
+def _free_file(connection: Connection, place: Path, known: set[str]) -> Path:
     """The first later version's name that nobody has, or whose file was written here and is in no run."""
     folder, stem, number = _family(place)
     while True:
@@ -482,7 +462,7 @@ def _is_ours(file: Path, known: set[str]) -> bool:
         return False
 
 
-def _has_run(connection: sqlite3.Connection, file: Path) -> bool:
+def _has_run(connection: Connection, file: Path) -> bool:
     found = connection.execute(
         "SELECT 1 FROM run WHERE json_extract(data_summary, '$.examples_path') = ? LIMIT 1", (str(file),)
     )
@@ -508,7 +488,7 @@ def _existing(eval_set: Path) -> Path:
     return eval_set.resolve()
 
 
-def _runs_on(connection: sqlite3.Connection, place: Path) -> list[Run]:
+def _runs_on(connection: Connection, place: Path) -> list[Run]:
     """The runs on a file, the newest first."""
     return select(
         connection,
@@ -518,7 +498,7 @@ def _runs_on(connection: sqlite3.Connection, place: Path) -> list[Run]:
     )
 
 
-def _fields(connection: sqlite3.Connection, place: Path) -> Mapping[str, str]:
+def _fields(connection: Connection, place: Path) -> Mapping[str, str]:
     """How the newest run on a file read its columns."""
     from engine.phases.work import plan_of
 
@@ -533,30 +513,17 @@ def _fields(connection: sqlite3.Connection, place: Path) -> Mapping[str, str]:
 # The test lock
 
 
-@dataclass(frozen=True, slots=True)
-class _Use:
-    """A use of the test split, and the run that made it."""
-
-    run_id: int | None
-    user: str
-    reason: str
-    created: float
-
-
-def _uses(connection: sqlite3.Connection, place: Path, version: str) -> list[_Use]:
+def _uses(connection: Connection, place: Path, version: str) -> list[SplitUse]:
     """Uses of the test split of this version, or of this file before it was edited."""
-    used = [
-        _Use(use.run_id, use.user, use.reason, use.created) for use in test_uses(connection, version, version)
-    ]
-    known = {(use.run_id, use.created) for use in used}
     edited = select(
         connection,
-        _Use,
+        SplitUse,
         "SELECT u.* FROM splituse u JOIN run r ON r.id = u.run_id WHERE u.split = 'test' "
-        "AND json_extract(r.data_summary, '$.examples_path') = ? ORDER BY u.id",
+        "AND json_extract(r.data_summary, '$.examples_path') = ?",
         str(place),
     )
-    return [*used, *(use for use in edited if (use.run_id, use.created) not in known)]
+    found = {use.id: use for use in (*test_uses(connection, version, version), *edited)}
+    return [found[number] for number in sorted(found)]
 
 
 def _is_test_part(place: Path) -> bool:
@@ -569,9 +536,9 @@ def _is_test_part(place: Path) -> bool:
 
 
 def _refuse_test(
-    connection: sqlite3.Connection,
+    connection: Connection,
     place: Path,
-    uses: Sequence[_Use],
+    uses: Sequence[SplitUse],
     examples: Sequence[Example],
     added: Sequence[Example],
     new: set[str],
@@ -604,17 +571,6 @@ def _refuse_test(
         )
 
 
-def _take_over(connection: sqlite3.Connection, uses: Sequence[_Use], version: str) -> int:
-    """Lets the new version know that its test split was used: it holds what that of the old one does."""
-    if not test_uses(connection, version, version):
-        connection.executemany(
-            "INSERT INTO splituse (run_id, eval_set, split, user, reason, created) "
-            "VALUES (?, ?, 'test', ?, ?, ?)",
-            [(use.run_id, version, use.user, use.reason, use.created) for use in uses],
-        )
-    return len(uses)
-
-
 # An example of it
 
 
@@ -643,9 +599,7 @@ def _readable(each: EvalProposal) -> Example | None:
 # Training pairs
 
 
-def pairs(
-    connection: sqlite3.Connection, form: Literal["dpo", "sft"], *, also_accepted: bool = False
-) -> "Written":
+def pairs(connection: Connection, form: Literal["dpo", "sft"], *, also_accepted: bool = False) -> "Written":
     """Corrections that were accepted for training: as preferences over what was answered, or as answers.
 
     With `also_accepted` those in the eval set too, which then holds what is trained on.
@@ -653,7 +607,11 @@ def pairs(
     from engine.formats.annotated import correction_records, preference_records
 
     wanted = ("training", "accepted") if also_accepted else ("training",)
-    chosen = [each for each in stored(connection) if each.decision in wanted and each.reference is not None]
+    chosen = [
+        each
+        for each in traffic.proposals(connection)
+        if each.decision in wanted and each.reference is not None
+    ]
     rows = [_as_correction(each) for each in chosen]
     examples = {
         each.id: AnnotatedExample(
@@ -678,37 +636,3 @@ def _as_correction(each: EvalProposal) -> AnnotatedRow:
         blind=False, control=False, seconds=None, left_id=0, right_id=None, left="", right=None, about_id=0,
         about="",
     )  # fmt: skip
-
-
-# Writing
-
-
-@contextmanager
-def _writing(connection: sqlite3.Connection) -> Iterator[None]:
-    """One transaction, which is taken back where anything fails."""
-    connection.execute("BEGIN IMMEDIATE")
-    with connection:
-        yield
-
-
-def _bound(each: EvalProposal) -> dict[str, Any]:
-    """Its values as SQLite takes them, without the number."""
-    kinds_of = {column.name: column.kind for column in columns(EvalProposal)}
-    return {
-        name: to_json(value) if kinds_of[name] == "json" and value is not None else value
-        for name, value in values_of(each).items()
-        if name != "id"
-    }
-
-
-def _insert(connection: sqlite3.Connection, each: EvalProposal) -> EvalProposal:
-    values = _bound(each)
-    names, marks = ", ".join(f'"{name}"' for name in values), ", ".join("?" for _ in values)
-    cursor = connection.execute(f"INSERT INTO evalproposal ({names}) VALUES ({marks})", list(values.values()))
-    return replace(each, id=int(cursor.lastrowid or 0))
-
-
-def _update(connection: sqlite3.Connection, each: EvalProposal) -> None:
-    values = _bound(each)
-    sets = ", ".join(f'"{name}" = ?' for name in values)
-    connection.execute(f"UPDATE evalproposal SET {sets} WHERE id = ?", [*values.values(), each.id])

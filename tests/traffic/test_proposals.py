@@ -1,9 +1,7 @@
 """What people said of production's answers becomes proposals, and a decision the eval set's next version."""
 
 import json
-import sqlite3
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +12,13 @@ from engine.data.examples import read_examples
 from engine.data.split import splits
 from engine.errors import BadInput
 from engine.traffic import events, proposals
-from store import database, records
+from engine.traffic.periods import UncoveredCluster
+from store import database
 from store.errors import StoreError
 from store.read import history
 from store.read.datasets import test_uses as uses_of
+from store.read.traffic import proposal as proposal_of
+from store.read.traffic import proposals as stored
 from store.traffic import add
 from tests.engine.runs import carry_out as carried_out
 from tests.engine.runs import lines, queue, recorded_plan
@@ -53,7 +54,7 @@ class Traffic:
     def propose(self, **more: Any) -> proposals.Proposed:
         return proposals.propose(self.connection, self.eval, **more)
 
-    def decide(self, decision: proposals.Decision, *numbers: int, **more: Any) -> proposals.Decided:
+    def decide(self, decision: proposals.Decision, *numbers: int, **more: Any) -> proposals.Decisions:
         return proposals.decide(self.connection, numbers, decision, "mira", **more)
 
 
@@ -154,14 +155,7 @@ def test_a_correction_that_comes_later_joins_its_open_proposal(traffic: Traffic)
     add(traffic.connection, [], [events.feedback(raw, salt=b"0" * 32, received=NOW + 5)])
     found = traffic.propose()
     assert found.new == () and [each.id for each in found.corrected] == [first.id]
-    assert proposals.proposal(traffic.connection, first.id).reference == "Descale it."
-
-
-@dataclass(frozen=True)
-class Cluster:
-    label: str
-    size: int
-    events: tuple[str, ...]
+    assert proposal_of(traffic.connection, first.id).reference == "Descale it."
 
 
 def test_a_cluster_that_the_eval_set_lacks_proposes_its_most_typical_questions(traffic: Traffic) -> None:
@@ -171,10 +165,22 @@ def test_a_cluster_that_the_eval_set_lacks_proposes_its_most_typical_questions(t
         "Is ether fine?",
         "Any dogecoin?",
     ]
-    ids = tuple(traffic.said(text) for text in asked)
-    found = traffic.propose(clusters=[Cluster("bitcoin · crypto", 41, ids)]).new
+    typical = [(traffic.said(text), text) for text in asked]
+    ids = [event_id for event_id, _ in typical]
+    cluster = UncoveredCluster("bitcoin · crypto", 41, 0.1, 3.0, NOW, typical, ids)
+    found = traffic.propose(clusters=[cluster]).new
     assert [each.messages[0]["content"] for each in found] == asked[:3]
     assert found[0].why.startswith("one of 41 questions about bitcoin · crypto")
+
+
+def test_uncovered_clusters_are_looked_for_as_the_monitor_does(traffic: Traffic) -> None:
+    for number in range(30):
+        traffic.said(f"How long does a refund for lamp number {number} take to come back?")
+        traffic.said(f"Which bitcoin wallet do you take for crypto payment {number}, please?")
+    found = traffic.propose().new
+    assert {each.origin for each in found} == {"cluster"}
+    assert any("bitcoin" in each.messages[0]["content"] and "bitcoin" in each.why for each in found)
+    assert traffic.propose(origins=("thumbs",)).new == ()
 
 
 def test_the_nearest_example_is_told_with_its_similarity(traffic: Traffic) -> None:
@@ -247,7 +253,7 @@ def test_undo_takes_the_last_decision_back_with_its_examples(traffic: Traffic, o
     assert len(read(traffic.folder / "eval-v2.jsonl")) == 4
     proposals.undo(traffic.connection, "mira")
     assert not (traffic.folder / "eval-v2.jsonl").exists()
-    assert all(each.decision is None for each in proposals.stored(traffic.connection))
+    assert all(each.decision is None for each in stored(traffic.connection))
     with pytest.raises(BadInput, match="nothing to undo"):
         proposals.undo(traffic.connection, "mira")
 
@@ -267,7 +273,7 @@ def test_what_is_decided_is_not_decided_again_and_nothing_happens_by_halves(
         traffic.decide("accepted", open_ones[1], open_ones[0])
     with pytest.raises(StoreError, match="no proposal 999"):
         traffic.decide("accepted", open_ones[1], 999)
-    assert proposals.proposal(traffic.connection, open_ones[1]).decision is None
+    assert proposal_of(traffic.connection, open_ones[1]).decision is None
 
 
 def test_a_file_that_cannot_be_written_leaves_the_proposal_open(
@@ -279,7 +285,7 @@ def test_a_file_that_cannot_be_written_leaves_the_proposal_open(
     monkeypatch.setattr(proposals, "write_text", refused)
     with pytest.raises(BadInput, match="No space"):
         traffic.decide("accepted", open_ones[0])
-    assert proposals.proposal(traffic.connection, open_ones[0]).decision is None
+    assert proposal_of(traffic.connection, open_ones[0]).decision is None
 
 
 def test_a_file_of_somebody_else_is_never_written_over(traffic: Traffic, open_ones: list[int]) -> None:
@@ -387,7 +393,7 @@ def test_a_file_that_a_run_was_made_from_is_not_written_again(traffic: Traffic, 
 def test_pairs_hold_what_is_accepted_for_training_and_nothing_of_the_eval_set(
     traffic: Traffic, open_ones: list[int]
 ) -> None:
-    by_event = {each.event_id: each.id for each in proposals.stored(traffic.connection)}
+    by_event = {each.event_id: each.id for each in stored(traffic.connection)}
     norway, chair = (by_event[events.event_id(name)] for name in ("norway", "chair"))
     traffic.decide("training", norway)
     traffic.decide("accepted", chair)
@@ -401,13 +407,6 @@ def test_pairs_hold_what_is_accepted_for_training_and_nothing_of_the_eval_set(
 
 
 def test_there_is_nothing_to_train_on_without_a_correction(traffic: Traffic, open_ones: list[int]) -> None:
-    kettle = next(each.id for each in proposals.stored(traffic.connection) if each.reference is None)
+    kettle = next(each.id for each in stored(traffic.connection) if each.reference is None)
     with pytest.raises(BadInput, match="no correction to train on"):
         traffic.decide("training", kettle)
-
-
-def test_an_event_is_proposed_once_for_an_eval_set(traffic: Traffic, open_ones: list[int]) -> None:
-    row = proposals.proposal(traffic.connection, open_ones[0])
-    with pytest.raises(sqlite3.IntegrityError):
-        proposals._insert(traffic.connection, row)
-    assert isinstance(row, records.EvalProposal)

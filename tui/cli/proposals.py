@@ -27,7 +27,7 @@ from tui.text.output import (
 
 if TYPE_CHECKING:
     from engine.traffic.ab import ABTest, ArmsCompared
-    from engine.traffic.proposals import Decided
+    from engine.traffic.proposals import Decisions
     from store.records import EvalProposal
 
 
@@ -86,7 +86,7 @@ def propose(
             eval_set,
             train=train,
             fields=mapping(fields) or None,
-            origins=[str(each) for each in origin] if origin else proposals.ORIGINS,
+            origins=[str(each) for each in origin or OriginChoice],
             since=_time("--since", since),
             before=_time("--before", before),
             limit=limit,
@@ -116,11 +116,12 @@ def proposals(
     json: Json = False,
 ) -> None:
     """List the proposals for eval sets, those that teach most first."""
-    from engine.traffic.proposals import stored
+    from store.read.traffic import proposals as stored
     from store.session import opened
 
     with opened(store_folder(context, store)) as connection:
-        found = stored(connection, eval_set, None if decision is DecisionChoice.ALL else str(decision))
+        place = None if eval_set is None else str(eval_set.resolve())
+        found = stored(connection, place, None if decision is DecisionChoice.ALL else str(decision))
     if json:
         print_json({"proposals": [asdict(each) for each in found]})
     elif found:
@@ -210,7 +211,7 @@ def undo(
     _print_decided(decided, "open again", json=json)
 
 
-def _print_decided(decided: "Decided", said: str, *, json: bool) -> None:
+def _print_decided(decided: "Decisions", said: str, *, json: bool) -> None:
     if json:
         files = [asdict(each) | {"file": each.file and str(each.file)} for each in decided.files]
         print_json({"proposals": [asdict(each) for each in decided.proposals], "files": files})
@@ -260,7 +261,7 @@ def pairs(
 ) -> None:
     """Write the corrections that were accepted for training, for a trainer such as TRL."""
     from engine.traffic.proposals import pairs as training_pairs
-    from engine.traffic.proposals import stored
+    from store.read.traffic import proposals as stored
     from store.session import opened
 
     if dpo is None and sft is None:
@@ -363,7 +364,7 @@ def _ab_row(row: "ArmsCompared") -> list[str]:
     def change(figure: float | None) -> str:
         if figure is None:
             return MISSING
-        return f"{100 * figure:+.1f}" if row.unit == "share" else signed(figure)
+        return signed(100 * figure, 1) if row.unit == "share" else signed(figure)
 
     inside = "" if row.low is None else f" [{change(row.low)}, {change(row.high)}]"
     needed = "" if row.needed is None else f"about {row.needed:,} more each"
