@@ -57,6 +57,13 @@ _EVERYWHERE = {
     "app.theme": Action("f2", "theme", "", "Next theme: dark, light, the terminal's own, yours"),
     "app.redraw": Action("ctrl+l", "redraw", "", "Draw the whole screen again", "^l"),
     "app.suspend": Action("ctrl+z", "suspend_process", "", "Suspend to the shell; `fg` resumes", "^z"),
+    "app.proposals": Action(
+        "f4",
+        "proposals",
+        "",
+        "Proposals: what production teaches the eval set",
+        also="traffic feedback corrections thumbs accept",
+    ),
     "app.help": Action(
         "question_mark,colon,ctrl+p",
         "help",
@@ -205,6 +212,17 @@ _DECISION = {
     "what_if.undo": Action("u", "undo", "plan's", "Back to the plan's limits", also="undo reset"),
     "what_if.save": Action("s", "save", "write", "Write the moved limits into the plan's file", also="save"),
     "what_if.pane": Action("tab", "focus_next", "figures", "Next pane: gates, the figures held to one"),
+}
+
+_PROPOSALS = {
+    "proposals.accept": Action("y", "decide('accept')", "accept", "Accept into the eval set's next version"),
+    "proposals.reject": Action("n", "decide('reject')", "reject", "Reject it, and all that ask the same"),
+    "proposals.training": Action(
+        "t", "decide('accept', '--training')", "train", "Accept its correction for training pairs instead"
+    ),
+    "proposals.edit": Action("e", "edit", "edit", "Write the right answer in $EDITOR"),
+    "proposals.undo": Action("u", "undo", "undo", "Undo your last decision"),
+    "proposals.all": Action("a", "all", "all", "Those that are decided too, or the open ones alone"),
 }
 
 _MAP = {
@@ -366,7 +384,8 @@ _SPLITS: dict[str, Action] = {
 
 REGISTRY: dict[str, Action] = {
     **_EVERYWHERE, **_MOVING, **_TABLE, **_SHARING, **_MENU, **_RUNS, **_STARTING, **_TRENDS,
-    **_LIVE, **_ALERTS, **_DECISION, **_MAP, **_COMPARE, **_JUDGES, **_PEOPLE, **_REVIEW, **_SPLITS
+    **_LIVE, **_ALERTS, **_DECISION, **_MAP, **_PROPOSALS, **_COMPARE, **_JUDGES, **_PEOPLE,
+    **_REVIEW, **_SPLITS,
 }  # fmt: skip
 EVERYWHERE = tuple(_EVERYWHERE)
 SHARING = tuple(_SHARING)

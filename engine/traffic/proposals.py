@@ -343,7 +343,7 @@ def decide(
         if decision == "training" and each.reference is None:
             raise BadInput(
                 f"proposal {each.id} has no correction to train on",
-                "write one: e on the screen of proposals, or `assay traffic edit`",
+                "`assay traffic edit ID --reference TEXT` writes one",
             )
     now = time.time()
     decided = [replace(each, decision=decision, decided=now, by=user) for each in found]

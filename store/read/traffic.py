@@ -109,3 +109,13 @@ def proposal(connection: sqlite3.Connection, number: int) -> EvalProposal:
     if not found:
         raise StoreError(f"there is no proposal {number}", "`assay traffic proposals` lists them")
     return found[0]
+
+
+def nearest_questions(connection: sqlite3.Connection) -> dict[tuple[str, str], str]:
+    """The questions of the examples that proposals name as nearest, by eval set and id, as runs had them."""
+    rows = connection.execute(
+        "SELECT p.eval_set, p.nearest, (SELECT e.query FROM run r JOIN example e ON e.eval_set = r.eval_set "
+        "WHERE json_extract(r.data_summary, '$.examples_path') = p.eval_set AND e.example = p.nearest "
+        "ORDER BY r.id DESC LIMIT 1) FROM evalproposal p WHERE p.nearest IS NOT NULL"
+    )
+    return {(row[0], row[1]): row[2] for row in rows if row[2] is not None}

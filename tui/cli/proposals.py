@@ -231,7 +231,9 @@ def _print_decided(decided: "Decisions", said: str, *, json: bool) -> None:
 def edit(
     context: typer.Context,
     number: Annotated[int, typer.Argument(metavar="ID", help="An open proposal.")],
-    reference: Annotated[str, typer.Argument(metavar="TEXT", help="The right answer; empty: there is none.")],
+    reference: Annotated[
+        str, typer.Option("--reference", metavar="TEXT", help="The right answer; empty: there is none.")
+    ],
     store: Store = None,
 ) -> None:
     """Give an open proposal another reference answer."""
