@@ -64,6 +64,13 @@ _EVERYWHERE = {
     "app.theme": Action("f2", "theme", "", "Next theme: dark, light, the terminal's own, yours"),
     "app.redraw": Action("ctrl+l", "redraw", "", "Draw the whole screen again", "^l"),
     "app.suspend": Action("ctrl+z", "suspend_process", "", "Suspend to the shell; `fg` resumes", "^z"),
+    "app.proposals": Action(
+        "f4",
+        "proposals",
+        "",
+        "Proposals: what production teaches the eval set",
+        also="traffic feedback corrections thumbs accept",
+    ),
     "app.help": Action(
         "question_mark,colon,ctrl+p",
         "help",
@@ -214,6 +221,17 @@ _DECISION = {
     "what_if.pane": Action("tab", "focus_next", "figures", "Next pane: gates, the figures held to one"),
 }
 
+_PROPOSALS = {
+    "proposals.accept": Action("y", "decide('accept')", "accept", "Accept into the eval set's next version"),
+    "proposals.reject": Action("n", "decide('reject')", "reject", "Reject it, and all that ask the same"),
+    "proposals.training": Action(
+        "t", "decide('accept', '--training')", "train", "Accept its correction for training pairs instead"
+    ),
+    "proposals.edit": Action("e", "edit", "edit", "Write the right answer in $EDITOR"),
+    "proposals.undo": Action("u", "undo", "undo", "Undo your last decision"),
+    "proposals.all": Action("a", "all", "all", "Those that are decided too, or the open ones alone"),
+}
+
 _MAP = {
     "map.left": Action("h,left", "across(-1, 0)", "", "The next candidate to the left", "h ←"),
     "map.right": Action("l,right", "across(1, 0)", "", "The next candidate to the right", "l →"),
@@ -245,6 +263,9 @@ _MONITOR = {
     "monitor.variant": Action("v", "variant", "variant", "Next variant"),
     "monitor.beside": Action("b", "beside", "beside", "All variants beside one another, or one"),
     "monitor.acknowledge": Action("a", "acknowledge", "acknowledge", "Acknowledge this alert"),
+    "monitor.proposals": Action(
+        "p", "app.proposals", "proposals", "Proposals: what this traffic teaches the eval set"
+    ),
     "monitor.eval_set": Action(
         "e", "eval_set", "eval set", "Name the eval set that the questions are compared with"
     ),
@@ -400,8 +421,8 @@ _SPLITS: dict[str, Action] = {
 
 REGISTRY: dict[str, Action] = {
     **_EVERYWHERE, **_MOVING, **_TABLE, **_SHARING, **_MENU, **_RUNS, **_STARTING, **_TRENDS,
-    **_LIVE, **_ALERTS, **_DECISION, **_MAP, **_MONITOR, **_COMPARE, **_JUDGES, **_PEOPLE, **_REVIEW,
-    **_SPLITS,
+    **_LIVE, **_ALERTS, **_DECISION, **_MAP, **_MONITOR, **_PROPOSALS, **_COMPARE, **_JUDGES, **_PEOPLE,
+    **_REVIEW, **_SPLITS,
 }  # fmt: skip
 EVERYWHERE = tuple(_EVERYWHERE)
 SHARING = tuple(_SHARING)

@@ -16,7 +16,7 @@ from tui.screens.judges import JudgesScreen
 from tui.screens.live.screen import LiveScreen
 from tui.screens.review.screen import ReviewScreen
 from tui.screens.samples import SamplesScreen
-from tui.screens.slices import SlicesScreen
+from tui.screens.compare.slices import SlicesScreen
 from tui.screens.splits.screen import SplitsScreen
 
 SIZES = pytest.mark.parametrize("size", [(80, 24), (120, 36)], ids=["80x24", "120x36"])

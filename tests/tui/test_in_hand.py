@@ -11,7 +11,7 @@ from tui.screens.compare.screen import CompareScreen
 from tui.screens.decision import DecisionScreen
 from tui.screens.review.screen import ReviewScreen
 from tui.screens.runs import RunsScreen
-from tui.screens.slices import SlicesScreen
+from tui.screens.compare.slices import SlicesScreen
 
 
 @pytest.mark.parametrize("name", ["good", "overfit"])

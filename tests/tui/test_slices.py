@@ -17,7 +17,7 @@ from tui.app.app import AssayApp
 from tui.screens.compare.screen import CompareScreen
 from tui.screens.review.data import slices
 from tui.screens.review.screen import ReviewScreen
-from tui.screens.slices import SlicesScreen
+from tui.screens.compare.slices import SlicesScreen
 
 Settled = Callable[[Pilot[int]], Awaitable[None]]
 

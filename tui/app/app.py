@@ -236,6 +236,12 @@ class AssayApp(App[int], inherit_bindings=False):
         if not isinstance(self.screen, HelpScreen):
             self.push_screen(HelpScreen(self.screen.active_bindings.values()))
 
+    def action_proposals(self) -> None:
+        from tui.screens.proposals import ProposalsScreen
+
+        if self.front is not None and not isinstance(self.front, ProposalsScreen):
+            self.push_screen(ProposalsScreen())
+
     async def action_copy(self) -> None:
         """Copies what stands under the cursor to wherever it can go, and says where."""
         from tui.app import terminal

@@ -105,6 +105,7 @@ def build() -> "typer.Typer":
         history,
         monitor,
         plan,
+        proposals,
         run,
         score,
         show,
@@ -154,6 +155,7 @@ def build() -> "typer.Typer":
         app.command()(function)
     app.add_typer(annotations.annotations, name="annotations")
     app.add_typer(store.cache, name="cache")
+    proposals.register(traffic.traffic)
     traffic.traffic.command()(weeks.review)
     app.add_typer(traffic.traffic, name="traffic")
     app.add_typer(monitor.app, name="monitor")

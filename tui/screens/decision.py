@@ -357,7 +357,7 @@ class DecisionScreen(RunSharing, FilteredScreen, RunScreen):
             case "forgotten" if lead.task is not None:
                 self._open_samples(lead, *lead.task)
             case "slices":
-                from tui.screens.slices import SlicesScreen
+                from tui.screens.compare.slices import SlicesScreen
 
                 self.hand.take(baseline=lead.base)
                 self.app.push_screen(SlicesScreen(self.run_id))

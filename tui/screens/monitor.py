@@ -65,12 +65,12 @@ class MonitorScreen(AssayScreen):
     NAME = "Monitor"
     FOOTER = (
         "monitor.worst", "monitor.random", "monitor.acknowledge", "monitor.later", "monitor.days",
-        "monitor.variant", "monitor.beside", "monitor.eval_set",
+        "monitor.variant", "monitor.beside", "monitor.proposals", "monitor.eval_set",
     )  # fmt: skip
     BINDINGS = bindings(
         "monitor.next", "monitor.previous", "monitor.later", "monitor.earlier", "monitor.last",
         "monitor.first", "monitor.worst", "monitor.random", "monitor.days", "monitor.variant",
-        "monitor.beside", "monitor.acknowledge", "monitor.eval_set", "monitor.again",
+        "monitor.beside", "monitor.acknowledge", "monitor.proposals", "monitor.eval_set", "monitor.again",
     )  # fmt: skip
     DEFAULT_CSS = """
     MonitorScreen #about, MonitorScreen #panels { padding: 0 1; }

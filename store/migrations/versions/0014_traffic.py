@@ -33,8 +33,8 @@ CREATE TABLE trafficalert (id INTEGER NOT NULL, start FLOAT NOT NULL, days INTEG
     measure));
 CREATE TABLE evalproposal (id INTEGER NOT NULL, event_id VARCHAR NOT NULL, eval_set VARCHAR NOT NULL, origin
     VARCHAR NOT NULL, why VARCHAR NOT NULL, messages JSON NOT NULL, reference VARCHAR, rejected VARCHAR,
-    created FLOAT NOT NULL, decision VARCHAR, decided FLOAT, "by" VARCHAR, PRIMARY KEY (id), UNIQUE
-    (event_id, eval_set));
+    personal JSON, nearest VARCHAR, similarity FLOAT, created FLOAT NOT NULL, decision VARCHAR, decided
+    FLOAT, "by" VARCHAR, PRIMARY KEY (id), UNIQUE (event_id, eval_set));
 CREATE TABLE track (run_id INTEGER NOT NULL, tracker VARCHAR NOT NULL, place VARCHAR NOT NULL, tracked
     VARCHAR, status VARCHAR NOT NULL, attempts INTEGER NOT NULL, reason VARCHAR, updated FLOAT NOT NULL,
     PRIMARY KEY (run_id, tracker), FOREIGN KEY (run_id) REFERENCES run (id) ON DELETE CASCADE) WITHOUT ROWID

@@ -261,7 +261,7 @@ class CompareScreen(PairScreen, FilteredScreen):
             self.say("this line has no examples of its own")
 
     def action_slices(self) -> None:
-        from tui.screens.slices import SlicesScreen
+        from tui.screens.compare.slices import SlicesScreen
 
         entry = self.table.item
         measure = entry.name if isinstance(entry, MeasureLine) and entry.kind == "metric" else None
