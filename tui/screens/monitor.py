@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 WAIT_S = 15.0  # from one reading to the next, while events keep coming in
 LEAST_PANEL, MOST_COLUMNS = 36, 4  # cells of a plot, and plots beside one another
+LEAST_POINT = 7  # lines below the plots
 WEEK, DAY_S = 7, 86_400.0
 NO_TRAFFIC = (
     "There is no production traffic in this store yet. `assay traffic import FILE` reads what gateways log: "
@@ -74,8 +75,7 @@ class MonitorScreen(AssayScreen):
     )  # fmt: skip
     DEFAULT_CSS = """
     MonitorScreen #about, MonitorScreen #panels { padding: 0 1; }
-    MonitorScreen #point { height: 7; padding: 0 1; border-top: solid $rule; }
-    MonitorScreen.-wide #point { height: 12; }
+    MonitorScreen #point { padding: 0 1; border-top: solid $rule; }
     """
 
     def __init__(self) -> None:
@@ -249,6 +249,7 @@ class MonitorScreen(AssayScreen):
         return join([said, Content.styled("  reading …" if self._is_asking else "", "$muted")])
 
     def redraw(self) -> None:
+        self.query_one("#point").styles.height = max(LEAST_POINT, self.size.height // 3 - 1)
         self.refresh_title()
         self.query_one("#about", Line).set(self._about())
         self.panels.show(len(self._plots), self._columns)
@@ -318,6 +319,7 @@ class MonitorScreen(AssayScreen):
         self.query_one("#point", Pane).show(lines, keep_place=False)
 
     def _point(self) -> Iterator[Content]:
+        from engine.traffic.periods import QUESTIONS
         from tui.sections.monitor import alert_said, day
 
         plot, section = self._plot, self._section
@@ -329,18 +331,18 @@ class MonitorScreen(AssayScreen):
             yield Content.styled("reading the traffic …" if self._is_asking else "", "$muted")
             return
         yield self._figure(plot)
-        alert = plot.line.alerts.get(self._starts[self._place])
-        own = [each for each in section.watch.alerts if each.variant == plot.variant]
-        for each in own:
-            if each is alert or (each.measure not in _plotted(self._plots) and self._is_at(each)):
-                yield _told(each, alert_said(each, section.watch.reference))
+        reference = section.watch.reference
+        if (alert := plot.line.alerts.get(self._starts[self._place])) is not None:
+            yield _told(alert, alert_said(alert, reference))
+        yield self._reviews(plot.variant)
         row = self._row
         if row is not None:
             models = ", ".join(f"{name} {count:,}" for name, count in row.models.items())
-            yield one_line(
-                f"{counted(row.events, 'event')} of {row.units:,} users or sessions · {models}", "$muted"
-            )
-        yield self._reviews(plot.variant)
+            events = f"{counted(row.events, 'event')}, users or sessions: {row.units:,}"
+            yield one_line(f"{events} · {models}", "$muted")
+        for alert in section.watch.alerts:
+            if alert.variant == plot.variant and alert.measure == QUESTIONS and self._is_at(alert):
+                yield _told(alert, alert_said(alert, reference))
         for cluster in section.watch.uncovered:
             yield join(
                 [
@@ -508,10 +510,6 @@ class MonitorScreen(AssayScreen):
         if self.assay.store.read_only:
             self.say("opened with --read-only: the store is left as it is", error=True)
         return self.assay.store.read_only
-
-
-def _plotted(plots: Sequence[Plotted]) -> set[str]:
-    return {plot.line.measure.name for plot in plots}
 
 
 def _ends(lines: "Sequence[MeasureLine]") -> tuple[float, ...]:
