@@ -331,18 +331,17 @@ class MonitorScreen(AssayScreen):
             yield Content.styled("reading the traffic …" if self._is_asking else "", "$muted")
             return
         yield self._figure(plot)
-        reference = section.watch.reference
-        if (alert := plot.line.alerts.get(self._starts[self._place])) is not None:
-            yield _told(alert, alert_said(alert, reference))
+        alerts = self._alerts(plot)
+        told = [_told(alert, alert_said(alert, section.watch.reference)) for alert in alerts]
+        own = len(told) - (bool(alerts) and alerts[-1].measure == QUESTIONS)
+        yield from told[:own]
         yield self._reviews(plot.variant)
         row = self._row
         if row is not None:
             models = ", ".join(f"{name} {count:,}" for name, count in row.models.items())
             events = f"{counted(row.events, 'event')}, users or sessions: {row.units:,}"
             yield one_line(f"{events} · {models}", "$muted")
-        for alert in section.watch.alerts:
-            if alert.variant == plot.variant and alert.measure == QUESTIONS and self._is_at(alert):
-                yield _told(alert, alert_said(alert, reference))
+        yield from told[own:]
         for cluster in section.watch.uncovered:
             yield join(
                 [
@@ -356,8 +355,20 @@ class MonitorScreen(AssayScreen):
             if not line.is_known:
                 yield one_line(f"{line.measure.title}: {line.reason}", "$muted")
 
-    def _is_at(self, alert: "TrafficAlert") -> bool:
-        return bool(alert.start <= self._starts[self._place] < alert.evidence["until"])
+    def _alerts(self, plot: Plotted) -> "list[TrafficAlert]":
+        """The alerts on the chosen point: its measure's, then that on the period's questions."""
+        from engine.traffic.periods import QUESTIONS
+
+        start = self._starts[self._place]
+        alerts = self._section.watch.alerts if self._section is not None else ()
+        asked = (
+            alert
+            for alert in alerts
+            if (alert.variant, alert.measure) == (plot.variant, QUESTIONS)
+            and alert.start <= start < alert.evidence["until"]
+        )
+        own = plot.line.alerts.get(start)
+        return [*([own] if own is not None else []), *asked]
 
     def _figure(self, plot: Plotted) -> Content:
         from tui.sections.monitor import day, figure_said, value_said
@@ -371,7 +382,8 @@ class MonitorScreen(AssayScreen):
         if figure is None or figure.value is None:
             said.append(one_line(f"missing: {figure.reason if figure is not None else 'no events'}", "$warn"))
         else:
-            said.append(f"{figure_said(figure, measure.unit)} of {figure.n:,}")
+            among = "" if measure.unit == "events" else f" of {figure.n:,}"
+            said.append(f"{figure_said(figure, measure.unit)}{among}")
         if reference is not None:
             said.append(Content.styled(f"reference {value_said(reference.value, measure.unit)}", "$muted"))
         row = self._row
@@ -464,14 +476,13 @@ class MonitorScreen(AssayScreen):
     def action_acknowledge(self) -> None:
         from store.monitor import acknowledge
 
-        plot, section = self._plot, self._section
-        if plot is None or section is None or self._is_read_only():
+        if self._plot is None or self._is_read_only():
             return
-        alert = plot.line.alerts.get(self._starts[self._place])
-        if alert is None or alert.acknowledged is not None:
+        found = next((each for each in self._alerts(self._plot) if each.acknowledged is None), None)
+        if found is None:
             self.say(f"no open alert at this point: go to one that is marked {MARK}", error=True)
         else:
-            self.write(acknowledge, alert.id, user_name(), done=f"alert {alert.id} is acknowledged")
+            self.write(acknowledge, found.id, user_name(), done=f"alert {found.id} is acknowledged")
 
     def action_review(self, purpose: str) -> None:
         """Opens the run of this week's answers, which a command makes first where there is none."""
