@@ -159,6 +159,33 @@ def _newer(known: TrafficFeedback, row: TrafficFeedback) -> TrafficFeedback:
     return joined if joined == known else replace(joined, time=row.time, received=row.received)
 
 
+class Waiting:
+    """Rows of an import that wait for their other half, in a file that goes with the process."""
+
+    def __init__(self) -> None:
+        self._file = sqlite3.connect("", isolation_level=None)
+        self._file.execute("CREATE TABLE half (key TEXT PRIMARY KEY, sent INTEGER, place TEXT, text TEXT)")
+        self._file.execute("BEGIN")
+
+    def put(self, key: str, sent: bool, place: str, text: str) -> None:
+        self._file.execute("INSERT INTO half VALUES (?, ?, ?, ?)", (key, sent, place, text))
+
+    def take(self, key: str) -> tuple[bool, str, str] | None:
+        """What waits under a key, which then waits no more."""
+        row = self._file.execute(
+            "DELETE FROM half WHERE key = ? RETURNING sent, place, text", (key,)
+        ).fetchone()
+        return row and (bool(row[0]), row[1], row[2])
+
+    def left(self) -> Iterator[tuple[str, bool]]:
+        """The place of each that waits, and whether it was a request."""
+        for place, sent in self._file.execute("SELECT place, sent FROM half ORDER BY rowid"):
+            yield place, bool(sent)
+
+    def close(self) -> None:
+        self._file.close()
+
+
 @dataclass(frozen=True, slots=True)
 class Meant:
     """Whose traffic is meant: of a user, a session (their hashes), or all before a time."""

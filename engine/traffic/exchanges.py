@@ -197,9 +197,13 @@ def answer(value: Any) -> Raw:
     if isinstance(value, list):
         while len(value) == 1 and isinstance(value[0], list):
             (value,) = value
+        if not value:
+            return {}
         if _are_turns(value):
             spoken = [turn for turn in turns_of(value) if is_role(str(turn.get("role")), "assistant")]
             return _spoken(spoken[-1]) if spoken else {}
+        if isinstance(value[0], dict) and str(value[0].get("type")).endswith("Generation"):
+            return answer(value[0])
         if all(isinstance(part, dict) and "type" in part for part in value):
             return _spoken({"role": "assistant", "content": value})
         if len(value) == 1:

@@ -62,6 +62,9 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "outputs.jsonl").write_text(
         '{"query": "What is 2 plus 2?", "response": "4", "references": ["4"], "label": "4"}\n'
     )
+    chat = {"id": "req-1", "time": "2026-03-01T12:00:00Z", "prompt": "Where is it?", "response": "Here."}
+    (folder / "traffic.jsonl").write_text(json.dumps(chat | {"user": "u-17", "thumbs": "down"}) + "\n")
+    (folder / "chats.csv").write_text("when,asked,said\n2026-03-01 12:00,Where is it?,Lost.\n")
     files.mt_bench(folder / "data/mt_bench")
     files.alpaca_eval(folder / "results/annotations.json", [1.0, 1.9, 2.0])
     files.prometheus(folder / "graded.jsonl")

@@ -16,7 +16,7 @@ from tui.text.gate import MISSING, counted, cut, printable
 from tui.text.output import Column, err, iso, moment, out, paragraph, print_json, print_table
 
 if TYPE_CHECKING:
-    from engine.traffic.importing import Account
+    from engine.traffic.importing import TrafficAccount
     from store.records import TrafficEvent, TrafficFeedback
     from store.traffic import Meant
 
@@ -57,7 +57,7 @@ OfSession = Annotated[
 ]
 Thumbs = Annotated[str | None, typer.Option("--thumbs", metavar="up|down", help="With such feedback.")]
 Limit = Annotated[int, typer.Option("--limit", min=1, help="How many, the newest first.")]
-Id = Annotated[str, typer.Argument(metavar="ID", help="An event's id, or how it begins.")]
+Id = Annotated[str, typer.Argument(metavar="ID", help="An event's id here or in its log.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 
@@ -119,7 +119,7 @@ def _fields(pairs: list[str]) -> dict[str, str]:
     return found
 
 
-def _values(found: "Account") -> dict[str, Any]:
+def _values(found: "TrafficAccount") -> dict[str, Any]:
     added = found.added
     return {
         "formats": dict(found.formats),
@@ -132,7 +132,7 @@ def _values(found: "Account") -> dict[str, Any]:
     }
 
 
-def _print_account(found: "Account") -> None:
+def _print_account(found: "TrafficAccount") -> None:
     for reason in found.left_out:
         err(f"left out: {printable(reason)}")
     if found.unreadable > len(found.left_out):
@@ -233,10 +233,13 @@ def event_values(event: "TrafficEvent", said: "list[TrafficFeedback]") -> dict[s
 @traffic.command()
 def show(context: typer.Context, event_id: Id, json: Json = False, store: Store = None) -> None:
     """Show one event: the question, the answer, and what was said of it."""
+    from engine.traffic.events import event_id as hashed
+    from engine.traffic.events import is_event_id
     from store.read import traffic as stored
 
+    own = event_id if is_event_id(event_id) else hashed(event_id)
     with opened(store_folder(context, store)) as connection:
-        event = stored.event(connection, event_id)
+        event = stored.event(connection, own)
         said = stored.feedback(connection, [event.id])
     if json:
         print_json(event_values(event, said))
