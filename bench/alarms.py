@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from engine.stats.family import share_of
-from engine.traffic.alerts import WINDOW, look
+from engine.traffic.alerts import WINDOWS, look
 from engine.traffic.periods import DAY
 from engine.traffic.samples import Sample, joined
 
@@ -105,7 +105,7 @@ def year(told: Traffic, change: Mapping[str, Any], seed: int) -> list[set[str]]:
     recent: list[Sample] = []
     found = []
     for place in range(weeks):
-        recent = [*recent, week(rng, replace(told, **change))][-WINDOW:]
+        recent = [*recent, week(rng, replace(told, **change))][-max(WINDOWS) :]
         alarms, _ = look(place * 7 * DAY, 7, reference, recent)
         found.append({alarm.measure for alarm in alarms})
         if change and found[-1]:

@@ -44,11 +44,11 @@ def place(
 def raise_alert(connection: sqlite3.Connection, alert: TrafficAlert) -> None:
     """Stores an alert; one that stands learns what is known of it now, and stays acknowledged."""
     connection.execute(
-        "INSERT INTO trafficalert (start, days, variant, measure, cause, evidence, created) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (start, days, variant, measure) "
+        "INSERT INTO trafficalert (start, days, variant, measure, reference, cause, evidence, created) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (start, days, variant, measure, reference) "
         "DO UPDATE SET cause = excluded.cause, evidence = excluded.evidence",
         (
-            *(alert.start, alert.days, alert.variant, alert.measure, alert.cause),
+            *(alert.start, alert.days, alert.variant, alert.measure, alert.reference, alert.cause),
             *(json.dumps(alert.evidence), alert.created),
         ),
     )

@@ -1,11 +1,11 @@
 """When a period's traffic has left its reference, and what the cause is likely to be.
 
-Each look holds a period, and the last WINDOW periods together, against the reference: one p-value for each
-measure, the smaller of the two times two. Holm's step corrects for looking at all measures; what is left is
-held to FALSE_ALARMS divided by the looks of a year. So in a year in which nothing changes a variant has at
-least one false alarm with a probability of at most FALSE_ALARMS, however its measures hang together (a union
-bound; `python -m bench.alarms` counts them). An alarm of several periods together needs the newest to have
-moved the same way by itself, so that it ends when the trouble does.
+Each look holds the newest period, and the last few together, against the reference: one p-value for each
+measure, the smallest of WINDOWS times how many there are. Holm's step corrects for looking at all measures;
+what is left is held to FALSE_ALARMS divided by the looks of a year. So in a year in which nothing changes a
+variant has a false alarm with a probability of at most FALSE_ALARMS, however its measures hang together (a
+union bound; `python -m bench.alarms` counts them). An alarm of several periods together needs the newest to
+have moved the same way by itself, so that it ends when the trouble does.
 """
 
 import time
@@ -18,6 +18,7 @@ import numpy as np
 from engine.stats.family import LEVEL, holm
 from engine.traffic.periods import BY_NAME, DAY, FEWEST, QUESTIONS, QuestionShift
 from engine.traffic.samples import (
+    NO_MODEL,
     TESTED,
     Difference,
     Sample,
@@ -30,7 +31,7 @@ from engine.traffic.samples import (
 from store.records import TrafficAlert
 
 FALSE_ALARMS = 0.05  # a year and variant, in which nothing changes
-WINDOW = 4  # periods that are also looked at together
+WINDOWS = (1, 4, 13)  # periods that are looked at together: few for what is sudden, more for what is small
 _NEW_MODEL = 0.05  # of a period's events: fewer by an unknown model are a trial
 _FEEDBACK = ("thumbs_up", "corrected", "rating", "judge")
 
@@ -52,7 +53,7 @@ class Alarm:
 
 @dataclass(frozen=True, slots=True)
 class _Tested:
-    """A measure's p-values: of the period alone, and the corrected one of both windows."""
+    """A measure's p-values: of the period alone, and the corrected one of all windows."""
 
     alone: float
     p: float
@@ -64,37 +65,34 @@ def look(
     start: float, days: int, reference: Sample, recent: Sequence[Sample]
 ) -> tuple[list[Alarm], list[QuestionShift]]:
     """The alarms of the newest of the `recent` periods, and how its questions differ."""
-    newest, together = recent[-1], joined(recent[-WINDOW:])
-    tests: dict[str, _Tested] = {}
-    for name in TESTED:
-        alone = difference(reference.known(name), newest.known(name), name)
-        both = difference(reference.known(name), together.known(name), name) if len(recent) > 1 else None
-        if alone is not None:
-            tests[name] = _of_both(alone, both, len(recent[-WINDOW:]))
+    newest = recent[-1]
     moved = shifts(reference, newest)
-    if (alone_p := _smallest(moved)) is not None:
-        both_p = _smallest(shifts(reference, together)) if len(recent) > 1 else None
-        tests[QUESTIONS] = _of_both(
-            Difference(0.0, alone_p),
-            None if both_p is None else Difference(0.0, both_p),
-            len(recent[-WINDOW:]),
-        )
+    found: dict[str, list[tuple[int, Difference]]] = {}
+    for length in dict.fromkeys(min(window, len(recent)) for window in WINDOWS):
+        together = joined(recent[-length:])
+        for name in TESTED:
+            if one := difference(reference.known(name), together.known(name), name):
+                found.setdefault(name, []).append((length, one))
+        p = _smallest(moved if length == 1 else shifts(reference, together))
+        if p is not None:
+            found.setdefault(QUESTIONS, []).append((length, Difference(0.0, p)))
+    tests = {name: _tested(windows) for name, windows in found.items() if windows[0][0] == 1}
     corrected = dict(zip(tests, holm([test.p for test in tests.values()]), strict=True))
     level = FALSE_ALARMS / looks(days)
     alarmed = [name for name, test in tests.items() if corrected[name] <= level and test.alone <= LEVEL]
-    found = [
+    return [
         _alarm(start, days, name, tests[name], corrected[name], reference, newest, moved, alarmed)
         for name in alarmed
-    ]
-    return found, moved
+    ], moved
 
 
-def _of_both(alone: Difference, together: Difference | None, periods: int) -> _Tested:
-    if together is None:
-        return _Tested(alone.p, alone.p, alone.delta, 1)
-    if together.p < alone.p and alone.delta * together.delta >= 0:
-        return _Tested(alone.p, min(1.0, 2 * together.p), together.delta, periods)
-    return _Tested(alone.p, min(1.0, 2 * alone.p), alone.delta, 1)
+def _tested(windows: Sequence[tuple[int, Difference]]) -> _Tested:
+    """The first window is the newest period alone; others count where they have moved the same way."""
+    alone = windows[0][1]
+    over, least = min(
+        ((length, one) for length, one in windows if one.delta * alone.delta >= 0), key=lambda each: each[1].p
+    )
+    return _Tested(alone.p, min(1.0, len(windows) * least.p), alone.delta, over)
 
 
 def _smallest(moved: Iterable[QuestionShift]) -> float | None:
@@ -138,6 +136,8 @@ def _told(moved: Iterable[QuestionShift]) -> list[QuestionShift]:
 
 def new_models(reference: Sample, newest: Sample) -> dict[str, int]:
     """Events by the models and versions that answered now and not in the reference."""
+    if np.all(reference.models == NO_MODEL):
+        return {}
     known, least = reference.counted_models(), max(1.0, _NEW_MODEL * len(newest))
     return {
         name: count
@@ -187,7 +187,12 @@ def _is_same(earlier: Alarm, later: Alarm) -> bool:
 
 
 def episodes(
-    alarms: Sequence[Alarm], looked: Sequence[float], variant: str, days: int, known: Sequence[TrafficAlert]
+    alarms: Sequence[Alarm],
+    looked: Sequence[float],
+    variant: str,
+    days: int,
+    reference: str,
+    known: Sequence[TrafficAlert],
 ) -> list[TrafficAlert]:
     """One alert for each run of periods in which a measure alarmed, the same way, at the first of them.
 
@@ -220,6 +225,7 @@ def episodes(
                     days=days,
                     variant=variant,
                     measure=name,
+                    reference=reference,
                     cause=run[0].cause,
                     evidence=evidence,
                     created=time.time(),

@@ -25,11 +25,11 @@ from engine.data.words import words
 from engine.errors import BadInput
 from engine.metrics.slices import features
 from engine.traffic.periods import UncoveredCluster
-from engine.traffic.samples import LEARNED_SHARE, Floats, Ints, Sample, unit_number
+from engine.traffic.samples import LEARNED_SHARE, NO_MODEL, Floats, Ints, Sample, unit_number
 from store import monitor as writing
 from store.read import monitor
 from store.read.history import Connection
-from store.read.monitor import Asked
+from store.read.monitor import AskedQuestion
 
 RULES = 1
 LEARNED_FROM = 5_000  # questions
@@ -175,16 +175,16 @@ def sample_of_set(evaluation: Sequence[Example], places: Places) -> Sample:
         {},
         clusters,
         {name: np.array([name in own for own in told]) for name in sorted(set().union(*told))},
-        np.full(len(evaluation), "", dtype=object),
+        np.full(len(evaluation), NO_MODEL, dtype=object),
     )
 
 
-def _some(asked: Iterable[Asked], most: int) -> list[Asked]:
+def _some(asked: Iterable[AskedQuestion], most: int) -> list[AskedQuestion]:
     """At most so many, chosen by a hash of the event: the same ones whatever the order."""
     return [each for _, _, each in heapq.nsmallest(most, ((order_of(a.id), a.id, a) for a in asked))]
 
 
-def _text(asked: Asked) -> str:
+def _text(asked: AskedQuestion) -> str:
     turns = json.loads(asked.messages)
     return question(Example(asked.id, "", tuple(turns)))
 

@@ -64,7 +64,7 @@ CAUSES: Mapping[str | None, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class TrafficFigure:
     """One measure's value with its 95 % interval over n events; `reason` says why one of them is missing."""
 
     value: float | None
@@ -104,7 +104,7 @@ class PeriodRow:
     events: int
     units: int  # users, else sessions, else events
     models: Mapping[str, int]
-    figures: Mapping[str, Figure]
+    figures: Mapping[str, TrafficFigure]
     is_over: bool
     is_reference: bool = False
     tested: bool = False
@@ -134,7 +134,7 @@ class UncoveredCluster:
 
 
 @dataclass(frozen=True, slots=True)
-class Watch:
+class TrafficWatch:
     """Everything that was found. `rows` are by variant and time, `references` one row a variant."""
 
     days: int
@@ -164,16 +164,17 @@ class Watch:
         return asdict(self)
 
 
-def watch_of(values: Mapping[str, Any]) -> Watch:
-    """The result again that `Watch.as_dict` made JSON of."""
+def watch_of(values: Mapping[str, Any]) -> TrafficWatch:
+    """The result again that `TrafficWatch.as_dict` made JSON of."""
 
     def row(told: Mapping[str, Any]) -> PeriodRow:
-        figures = {name: Figure(**figure) for name, figure in told["figures"].items()}
-        return PeriodRow(
-            **{**told, "figures": figures, "shifts": [QuestionShift(**s) for s in told["shifts"]]}
-        )
+        figures = {name: TrafficFigure(**figure) for name, figure in told["figures"].items()}
+        shifts = {
+            name: [QuestionShift(**shift) for shift in told[name]] for name in ("shifts", "from_eval_set")
+        }
+        return PeriodRow(**{**told, **shifts, "figures": figures})
 
-    return Watch(
+    return TrafficWatch(
         **{
             **values,
             "rows": [row(told) for told in values["rows"]],

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from engine.data.coverage import psi
 from engine.stats.intervals import ENOUGH, Interval, bootstrap_interval, share_of, students
-from engine.traffic.periods import BY_NAME, FEWEST, Figure, QuestionShift
+from engine.traffic.periods import BY_NAME, FEWEST, QuestionShift, TrafficFigure
 from store.read.monitor import Observed
 
 Floats = NDArray[np.float64]
@@ -28,10 +28,12 @@ Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 Known = tuple[Floats, Ints]  # values, and whose they are
 LEARNED_SHARE = 3  # one user in so many has questions that the clusters are learned from
+NO_MODEL = ""  # of events of which it is not known which model answered
 NOWHERE = -2  # the cluster of a question without a place
 QUANTILES = {"length": 0.5, "latency_median": 0.5, "latency_p95": 0.95}
 SHARES = ("cut", "refused", "well_formed", "same_language", "thumbs_up", "corrected")
 TESTED = (*SHARES, *QUANTILES, "rating", "judge", "distance")
+_ROUNDING = 1e-12
 _BUCKET = "prompt of "  # with which the trait of a question's length begins
 _LEAST_EXPECTED = 5.0  # events of a class in the smaller sample, below which it joins another
 _FEW_UNITS = f"its events are of fewer than {FEWEST} users or sessions"
@@ -173,25 +175,30 @@ def design_effect(*samples: Known) -> float:
     return max(1.0, sum(seen for seen, _ in found) / independent) if independent > 0 else 1.0
 
 
-def figure(known: Known, name: str) -> Figure:
+def _are_few(units: Ints) -> bool:
+    """Whether values are of fewer than FEWEST users; the first ones mostly tell."""
+    return len(set(units[: 10 * FEWEST].tolist())) < FEWEST and len(np.unique(units)) < FEWEST
+
+
+def figure(known: Known, name: str) -> TrafficFigure:
     """A measure's value over its known values, with its interval."""
     values, units = known
     n = len(values)
     if n < FEWEST:
-        return Figure(
+        return TrafficFigure(
             None, None, None, n, f"fewer than {FEWEST} events tell it ({n})" if n else BY_NAME[name].needs
         )
-    if len(np.unique(units)) < FEWEST:
+    if _are_few(units):
         value = float(np.quantile(values, QUANTILES[name]) if name in QUANTILES else values.mean())
-        return Figure(value, None, None, n, _FEW_UNITS)
+        return TrafficFigure(value, None, None, n, _FEW_UNITS)
     if name in QUANTILES:
         return _quantile(values, units, QUANTILES[name])
     if name in SHARES:
-        effect = design_effect((values, units))
-        found = share_of(float(values.sum()) / effect, int(n / effect))
+        alike = int(n / design_effect((values, units)))
+        found = share_of(float(values.mean()) * alike, alike)
     else:
         found = _mean(values, units)
-    return Figure(float(values.mean()), found.low, found.high, n)
+    return TrafficFigure(float(values.mean()), found.low, found.high, n)
 
 
 def _mean(values: Floats, units: Ints) -> Interval:
@@ -206,7 +213,7 @@ def _mean(values: Floats, units: Ints) -> Interval:
     return Interval(value, *students(value, error, len(apart)), len(values))
 
 
-def _quantile(values: Floats, units: Ints, share: float) -> Figure:
+def _quantile(values: Floats, units: Ints, share: float) -> TrafficFigure:
     """A quantile with the interval between two order statistics (Conover 1999, section 3.2)."""
     from scipy.stats import binom
 
@@ -217,9 +224,9 @@ def _quantile(values: Floats, units: Ints, share: float) -> Figure:
     below = int(binom.ppf(0.025, alike, share))
     above = int(binom.isf(0.025, alike, share)) + 1
     if below < 1 or above > alike:
-        return Figure(value, None, None, n, f"too few events ({n}) for an interval of this quantile")
+        return TrafficFigure(value, None, None, n, f"too few events ({n}) for an interval of this quantile")
     places = (int(below * n / alike) - 1, min(n, -int(-above * n // alike)) - 1)
-    return Figure(value, float(ordered[places[0]]), float(ordered[places[1]]), n)
+    return TrafficFigure(value, float(ordered[places[0]]), float(ordered[places[1]]), n)
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +239,7 @@ class Difference:
 
 def difference(one: Known, other: Known, name: str) -> Difference | None:
     """The second values against the first; None where either are too few, or of too few users."""
-    if any(len(values) < FEWEST or len(np.unique(units)) < FEWEST for values, units in (one, other)):
+    if any(len(values) < FEWEST or _are_few(units) for values, units in (one, other)):
         return None
     return shares_differ(
         (_beyond(one[0], other[0], name), one[1]), (_beyond(other[0], one[0], name), other[1])
@@ -248,7 +255,7 @@ def _beyond(values: Floats, others: Floats, name: str) -> Floats:
     limit = pooled[min(int(share * len(pooled)), len(pooled) - 1)]
     # Of heaped values, the side that leaves more nearly the wanted share; only the pooled values decide it.
     above, least = float((pooled > limit).mean()), float((pooled >= limit).mean())
-    is_strict = abs(above - (1 - share)) <= abs(least - (1 - share)) and above > 0
+    is_strict = abs(above - (1 - share)) <= abs(least - (1 - share)) + _ROUNDING and above > 0
     return np.asarray(values > limit if is_strict else values >= limit, dtype=np.float64)
 
 

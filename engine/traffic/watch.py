@@ -14,7 +14,8 @@ import numpy as np
 from engine.data.example import Example
 from engine.data.meaning import Embedder
 from engine.traffic import alerts, drift, measures
-from engine.traffic.periods import DAY, FEWEST, MEASURES, Figure, PeriodRow, Watch, start_of
+from engine.traffic.periods import DAY, FEWEST, MEASURES, PeriodRow, TrafficFigure, TrafficWatch, start_of
+from engine.traffic.reference import of_run
 from engine.traffic.samples import Sample, figure, joined, sample_of, shifts
 from store import monitor as writing
 from store.read import monitor
@@ -23,6 +24,7 @@ from store.read.monitor import Observed
 from store.records import TrafficAlert
 
 REFERENCE = 4  # periods
+_NEWEST = 4  # periods whose questions are looked through for what the eval set lacks
 _PORTION = 20_000  # events that are made arrays of at a time
 NO_EVENTS = "there is no production traffic in the store: `assay traffic import FILE` reads logs"
 
@@ -34,7 +36,7 @@ class _Series:
     rows: list[PeriodRow] = field(default_factory=list)
     first: list[Sample] = field(default_factory=list)  # until they are enough for a reference
     reference: Sample | None = None
-    recent: deque[Sample] = field(default_factory=lambda: deque(maxlen=alerts.WINDOW))
+    recent: deque[Sample] = field(default_factory=lambda: deque(maxlen=max(alerts.WINDOWS)))
     looked: list[float] = field(default_factory=list)
     alarms: list[alerts.Alarm] = field(default_factory=list)
 
@@ -45,43 +47,49 @@ def watch(
     days: int = 7,
     variant: str | None = None,
     evaluation: tuple[str, Sequence[Example]] | None = None,
-    reference: int = REFERENCE,
+    reference: int | str = REFERENCE,
     embedder: tuple[str, Embedder] | None = None,
     now: float | None = None,
     progress: Callable[[int], None] | None = None,
-) -> Watch:
+) -> TrafficWatch:
     """What production traffic tells; measures that are new and alerts are stored.
 
     `variant` is one of them, "" for events without one; `evaluation` an eval set with its name; `reference`
-    the number of each variant's first periods that later ones are held against; `now` in seconds since 1970.
+    what periods are held against: the number of each variant's first ones, or a run; `now` in seconds since
+    1970. Raises BadInput for a run that has not one candidate, StoreError where there is no such run.
     """
     now = time.time() if now is None else now
     measured = measures.bring_up_to_date(connection, progress)
     starts = monitor.first_times(connection, days * DAY, start_of(0.0, days))
     if not starts:
-        return Watch(
-            days, (), {}, _said(reference, days), _known(connection, days, variant), (), None, 0, (NO_EVENTS,)
-        )
+        known = _known(connection, days, None, variant)
+        return TrafficWatch(days, (), {}, "none yet", known, (), None, 0, (NO_EVENTS,))
     file, examples = evaluation or (None, ())
-    places = drift.places(connection, *_learning(starts, days, reference, now), examples, embedder)
+    periods = reference if isinstance(reference, int) else REFERENCE
+    places = drift.places(connection, *_learning(starts, days, periods), examples, embedder)
     against: Sample | None = None
     if places:
         drift.place_questions(connection, places, progress)
         against = drift.sample_of_set(examples, places) if examples else None
+    if isinstance(reference, str):
+        fixed, said = of_run(connection, reference, places)
+    else:
+        fixed, said = None, _said(reference, days)
     judged = _judged(connection, days)
     every: dict[str, _Series] = {}
     for (start, name), sample in _periods(connection, days, variant):
         sample = replace(sample, judged=np.array(judged.get((start, name), ()), dtype=np.float64))
-        _add(every.setdefault(name, _Series()), name, start, days, sample, reference, now, against)
-    known = _known(connection, days, variant)
+        series = every.setdefault(name, _Series(reference=fixed))
+        _add(series, name, start, days, sample, periods, now, against)
+    known = _known(connection, days, said, variant)
     standing = {(alert.start, alert.variant, alert.measure): (alert.cause, alert.evidence) for alert in known}
     for name, series in every.items():
-        for alert in alerts.episodes(series.alarms, series.looked, name, days, known):
+        for alert in alerts.episodes(series.alarms, series.looked, name, days, said, known):
             told = (alert.cause, alert.evidence)
             if standing.get((alert.start, name, alert.measure)) != told:
                 writing.raise_alert(connection, alert)
     newest = starts[-1][0]
-    return Watch(
+    return TrafficWatch(
         days=days,
         rows=[row for name in sorted(every) for row in every[name].rows],
         references={
@@ -89,33 +97,34 @@ def watch(
             for name, series in every.items()
             if series.reference is not None
         },
-        reference=_said(reference, days),
-        alerts=_known(connection, days, variant),
+        reference=said,
+        alerts=_known(connection, days, said, variant),
         uncovered=drift.uncovered(
-            connection, newest - (alerts.WINDOW - 1) * days * DAY, newest + days * DAY, examples
+            connection, newest - (_NEWEST - 1) * days * DAY, newest + days * DAY, examples
         )
         if examples
         else (),
         eval_set=file,
         measured=measured,
-        remarks=list(_remarks(every, reference, days)),
+        remarks=list(_remarks(every, periods)),
     )
 
 
 def _said(reference: int, days: int) -> str:
-    period = {1: "day", 7: "week"}.get(days, f"period of {days} days")
-    return f"the first {reference} {period}s" if reference > 1 else f"the first {period}"
+    one, several = {1: ("day", "days"), 7: ("week", "weeks")}.get(
+        days, (f"period of {days} days", f"periods of {days} days")
+    )
+    return f"the first {reference} {several}" if reference > 1 else f"the first {one}"
 
 
-def _known(connection: Connection, days: int, variant: str | None) -> list[TrafficAlert]:
-    return [
-        alert for alert in monitor.alerts(connection, days) if variant is None or alert.variant == variant
-    ]
+def _known(
+    connection: Connection, days: int, reference: str | None, variant: str | None
+) -> list[TrafficAlert]:
+    found = monitor.alerts(connection, days, reference)
+    return [alert for alert in found if variant is None or alert.variant == variant]
 
 
-def _learning(
-    starts: Sequence[tuple[float, int]], days: int, reference: int, now: float
-) -> tuple[float, float]:
+def _learning(starts: Sequence[tuple[float, int]], days: int, reference: int) -> tuple[float, float]:
     """The time whose questions the clusters are learned from: the first periods with enough events."""
     enough = [start for start, events in starts if events >= FEWEST] or [starts[-1][0]]
     return starts[0][0], enough[:reference][-1] + days * DAY
@@ -193,7 +202,7 @@ def _row(
         for measure in MEASURES
         if measure.name != "events"
     }
-    count = Figure(float(len(sample)), None, None, len(sample), "a count has no interval")
+    count = TrafficFigure(float(len(sample)), None, None, len(sample), "a count has no interval")
     return PeriodRow(
         start=start,
         days=days,
@@ -207,7 +216,7 @@ def _row(
     )
 
 
-def _remarks(every: Mapping[str, _Series], reference: int, days: int) -> Iterator[str]:
+def _remarks(every: Mapping[str, _Series], reference: int) -> Iterator[str]:
     for name, series in every.items():
         if series.reference is None:
             told = len(series.first)

@@ -41,7 +41,7 @@ class Observed(NamedTuple):
     corrected: int
 
 
-class Asked(NamedTuple):
+class AskedQuestion(NamedTuple):
     """One event's question; `messages` is JSON."""
 
     row: int
@@ -100,10 +100,10 @@ def unmeasured(
     return [convert(tuple(row)[:-1]) for row in rows], rows[-1][-1] if rows else after
 
 
-def unplaced(connection: sqlite3.Connection, space: str, after: int, most: int) -> list[Asked]:
+def unplaced(connection: sqlite3.Connection, space: str, after: int, most: int) -> list[AskedQuestion]:
     """The next measured events whose questions have no place in this space."""
     return [
-        Asked(*row)
+        AskedQuestion(*row)
         for row in connection.execute(
             f"SELECT e.rowid, e.id, {_UNIT}, e.messages FROM trafficevent e "
             "JOIN trafficmeasures m ON m.event_id = e.id "
@@ -113,14 +113,14 @@ def unplaced(connection: sqlite3.Connection, space: str, after: int, most: int) 
     ]
 
 
-def asked(connection: sqlite3.Connection, since: float, before: float) -> Iterator[Asked]:
+def asked(connection: sqlite3.Connection, since: float, before: float) -> Iterator[AskedQuestion]:
     """The questions of a time, as they came."""
     cursor = connection.execute(
         f"SELECT e.rowid, e.id, {_UNIT}, e.messages FROM trafficevent e "
         "WHERE e.time >= ? AND e.time < ? AND NOT e.shadow ORDER BY e.time, e.id",
         (since, before),
     )
-    return (Asked(*row) for row in cursor)
+    return (AskedQuestion(*row) for row in cursor)
 
 
 def times_of(connection: sqlite3.Connection, event_ids: Sequence[str]) -> dict[str, float]:
@@ -163,7 +163,12 @@ def ratings(connection: sqlite3.Connection) -> list[WeekRating]:
     return [WeekRating(*row) for row in connection.execute(sql)]
 
 
-def alerts(connection: sqlite3.Connection, days: int | None = None) -> list[TrafficAlert]:
-    """The alerts over periods of that length, or all, the newest first."""
-    sql = "SELECT * FROM trafficalert WHERE ?1 IS NULL OR days = ?1 ORDER BY start DESC, variant, measure"
-    return select(connection, TrafficAlert, sql, days)
+def alerts(
+    connection: sqlite3.Connection, days: int | None = None, reference: str | None = None
+) -> list[TrafficAlert]:
+    """The alerts over periods of that length against that reference, or all, the newest first."""
+    sql = (
+        "SELECT * FROM trafficalert WHERE (?1 IS NULL OR days = ?1) AND (?2 IS NULL OR reference = ?2) "
+        "ORDER BY start DESC, variant, measure"
+    )
+    return select(connection, TrafficAlert, sql, days, reference)

@@ -97,13 +97,14 @@ class TrafficWeek(Record):
 class TrafficAlert(Record):
     """A measure that left its reference, from the period on in which that was told first."""
 
-    UNIQUE: ClassVar = ("start", "days", "variant", "measure")
+    UNIQUE: ClassVar = ("start", "days", "variant", "measure", "reference")
 
     id: Id = 0
     start: float  # of the period
     days: int  # the period's length
     variant: str
     measure: str
+    reference: str  # what it was held against, in words
     cause: str | None = None  # input model format latency; None: nothing tells
     evidence: dict[str, Any]
     created: float

@@ -4,18 +4,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 from engine.data.example import Example
-from engine.traffic.periods import DAY, Watch
+from engine.traffic.periods import DAY, TrafficWatch
 from engine.traffic.watch import watch
-from tests.traffic.made import FIRST, NOW, TOPICS, Week, changed, store
+from store import people
+from store.read.monitor import alerts
+from tests.engine.runs import carry_out, queue, recorded_plan
+from tests.traffic.made import ANSWER, FIRST, MORE, NOW, TOPICS, Week, changed, store
 
 NEW = "Which vegan recipes with lentils and spinach do you recommend for {n} guests on Sunday?"
 
 
-def watched(folder: Path, week_of: Callable[[int], Week], **asked: object) -> Watch:
+def watched(folder: Path, week_of: Callable[[int], Week], **asked: object) -> TrafficWatch:
     return watch(store(folder, week_of), now=NOW, **asked)  # type: ignore[arg-type]
 
 
-def told(found: Watch) -> dict[str, tuple[str | None, int]]:
+def told(found: TrafficWatch) -> dict[str, tuple[str | None, int]]:
     """Each alert's cause, and the week from which on it holds."""
     return {a.measure: (a.cause, round((a.start - FIRST) / (7 * DAY))) for a in found.alerts}
 
@@ -60,3 +63,78 @@ def test_a_new_cluster_that_the_eval_set_has_nothing_of(tmp_path: Path) -> None:
     print(cluster)
     assert all("vegan" in text for _, text in cluster.examples)
     assert cluster.first >= FIRST + 6 * 7 * DAY
+
+
+def test_the_accepted_candidate_of_a_run_is_the_reference_where_it_is_named(tmp_path: Path) -> None:
+    asked = {f"q{n}": text.format(n=n) for n, text in enumerate(TOPICS * 12)}
+    answer = ANSWER.format(more=MORE)
+    plan = recorded_plan(
+        tmp_path,
+        [{"id": key, "query": query, "reference": answer} for key, query in asked.items()],
+        {name: dict.fromkeys(asked, answer) for name in ("base", "tuned")},
+        '[metrics]\nuse = ["exact_match"]',
+    )
+    folder = tmp_path / "store"
+    run_id = queue(folder, plan)
+    carry_out(folder, run_id)
+    connection = store(folder, changed(5, refused=0.6))
+    people.mark(connection, run_id, "accept", "tuned", "ana")
+    found = watch(connection, now=NOW, reference="accepted")
+    assert found.reference == f"run {run_id}, tuned"
+    assert all(row.tested and not row.is_reference for row in found.rows)
+    assert found.references[""].figures["refused"].value == 0.0
+    assert told(found)["refused"] == (None, 5)
+
+
+def test_an_alert_stays_what_it_is_when_it_is_looked_at_again(tmp_path: Path) -> None:
+    connection = store(tmp_path, changed(5, latency=2.0))
+    (first,) = {
+        (a.id, a.created, a.measure)
+        for a in watch(connection, now=NOW).alerts
+        if a.measure == "latency_median"
+    }
+    watch(connection, now=NOW)
+    (again,) = {(a.id, a.created, a.measure) for a in alerts(connection) if a.measure == "latency_median"}
+    assert again == first
+
+
+def test_a_period_that_is_not_over_is_shown_and_not_tested(tmp_path: Path) -> None:
+    found = watch(store(tmp_path, changed(7, refused=0.9)), now=NOW - DAY)
+    assert not found.rows[-1].is_over and not found.rows[-1].tested and found.rows[-1].events == 60
+    assert found.alerts == []
+
+
+def test_each_variant_has_its_own_reference_and_alerts(tmp_path: Path) -> None:
+    found = watch(
+        store(tmp_path, lambda _: Week(variant="A"), lambda n: Week(variant="B", latency=1.0 + (n > 4))),
+        now=NOW,
+    )
+    assert found.variants == ["A", "B"]
+    assert {alert.variant for alert in found.alerts} == {"B"}
+    assert watch(store(tmp_path), now=NOW, variant="A").alerts == []
+
+
+def test_too_few_events_are_no_reference(tmp_path: Path) -> None:
+    found = watch(store(tmp_path, lambda _: Week(events=6)), now=NOW)
+    assert found.references == {} and not any(row.tested for row in found.rows)
+    assert "nothing is tested yet: 0 of the 4 periods" in found.remarks[0]
+    assert found.rows[0].figures["refused"].reason == "fewer than 10 events tell it (6)"
+
+
+def test_alerts_of_another_reference_are_not_this_ones(tmp_path: Path) -> None:
+    connection = store(tmp_path, changed(5, latency=2.0))
+    assert watch(connection, now=NOW).open_alerts
+    assert {alert.reference for alert in watch(connection, now=NOW, reference=3).alerts} == {
+        "the first 3 weeks"
+    }
+    assert watch(connection, now=NOW, days=14, reference=1).reference == "the first period of 14 days"
+    assert {alert.reference for alert in alerts(connection)} >= {"the first 3 weeks", "the first 4 weeks"}
+
+
+def test_questions_without_a_word_are_watched_too(tmp_path: Path) -> None:
+    found = watch(
+        store(tmp_path, lambda _: Week(events=30, topics=("\U0001f600 ?!", "...", " "))),
+        now=NOW,
+        evaluation=("eval.jsonl", [Example("1", "?", ({"role": "user", "content": "?"},))]),
+    )
+    assert len(found.rows) == 8 and found.alerts == [] and list(found.uncovered) == []

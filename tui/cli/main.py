@@ -106,7 +106,9 @@ def build() -> "typer.Typer":
         monitor,
         plan,
         proposals,
+        queue,
         run,
+        schedule,
         score,
         show,
         store,
@@ -157,6 +159,8 @@ def build() -> "typer.Typer":
     app.add_typer(store.cache, name="cache")
     proposals.register(traffic.traffic)
     traffic.traffic.command()(weeks.review)
+    app.add_typer(schedule.schedule, name="schedule")
+    app.add_typer(queue.queue, name="queue")
     app.add_typer(traffic.traffic, name="traffic")
     app.add_typer(monitor.app, name="monitor")
     app.command("import")(transfer.import_)

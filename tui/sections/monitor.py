@@ -10,11 +10,11 @@ from engine.traffic.periods import (
     CAUSES,
     MEASURES,
     QUESTIONS,
-    Figure,
     PeriodRow,
     QuestionShift,
+    TrafficFigure,
+    TrafficWatch,
     UncoveredCluster,
-    Watch,
     Watched,
 )
 from store.records import TrafficAlert
@@ -24,12 +24,12 @@ _FOLK = ((0.25, "shifted"), (0.1, "moderate"))  # the usual reading of a populat
 
 
 @dataclass(frozen=True, slots=True)
-class MeasureLine:
+class TrafficLine:
     """One measure of one variant: its figure in the reference, and in each period by the period's start."""
 
     measure: Watched
-    reference: Figure | None
-    figures: Mapping[float, Figure]
+    reference: TrafficFigure | None
+    figures: Mapping[float, TrafficFigure]
     alerts: Mapping[float, TrafficAlert]  # those that stand for a period
 
     @property
@@ -51,32 +51,32 @@ class VariantSection:
     rows: Sequence[PeriodRow]
     reference: PeriodRow | None
     reference_said: str
-    lines: Sequence[MeasureLine]
+    lines: Sequence[TrafficLine]
 
 
 @dataclass(frozen=True, slots=True)
 class MonitorSection:
     """All variants, and the alerts with what each says."""
 
-    watch: Watch
+    watch: TrafficWatch
     variants: Sequence[VariantSection]
     alerts: Sequence[tuple[TrafficAlert, str]]
 
 
-def monitor(watch: Watch) -> MonitorSection:
+def monitor(watch: TrafficWatch) -> MonitorSection:
     """The section of what was found."""
     return MonitorSection(
         watch,
         [_variant(watch, name) for name in watch.variants],
-        [(alert, alert_said(alert, watch.reference)) for alert in watch.alerts],
+        [(alert, alert_said(alert)) for alert in watch.alerts],
     )
 
 
-def _variant(watch: Watch, name: str) -> VariantSection:
+def _variant(watch: TrafficWatch, name: str) -> VariantSection:
     rows, reference = watch.of(name), watch.references.get(name)
     own = [alert for alert in watch.alerts if alert.variant == name]
     lines = [
-        MeasureLine(
+        TrafficLine(
             measure,
             reference.figures[measure.name] if reference and measure.unit != "events" else None,
             {row.start: row.figures[measure.name] for row in rows},
@@ -111,7 +111,7 @@ def value_said(value: float | None, unit: str) -> str:
     return number(value)
 
 
-def figure_said(figure: Figure | None, unit: str) -> str:
+def figure_said(figure: TrafficFigure | None, unit: str) -> str:
     """A figure with its interval."""
     if figure is None or figure.value is None:
         return MISSING
@@ -122,20 +122,22 @@ def figure_said(figure: Figure | None, unit: str) -> str:
     return f"{said} [{low}, {high}]"
 
 
-def alert_said(alert: TrafficAlert, reference: str) -> str:
+def alert_said(alert: TrafficAlert) -> str:
     """What an alert says: the figure beside its reference, how sure that is, and the likely cause."""
     told = alert.evidence
     many = f" over {told['periods']} periods" if told["periods"] > 1 else ""
     sure = f"adjusted p {told['p']:.1g}{many}, alarms below {told['level']:.1g}"
     if alert.measure == QUESTIONS:
         respects = "; ".join(shift_said(QuestionShift(**shift)) for shift in told["shifts"])
-        what = f"{CAUSES['input']} than in {reference}{': ' if respects else ''}{respects}"
+        what = f"{CAUSES['input']} than in {alert.reference}{': ' if respects else ''}{respects}"
     else:
         measure = BY_NAME[alert.measure]
         moved = "higher" if told["is_higher"] else "lower"
-        now = Figure(told["value"], told["low"], told["high"], told["n"])
+        now = TrafficFigure(told["value"], told["low"], told["high"], told["n"])
         before = value_said(told["reference"], measure.unit)
-        what = f"{measure.title} {moved}: {figure_said(now, measure.unit)} against {before} in {reference}"
+        what = (
+            f"{measure.title} {moved}: {figure_said(now, measure.unit)} against {before} in {alert.reference}"
+        )
         what += f"; likely cause: {_cause(alert)}"
     return f"{what} ({sure})"
 

@@ -28,9 +28,9 @@ CREATE TABLE trafficweek (id INTEGER NOT NULL, start FLOAT NOT NULL, variant VAR
     VARCHAR NOT NULL, run_id INTEGER NOT NULL, n INTEGER NOT NULL, PRIMARY KEY (id),
     UNIQUE (start, variant, purpose));
 CREATE TABLE trafficalert (id INTEGER NOT NULL, start FLOAT NOT NULL, days INTEGER NOT NULL, variant
-    VARCHAR NOT NULL, measure VARCHAR NOT NULL, cause VARCHAR, evidence JSON NOT NULL, created FLOAT NOT
-    NULL, acknowledged FLOAT, "by" VARCHAR, PRIMARY KEY (id), UNIQUE (start, days, variant,
-    measure));
+    VARCHAR NOT NULL, measure VARCHAR NOT NULL, reference VARCHAR NOT NULL, cause VARCHAR, evidence JSON NOT
+    NULL, created FLOAT NOT NULL, acknowledged FLOAT, "by" VARCHAR, PRIMARY KEY (id), UNIQUE (start, days,
+    variant, measure, reference));
 CREATE TABLE evalproposal (id INTEGER NOT NULL, event_id VARCHAR NOT NULL, eval_set VARCHAR NOT NULL, origin
     VARCHAR NOT NULL, why VARCHAR NOT NULL, messages JSON NOT NULL, reference VARCHAR, rejected VARCHAR,
     personal JSON, nearest VARCHAR, similarity FLOAT, created FLOAT NOT NULL, decision VARCHAR, decided
