@@ -1,14 +1,16 @@
-"""Production traffic comes into the store, and goes for good. Standard library only."""
+"""Production traffic comes into the store, and is forgotten. Standard library only."""
 
+import hashlib
 import json
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from typing import TypeVar
 
 from store.read.query import select, stored
-from store.records import EvalProposal, SplitUse, TrafficEvent, TrafficFeedback
+from store.records import RECORDS, EvalProposal, SplitUse, TrafficEvent, TrafficFeedback, TrafficWeek
 from store.records.columns import R, columns, table_name, to_json, values_of
 
 
@@ -32,6 +34,15 @@ class Added:
             self.feedback + other.feedback,
             self.clashes + other.clashes,
         )
+
+
+def keep_week(connection: sqlite3.Connection, week: TrafficWeek) -> None:
+    """Makes a run the one of its week, variant and purpose."""
+    connection.execute(
+        "INSERT INTO trafficweek (start, variant, purpose, run_id, n) VALUES (?, ?, ?, ?, ?) "
+        "ON CONFLICT DO UPDATE SET run_id = excluded.run_id, n = excluded.n",
+        (week.start, week.variant, week.purpose, week.run_id, week.n),
+    )
 
 
 T = TypeVar("T", TrafficEvent, TrafficFeedback)
@@ -146,6 +157,143 @@ def _newer(known: TrafficFeedback, row: TrafficFeedback) -> TrafficFeedback:
     }
     joined = replace(known, **said)
     return joined if joined == known else replace(joined, time=row.time, received=row.received)
+
+
+@dataclass(frozen=True, slots=True)
+class Meant:
+    """Whose traffic is meant: of a user, a session (their hashes), or all before a time."""
+
+    user: str | None = None
+    session: str | None = None
+    before: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Traces:
+    """What the store holds of traffic that is meant: the ids of its events, how much feedback there is on
+    others, the eval sets that took some of them in, and a digest of each answer of a model or a judge, to
+    find it in caches.
+    """
+
+    ids: frozenset[str]
+    feedback: int
+    kept_in: tuple[str, ...]
+    texts: frozenset[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """How much was deleted; `examples` are those of weekly runs."""
+
+    events: int
+    feedback: int
+    proposals: int
+    examples: int
+
+
+def traces(connection: sqlite3.Connection, what: Meant) -> Traces:
+    """What there is of the traffic that is meant."""
+    with _chosen(connection, what):
+        ids = frozenset(row[0] for row in connection.execute("SELECT id FROM temp.gone"))
+        (feedback,) = connection.execute(
+            "SELECT count(*) FROM temp.unsaid WHERE event_id NOT IN (SELECT id FROM temp.gone)"
+        ).fetchone()
+        kept_in = connection.execute(
+            "SELECT DISTINCT eval_set FROM evalproposal WHERE decision = 'accepted' "
+            f"AND event_id IN ({_TOUCHED}) ORDER BY 1"
+        ).fetchall()
+        texts = connection.execute(
+            f"""
+            SELECT response FROM trafficevent WHERE id IN (SELECT id FROM temp.gone)
+            UNION SELECT text FROM response WHERE example_id IN ({_EXAMPLES})
+            UNION SELECT raw FROM judgment WHERE example_id IN ({_EXAMPLES})
+            UNION SELECT raw FROM rating WHERE example_id IN ({_EXAMPLES})
+            """
+        )
+        digests = frozenset(digest(row[0]) for row in texts if row[0])
+    return Traces(ids, int(feedback), tuple(row[0] for row in kept_in), digests)
+
+
+_TOUCHED = "SELECT id FROM temp.gone UNION SELECT event_id FROM temp.unsaid"
+_EXAMPLES = "SELECT id FROM example WHERE example IN (SELECT id FROM temp.gone)"
+
+
+def forget(connection: sqlite3.Connection, what: Meant) -> Forgotten:
+    """Deletes events and feedback with all that was made of them, in one transaction.
+
+    Their bytes are overwritten. What was computed over many stays: it tells of nobody.
+    """
+    connection.execute("PRAGMA secure_delete=ON")
+    connection.execute("PRAGMA foreign_keys=OFF")  # whole examples go, with all that refers to them
+    try:
+        with _chosen(connection, what):
+            connection.execute("BEGIN IMMEDIATE")
+            with connection:
+                return _forgotten(connection)
+    finally:
+        connection.execute("PRAGMA foreign_keys=ON")
+
+
+@contextmanager
+def _chosen(connection: sqlite3.Connection, what: Meant) -> Iterator[None]:
+    """Temporary tables of the events and the feedback that are meant."""
+    connection.execute("CREATE TEMP TABLE gone (id TEXT PRIMARY KEY)")
+    connection.execute("CREATE TEMP TABLE unsaid (id TEXT PRIMARY KEY, event_id TEXT)")
+    try:
+        values = (what.user, what.session, what.before)
+        connection.execute(
+            "INSERT INTO temp.gone SELECT id FROM trafficevent WHERE user = ?1 OR session = ?2 OR time < ?3",
+            values,
+        )
+        connection.execute(
+            "INSERT INTO temp.unsaid SELECT id, event_id FROM trafficfeedback WHERE user = ?1 "
+            "OR event_id IN (SELECT id FROM temp.gone) "
+            "OR (time < ?3 AND event_id NOT IN (SELECT id FROM trafficevent))",
+            values,
+        )
+        yield
+    finally:
+        connection.execute("DROP TABLE temp.gone")
+        connection.execute("DROP TABLE temp.unsaid")
+
+
+def _forgotten(connection: sqlite3.Connection) -> Forgotten:
+    counts: Counter[str] = Counter()
+
+    def delete(table: str, condition: str) -> None:
+        counts[table] += connection.execute(f"DELETE FROM {table} WHERE {condition}").rowcount
+
+    for record in reversed(RECORDS):
+        table = table_name(record)
+        for column in columns(record):
+            if column.mentions and column.mentions.table == "trafficevent":
+                delete(table, f'"{column.name}" IN ({_MENTIONED.get(table, "SELECT id FROM temp.gone")})')
+            elif column.name == "example_id":
+                delete(table, f"example_id IN ({_EXAMPLES})")
+    delete("trafficfeedback", "id IN (SELECT id FROM temp.unsaid)")
+    delete("example", f"id IN ({_EXAMPLES})")
+    delete("trafficevent", "id IN (SELECT id FROM temp.gone)")
+    return Forgotten(
+        counts["trafficevent"], counts["trafficfeedback"], counts["evalproposal"], counts["example"]
+    )
+
+
+# A proposal may be of a correction that goes while its event stays.
+_MENTIONED = {"evalproposal": _TOUCHED}
+
+
+def digest(text: str) -> bytes:
+    """What stands for a text when it is looked for in a cache."""
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def wipe(connection: sqlite3.Connection) -> bool:
+    """Rewrites the store's file without what was deleted; False while another process reads the store, so
+    that old pages stay in its log until that one has ended.
+    """
+    connection.execute("VACUUM")
+    (busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    return not busy
 
 
 @contextmanager

@@ -180,10 +180,16 @@ def _old_ones_too(name: str, reference: Sample, newest: Sample, changed: Mapping
     return apart is not None and apart.p <= LEVEL
 
 
+def _is_same(earlier: Alarm, later: Alarm) -> bool:
+    """Whether two alarms of a measure may be of one trouble: the same way, and of no two causes."""
+    causes = {earlier.cause, later.cause} - {None}
+    return len(causes) < 2 and earlier.evidence.get("is_higher") == later.evidence.get("is_higher")
+
+
 def episodes(
     alarms: Sequence[Alarm], looked: Sequence[float], variant: str, days: int, known: Sequence[TrafficAlert]
 ) -> list[TrafficAlert]:
-    """One alert for each run of periods in which a measure alarmed, at the first of them.
+    """One alert for each run of periods in which a measure alarmed, the same way, at the first of them.
 
     `looked` are the periods that were tested, in order. One that stands already keeps its place, though later
     events may have moved the start.
@@ -193,7 +199,7 @@ def episodes(
     for name in dict.fromkeys(alarm.measure for alarm in alarms):
         runs: list[list[Alarm]] = []
         for alarm in (one for one in alarms if one.measure == name):
-            if runs and order[alarm.start] == order[runs[-1][-1].start] + 1:
+            if runs and order[alarm.start] == order[runs[-1][-1].start] + 1 and _is_same(runs[-1][-1], alarm):
                 runs[-1].append(alarm)
             else:
                 runs.append([alarm])

@@ -175,7 +175,7 @@ def sample_of_set(evaluation: Sequence[Example], places: Places) -> Sample:
         {},
         clusters,
         {name: np.array([name in own for own in told]) for name in sorted(set().union(*told))},
-        np.array([], dtype=object),
+        np.full(len(evaluation), "", dtype=object),
     )
 
 

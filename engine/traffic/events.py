@@ -2,8 +2,8 @@
 
 Every reader of logs and the collector make this object; nothing else decides what an event is. Its keys:
 
-- `id` the source's own id; without one the content tells which event it is; `trace` the id of what it was a part
-  of: feedback on that is feedback on the last answer in it
+- `id` the source's own id; without one the content tells which event it is
+- `trace` the id of what it was a part of: feedback on that is feedback on the last answer in it
 - `time` seconds, milli-, micro- or nanoseconds since 1970, ISO 8601 or an HTTP date; without a zone it is UTC
 - `messages` turns {"role", "content"}, or `prompt`, one text; turns may have `tool_calls`
 - `response` the answer's text, or `choices` as OpenAI's servers send them; `calls` of tools

@@ -50,7 +50,7 @@ MEASURES = (
     Watched("corrected", "corrected by people", "share", "lower", "nobody has corrected any answer yet"),
     Watched("rating", "rating (mean)", "points", "higher", "nobody rated an answer"),
     Watched("judge", "judge (mean)", "points", "higher", "no judge rated this week's random sample"),
-    Watched("distance", "distance from the eval set (median)", "distance", "none", "no eval set was named"),
+    Watched("distance", "distance from the eval set (mean)", "distance", "none", "no eval set was named"),
 )
 QUESTIONS = "questions"  # the measure of alerts on what is asked
 BY_NAME: Mapping[str, Watched] = {measure.name: measure for measure in MEASURES}

@@ -12,14 +12,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
+from math import sqrt
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.data.coverage import psi
-from engine.stats.family import share_of
-from engine.stats.intervals import bootstrap_interval
+from engine.stats.intervals import ENOUGH, Interval, bootstrap_interval, share_of, students
 from engine.traffic.periods import BY_NAME, FEWEST, Figure, QuestionShift
 from store.read.monitor import Observed
 
@@ -29,9 +29,9 @@ Flags = NDArray[np.bool_]
 Known = tuple[Floats, Ints]  # values, and whose they are
 LEARNED_SHARE = 3  # one user in so many has questions that the clusters are learned from
 NOWHERE = -2  # the cluster of a question without a place
-QUANTILES = {"length": 0.5, "latency_median": 0.5, "latency_p95": 0.95, "distance": 0.5}
+QUANTILES = {"length": 0.5, "latency_median": 0.5, "latency_p95": 0.95}
 SHARES = ("cut", "refused", "well_formed", "same_language", "thumbs_up", "corrected")
-TESTED = (*SHARES, *QUANTILES, "rating", "judge")
+TESTED = (*SHARES, *QUANTILES, "rating", "judge", "distance")
 _BUCKET = "prompt of "  # with which the trait of a question's length begins
 _LEAST_EXPECTED = 5.0  # events of a class in the smaller sample, below which it joins another
 _FEW_UNITS = f"its events are of fewer than {FEWEST} users or sessions"
@@ -190,10 +190,20 @@ def figure(known: Known, name: str) -> Figure:
         effect = design_effect((values, units))
         found = share_of(float(values.sum()) / effect, int(n / effect))
     else:
-        _, places = np.unique(units, return_inverse=True)
-        parts = np.column_stack([np.bincount(places, values), np.bincount(places)]).astype(np.float64)
-        found = bootstrap_interval(parts, lambda sums: sums[..., 0] / sums[..., 1])
+        found = _mean(values, units)
     return Figure(float(values.mean()), found.low, found.high, n)
+
+
+def _mean(values: Floats, units: Ints) -> Interval:
+    """A mean with its interval over units: by resampling them, and of many by their spread."""
+    apart, places = np.unique(units, return_inverse=True)
+    if len(apart) <= ENOUGH:
+        parts = np.column_stack([np.bincount(places, values), np.bincount(places)]).astype(np.float64)
+        return bootstrap_interval(parts, lambda sums: sums[..., 0] / sums[..., 1])
+    value = float(values.mean())
+    rest = np.bincount(places, values - value)
+    error = sqrt(float((rest**2).sum()) * len(apart) / (len(apart) - 1)) / len(values)
+    return Interval(value, *students(value, error, len(apart)), len(values))
 
 
 def _quantile(values: Floats, units: Ints, share: float) -> Figure:

@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
-from typing import Any
 
 import numpy as np
 
@@ -21,6 +20,7 @@ from store import monitor as writing
 from store.read import monitor
 from store.read.history import Connection
 from store.read.monitor import Observed
+from store.records import TrafficAlert
 
 REFERENCE = 4  # periods
 _PORTION = 20_000  # events that are made arrays of at a time
@@ -74,9 +74,12 @@ def watch(
         sample = replace(sample, judged=np.array(judged.get((start, name), ()), dtype=np.float64))
         _add(every.setdefault(name, _Series()), name, start, days, sample, reference, now, against)
     known = _known(connection, days, variant)
+    standing = {(alert.start, alert.variant, alert.measure): (alert.cause, alert.evidence) for alert in known}
     for name, series in every.items():
         for alert in alerts.episodes(series.alarms, series.looked, name, days, known):
-            writing.raise_alert(connection, alert)
+            told = (alert.cause, alert.evidence)
+            if standing.get((alert.start, name, alert.measure)) != told:
+                writing.raise_alert(connection, alert)
     newest = starts[-1][0]
     return Watch(
         days=days,
@@ -101,14 +104,10 @@ def watch(
 
 def _said(reference: int, days: int) -> str:
     period = {1: "day", 7: "week"}.get(days, f"period of {days} days")
-    return (
-        f"the first {reference} {period}s of each variant"
-        if reference > 1
-        else f"the first {period} of each variant"
-    )
+    return f"the first {reference} {period}s" if reference > 1 else f"the first {period}"
 
 
-def _known(connection: Connection, days: int, variant: str | None) -> Sequence[Any]:
+def _known(connection: Connection, days: int, variant: str | None) -> list[TrafficAlert]:
     return [
         alert for alert in monitor.alerts(connection, days) if variant is None or alert.variant == variant
     ]

@@ -90,6 +90,7 @@ class TrafficWeek(Record):
     variant: str
     purpose: str  # random worst
     run_id: Annotated[int, Mentions("run")]
+    n: int  # answers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

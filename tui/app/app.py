@@ -20,8 +20,8 @@ from textual.geometry import Size
 from textual.screen import Screen
 
 from tui.app.settings import AppSettings
-from tui.keys import EVERYWHERE, bindings
-from tui.screens import NAMES, load
+from tui.keys import EVERYWHERE, bindings, written
+from tui.screens import NAMES, opened
 from tui.screens.base import AssayScreen, Cards, InHand
 from tui.screens.control import Control
 from tui.screens.runs import RunsScreen
@@ -194,11 +194,11 @@ class AssayApp(App[int], inherit_bindings=False):
             if len(self.screen_stack) > 1:
                 self.pop_screen()
             return
-        if self.run_id is None:
+        screen = opened(name, self.run_id)
+        if screen is None:
             if not self.front.once_read(partial(self.go, name)):
                 self.front.say("there is no run yet", error=True)
             return
-        screen = load(name)(self.run_id)
         if len(self.screen_stack) == 2:
             self.switch_screen(screen)
         else:
@@ -267,7 +267,9 @@ class AssayApp(App[int], inherit_bindings=False):
         if isinstance(self._driver, _Terminal):
             self._driver.report_mouse(self._mouse)
         if self.front is not None:
-            said = "on; M gives selecting back to the terminal" if self._mouse else "off"
+            said = "off"
+            if self._mouse:
+                said = f"on; {written('app.mouse')} gives selecting back to the terminal"
             self.front.say(f"mouse reporting is {said}")
 
     def action_redraw(self) -> None:

@@ -110,10 +110,11 @@ def build() -> "typer.Typer":
         score,
         show,
         store,
+        traffic,
         transfer,
+        weeks,
     )
     from tui.cli.common import Store, app_options
-    from tui.cli.traffic import traffic
 
     app = typer.Typer(
         name="assay",
@@ -153,10 +154,11 @@ def build() -> "typer.Typer":
     ):
         app.command()(function)
     app.add_typer(annotations.annotations, name="annotations")
-    proposals.register(traffic)
-    app.add_typer(traffic, name="traffic")
     app.add_typer(store.cache, name="cache")
-    app.add_typer(monitor.app)
+    proposals.register(traffic.traffic)
+    traffic.traffic.command()(weeks.review)
+    app.add_typer(traffic.traffic, name="traffic")
+    app.add_typer(monitor.app, name="monitor")
     app.command("import")(transfer.import_)
     app.command()(transfer.export)
     return app

@@ -18,6 +18,7 @@ from tui.sections.monitor import (
     figure_said,
     monitor,
     shifts_said,
+    uncovered_said,
 )
 from tui.text.output import Column, heading, out, paragraph, print_json, print_table
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 LONGEST_PERIOD = 366
 _SHOWN = 200  # characters of a question
+_NEWEST = 8  # periods that are shown
 
 app = typer.Typer(
     name="monitor",
@@ -141,13 +143,7 @@ def _print(section: MonitorSection) -> None:
     if watch.uncovered:
         heading(f"Questions that {watch.eval_set} has nothing of")
         for cluster in watch.uncovered:
-            paragraph(
-                f"{cluster.name}: {counted(cluster.events, 'event')}, {cluster.share:.1%} of the newest periods' "
-                f"questions, since {day(cluster.first)}; an eval set asked alike would have about "
-                f"{cluster.expected:.0f} of them",
-                "  ",
-                "",
-            )
+            paragraph(uncovered_said(cluster), "  ", "")
             for event, text in cluster.examples:
                 shown = " ".join(text.split())
                 paragraph(f"{shown[:_SHOWN]}{'…' if len(shown) > _SHOWN else ''} ({event})", "    ", "  ")
@@ -168,7 +164,7 @@ def _print_variant(found: VariantSection) -> None:
     heading(f"{found.title}: {counted(sum(row.events for row in found.rows), 'event')}")
     paragraph(f"reference: {found.reference_said}")
     columns = [Column("measure"), Column("reference", True)]
-    for row in found.rows:
+    for row in found.rows[-_NEWEST:]:
         mark = "·" if row.is_reference else "" if row.is_over else "…"
         columns.append(Column(f"{day(row.start)}{mark}", True))
     rows = []
@@ -176,10 +172,12 @@ def _print_variant(found: VariantSection) -> None:
         if line.is_known:
             cells = [
                 f"{'! ' if start in line.alerts else ''}{figure_said(figure, line.measure.unit)}"
-                for start, figure in line.figures.items()
+                for start, figure in list(line.figures.items())[-_NEWEST:]
             ]
             rows.append([line.measure.title, figure_said(line.reference, line.measure.unit), *cells])
     print_table(columns, rows)
+    if len(found.rows) > _NEWEST:
+        out(f"and {counted(len(found.rows) - _NEWEST, 'earlier period')}, which --json has")
     out("· in the reference   … not over, so not tested   ! alert   [95% interval]")
     for line in found.lines:
         if not line.is_known:

@@ -13,6 +13,7 @@ from engine.traffic.periods import (
     Figure,
     PeriodRow,
     QuestionShift,
+    UncoveredCluster,
     Watch,
     Watched,
 )
@@ -125,18 +126,18 @@ def alert_said(alert: TrafficAlert, reference: str) -> str:
     """What an alert says: the figure beside its reference, how sure that is, and the likely cause."""
     told = alert.evidence
     many = f" over {told['periods']} periods" if told["periods"] > 1 else ""
-    sure = f"p {probability(told['p'])}{many}, corrected for all measures; alarm at {told['level']:.4f}"
+    sure = f"adjusted p {told['p']:.1g}{many}, alarms below {told['level']:.1g}"
     if alert.measure == QUESTIONS:
-        what = "people ask something else than in the reference"
-        respects = ", ".join(shift_said(QuestionShift(**shift)) for shift in told["shifts"])
-        what += f" ({respects})" if respects else ""
+        respects = "; ".join(shift_said(QuestionShift(**shift)) for shift in told["shifts"])
+        what = f"{CAUSES['input']} than in {reference}{': ' if respects else ''}{respects}"
     else:
         measure = BY_NAME[alert.measure]
         moved = "higher" if told["is_higher"] else "lower"
         now = Figure(told["value"], told["low"], told["high"], told["n"])
         before = value_said(told["reference"], measure.unit)
         what = f"{measure.title} {moved}: {figure_said(now, measure.unit)} against {before} in {reference}"
-    return f"{what}; {sure}. Likely cause: {_cause(alert)}"
+        what += f"; likely cause: {_cause(alert)}"
+    return f"{what} ({sure})"
 
 
 def _cause(alert: TrafficAlert) -> str:
@@ -153,7 +154,17 @@ def shift_said(shift: QuestionShift) -> str:
         return f"{shift.respect}: {shift.reason}"
     chance = f", chance alone up to {shift.chance:.3f}" if shift.chance is not None else ""
     folk = next((word for level, word in _FOLK if shift.psi >= level), "stable")
-    return f"{shift.respect}: PSI {shift.psi:.3f} ({folk} by the usual reading{chance}; p {probability(shift.p)})"
+    sure = f"{chance}; p {probability(shift.p)}"
+    return f"{shift.respect}: PSI {shift.psi:.3f} ({folk} by the usual reading{sure})"
+
+
+def uncovered_said(cluster: UncoveredCluster) -> str:
+    """What is asked that the eval set has nothing of, and how much."""
+    return (
+        f"{cluster.name}: {counted(cluster.events, 'event')}, {percent(cluster.share)} of the newest "
+        f"questions, since {day(cluster.first)}; an eval set asked alike would have about "
+        f"{cluster.expected:.0f} of them"
+    )
 
 
 def shifts_said(row: PeriodRow) -> Iterator[str]:

@@ -8,9 +8,9 @@ branch_labels = None
 depends_on = None
 
 _ADDED = """
-CREATE TABLE trafficevent (id VARCHAR NOT NULL, trace VARCHAR, time FLOAT NOT NULL, received FLOAT NOT NULL, source
-    VARCHAR NOT NULL, model VARCHAR NOT NULL, version VARCHAR, variant VARCHAR, shadow BOOLEAN NOT NULL,
-    question VARCHAR NOT NULL, messages JSON NOT NULL, response VARCHAR, calls JSON, finish_reason
+CREATE TABLE trafficevent (id VARCHAR NOT NULL, trace VARCHAR, time FLOAT NOT NULL, received FLOAT NOT NULL,
+    source VARCHAR NOT NULL, model VARCHAR NOT NULL, version VARCHAR, variant VARCHAR, shadow BOOLEAN NOT
+    NULL, question VARCHAR NOT NULL, messages JSON NOT NULL, response VARCHAR, calls JSON, finish_reason
     VARCHAR, tokens_in INTEGER, tokens_out INTEGER, latency_s FLOAT, session VARCHAR, user VARCHAR, tags
     JSON, personal JSON, masked BOOLEAN NOT NULL, reason VARCHAR, PRIMARY KEY (id));
 CREATE INDEX ix_trafficevent_question ON trafficevent (question);
@@ -25,7 +25,8 @@ CREATE TABLE trafficmeasures (event_id VARCHAR NOT NULL, version VARCHAR NOT NUL
     cut BOOLEAN, refused BOOLEAN, well_formed BOOLEAN, language VARCHAR, same_language BOOLEAN, traits
     JSON, space VARCHAR, cluster INTEGER, distance FLOAT, PRIMARY KEY (event_id)) WITHOUT ROWID;
 CREATE TABLE trafficweek (id INTEGER NOT NULL, start FLOAT NOT NULL, variant VARCHAR NOT NULL, purpose
-    VARCHAR NOT NULL, run_id INTEGER NOT NULL, PRIMARY KEY (id), UNIQUE (start, variant, purpose));
+    VARCHAR NOT NULL, run_id INTEGER NOT NULL, n INTEGER NOT NULL, PRIMARY KEY (id),
+    UNIQUE (start, variant, purpose));
 CREATE TABLE trafficalert (id INTEGER NOT NULL, start FLOAT NOT NULL, days INTEGER NOT NULL, variant
     VARCHAR NOT NULL, measure VARCHAR NOT NULL, cause VARCHAR, evidence JSON NOT NULL, created FLOAT NOT
     NULL, acknowledged FLOAT, "by" VARCHAR, PRIMARY KEY (id), UNIQUE (start, days, variant,
