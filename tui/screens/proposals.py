@@ -39,6 +39,7 @@ COLUMNS = Columns(
     FlexColumn("nearest", 12, grow=1, drop=1, key=lambda each: each.nearest),
     FlexColumn("alike", 5, align="right", drop=2, key=lambda each: each.similarity),
 )
+UNDO = ("undo",)
 LONGEST = 100_000  # bytes that a command line takes
 _DONE = {"accept": "accepted", "reject": "rejected", "undo": "open again"}
 
@@ -100,7 +101,7 @@ class ProposalsScreen(FilteredScreen):
         return plain(told, "$muted")
 
     def filtered(self) -> None:
-        sent = {number for _, number in self._waiting}
+        sent = {number for words, number in self._waiting if words != UNDO}
         found = [
             each
             for each in self._found.proposals
@@ -221,7 +222,7 @@ class ProposalsScreen(FilteredScreen):
         if self._is_refused():
             return
         if self._made:
-            self._send(("undo",), self._made.pop())
+            self._send(UNDO, self._made.pop())
         else:
             await self._run("traffic", "undo", done="your last decision is taken back")
 
