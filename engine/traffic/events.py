@@ -86,6 +86,11 @@ def event_id(own: str) -> str:
     return _hash(_EVENT, own)
 
 
+def is_event_id(text: str) -> bool:
+    """Whether a text is an id of the store, or the beginning of one."""
+    return text.startswith(f"{_EVENT}-")
+
+
 def user_hash(own: str, salt: bytes) -> str:
     """What stands for a user; a hash stays as it is."""
     return _hash(_USER, own, salt)
@@ -146,11 +151,10 @@ def event(
         "session": session and session_hash(session, salt),
         "user": user and user_hash(user, salt),
     }
-    content = json.dumps([when, kept, answer, made, *values.values()])
     reason = _text(raw, "reason") or NO_RESPONSE
     trace = _text(raw, "trace")
     return TrafficEvent(
-        id=event_id(own) if own else _hash(_EVENT, content),
+        id=event_id(own or json.dumps([when, kept, answer, made, *values.values()])),
         trace=event_id(trace) if trace and trace != own else None,
         time=when,
         received=received,
@@ -341,7 +345,9 @@ def _messages(raw: Mapping[str, Any]) -> Messages:
             raise Malformed(f"prompt: found {type_name(prompt)}, where a text was expected")
         found = [{"role": "user", "content": prompt}]
     for place, turn in enumerate(found):
-        _whole_characters(json.dumps(turn, ensure_ascii=False), f"messages[{place}]")
+        _whole_characters(turn["content"], f"messages[{place}]")
+        if len(turn) > 2:
+            _whole_characters(json.dumps(turn, ensure_ascii=False), f"messages[{place}]")
     return found
 
 
@@ -393,7 +399,9 @@ def _answer(raw: Mapping[str, Any]) -> tuple[str | None, list[dict[str, Any]], s
     except Malformed:
         text, calls = with_calls(text, {"tool_calls": said}), []
     text = "" if text is None and calls else text
-    _whole_characters(json.dumps([text, calls], ensure_ascii=False), place)
+    _whole_characters(text or "", place)
+    if calls:
+        _whole_characters(json.dumps(calls, ensure_ascii=False), "calls")
     return text, calls, finish
 
 

@@ -200,6 +200,8 @@ def answer(value: Any) -> Raw:
         if _are_turns(value):
             spoken = [turn for turn in turns_of(value) if is_role(str(turn.get("role")), "assistant")]
             return _spoken(spoken[-1]) if spoken else {}
+        if isinstance(value[0], dict) and str(value[0].get("type")).endswith("Generation"):
+            return answer(value[0])
         if all(isinstance(part, dict) and "type" in part for part in value):
             return _spoken({"role": "assistant", "content": value})
         if len(value) == 1:

@@ -14,7 +14,7 @@ from typing import Any
 
 from engine.data.cells import Malformed, listed
 from engine.data.files import data_suffix, is_dataset
-from engine.data.reading import decode_json, read_records
+from engine.data.reading import json_objects, read_records
 from engine.data.textfile import text_lines
 from engine.errors import BadInput
 from engine.formats.votes import THUMBS
@@ -277,6 +277,8 @@ def import_traffic(
     account = work.account
     if not account.read:
         reasons = account.left_out[:3]
+        if account.others:
+            reasons.append("among its spans, runs and scores is no exchange and no person's word")
         names = ", ".join(NAMES)
         raise BadInput(
             "\n  ".join([f"{paths[0]}: holds nothing that can be read as traffic", *reasons]),
@@ -341,26 +343,25 @@ def _at(record: Any, column: str) -> Any:
 
 
 def _records(path: Path, account: Account) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """The records of a file; one that holds a single object over many lines is one record."""
+    """The records of a file, in which objects may also stand over many lines."""
     columnar = data_suffix(path) in (".csv", ".tsv", ".parquet", ".arrow") or is_dataset(path)
-    if not columnar and (whole := _document(path)) is not None:
-        yield 1, whole
+    if not columnar and _has_long_objects(path):
+        yield from json_objects(path)
         return
     for line, record in read_records(path, lambda bad: account.leave_out(bad.message)):
         yield line, {key: value for key, value in record.items() if value != ""} if columnar else record
 
 
-def _document(path: Path) -> Mapping[str, Any] | None:
-    """The one object of a file whose first line does not hold it."""
-    lines = text_lines(path)
-    first = next((text for _, text in lines if text.strip()), "")
+def _has_long_objects(path: Path) -> bool:
+    """Whether the first line begins an object that a later one ends."""
+    first = next((text for _, text in text_lines(path, lambda bad: None) if text.strip()), "")
     if not first.lstrip().startswith("{") or _is_whole(first):
-        return None
+        return False
     try:
-        value = decode_json(first + "".join(text for _, text in lines))
-    except ValueError:
-        return None  # JSON lines whose first is damaged
-    return value if isinstance(value, dict) else None
+        next(json_objects(path), None)
+    except BadInput:  # JSON lines whose first is damaged
+        return False
+    return True
 
 
 def _is_whole(text: str) -> bool:

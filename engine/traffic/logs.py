@@ -18,7 +18,7 @@ from engine.data.cells import Malformed
 from engine.errors import BadInput
 from engine.traffic.events import moment
 from engine.traffic.exchanges import Raw, answer, exchange, question, usage
-from engine.traffic.opinions import OF_USERS, opinion
+from engine.traffic.opinions import is_of_users, opinion
 from engine.traffic.spans import as_object, listed_objects, listed_values
 
 _REQUEST = ("request", "request_body", "requestBody", "body", "req", "kwargs")
@@ -182,7 +182,7 @@ def of_langfuse(record: Mapping[str, Any]) -> Iterator[Raw | None]:
 def _langfuse_columns(record: Mapping[str, Any]) -> Iterator[Raw]:
     """The scores in a table that Langfuse exports, which has a column for each name."""
     for name, values in record.items():
-        if OF_USERS.search(name) and name not in _OF_TRACES and not isinstance(values, dict):
+        if is_of_users(name, column=True) and not isinstance(values, dict):
             for value in listed_values(values):
                 if said := opinion(name, value=value):
                     yield said | {"event_id": record.get("id"), "feedback_id": f"{record.get('id')} {name}"}

@@ -57,7 +57,9 @@ OfSession = Annotated[
 ]
 Thumbs = Annotated[str | None, typer.Option("--thumbs", metavar="up|down", help="With such feedback.")]
 Limit = Annotated[int, typer.Option("--limit", min=1, help="How many, the newest first.")]
-Id = Annotated[str, typer.Argument(metavar="ID", help="An event's id, or how it begins.")]
+Id = Annotated[
+    str, typer.Argument(metavar="ID", help="An event's id, or how it begins, or its id in the log.")
+]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 
@@ -233,10 +235,13 @@ def event_values(event: "TrafficEvent", said: "list[TrafficFeedback]") -> dict[s
 @traffic.command()
 def show(context: typer.Context, event_id: Id, json: Json = False, store: Store = None) -> None:
     """Show one event: the question, the answer, and what was said of it."""
+    from engine.traffic.events import event_id as hashed
+    from engine.traffic.events import is_event_id
     from store.read import traffic as stored
 
+    own = event_id if is_event_id(event_id) else hashed(event_id)
     with opened(store_folder(context, store)) as connection:
-        event = stored.event(connection, event_id)
+        event = stored.event(connection, own)
         said = stored.feedback(connection, [event.id])
     if json:
         print_json(event_values(event, said))
