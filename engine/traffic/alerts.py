@@ -18,6 +18,7 @@ import numpy as np
 from engine.stats.family import LEVEL, holm
 from engine.traffic.periods import BY_NAME, DAY, FEWEST, QUESTIONS, QuestionShift
 from engine.traffic.samples import (
+    NO_MODEL,
     TESTED,
     Difference,
     Sample,
@@ -138,6 +139,8 @@ def _told(moved: Iterable[QuestionShift]) -> list[QuestionShift]:
 
 def new_models(reference: Sample, newest: Sample) -> dict[str, int]:
     """Events by the models and versions that answered now and not in the reference."""
+    if np.all(reference.models == NO_MODEL):
+        return {}
     known, least = reference.counted_models(), max(1.0, _NEW_MODEL * len(newest))
     return {
         name: count

@@ -25,7 +25,7 @@ from engine.data.words import words
 from engine.errors import BadInput
 from engine.metrics.slices import features
 from engine.traffic.periods import UncoveredCluster
-from engine.traffic.samples import LEARNED_SHARE, Floats, Ints, Sample, unit_number
+from engine.traffic.samples import LEARNED_SHARE, NO_MODEL, Floats, Ints, Sample, unit_number
 from store import monitor as writing
 from store.read import monitor
 from store.read.history import Connection
@@ -175,7 +175,7 @@ def sample_of_set(evaluation: Sequence[Example], places: Places) -> Sample:
         {},
         clusters,
         {name: np.array([name in own for own in told]) for name in sorted(set().union(*told))},
-        np.full(len(evaluation), "", dtype=object),
+        np.full(len(evaluation), NO_MODEL, dtype=object),
     )
 
 

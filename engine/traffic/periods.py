@@ -169,9 +169,10 @@ def watch_of(values: Mapping[str, Any]) -> Watch:
 
     def row(told: Mapping[str, Any]) -> PeriodRow:
         figures = {name: Figure(**figure) for name, figure in told["figures"].items()}
-        return PeriodRow(
-            **{**told, "figures": figures, "shifts": [QuestionShift(**s) for s in told["shifts"]]}
-        )
+        shifts = {
+            name: [QuestionShift(**shift) for shift in told[name]] for name in ("shifts", "from_eval_set")
+        }
+        return PeriodRow(**{**told, **shifts, "figures": figures})
 
     return Watch(
         **{

@@ -28,10 +28,12 @@ Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 Known = tuple[Floats, Ints]  # values, and whose they are
 LEARNED_SHARE = 3  # one user in so many has questions that the clusters are learned from
+NO_MODEL = ""  # of events of which it is not known which model answered
 NOWHERE = -2  # the cluster of a question without a place
 QUANTILES = {"length": 0.5, "latency_median": 0.5, "latency_p95": 0.95}
 SHARES = ("cut", "refused", "well_formed", "same_language", "thumbs_up", "corrected")
 TESTED = (*SHARES, *QUANTILES, "rating", "judge", "distance")
+_ROUNDING = 1e-12
 _BUCKET = "prompt of "  # with which the trait of a question's length begins
 _LEAST_EXPECTED = 5.0  # events of a class in the smaller sample, below which it joins another
 _FEW_UNITS = f"its events are of fewer than {FEWEST} users or sessions"
@@ -187,8 +189,8 @@ def figure(known: Known, name: str) -> Figure:
     if name in QUANTILES:
         return _quantile(values, units, QUANTILES[name])
     if name in SHARES:
-        effect = design_effect((values, units))
-        found = share_of(float(values.sum()) / effect, int(n / effect))
+        alike = int(n / design_effect((values, units)))
+        found = share_of(float(values.mean()) * alike, alike)
     else:
         found = _mean(values, units)
     return Figure(float(values.mean()), found.low, found.high, n)
@@ -248,7 +250,7 @@ def _beyond(values: Floats, others: Floats, name: str) -> Floats:
     limit = pooled[min(int(share * len(pooled)), len(pooled) - 1)]
     # Of heaped values, the side that leaves more nearly the wanted share; only the pooled values decide it.
     above, least = float((pooled > limit).mean()), float((pooled >= limit).mean())
-    is_strict = abs(above - (1 - share)) <= abs(least - (1 - share)) and above > 0
+    is_strict = abs(above - (1 - share)) <= abs(least - (1 - share)) + _ROUNDING and above > 0
     return np.asarray(values > limit if is_strict else values >= limit, dtype=np.float64)
 
 

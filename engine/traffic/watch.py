@@ -15,6 +15,7 @@ from engine.data.example import Example
 from engine.data.meaning import Embedder
 from engine.traffic import alerts, drift, measures
 from engine.traffic.periods import DAY, FEWEST, MEASURES, Figure, PeriodRow, Watch, start_of
+from engine.traffic.reference import of_run
 from engine.traffic.samples import Sample, figure, joined, sample_of, shifts
 from store import monitor as writing
 from store.read import monitor
@@ -45,7 +46,7 @@ def watch(
     days: int = 7,
     variant: str | None = None,
     evaluation: tuple[str, Sequence[Example]] | None = None,
-    reference: int = REFERENCE,
+    reference: int | str = REFERENCE,
     embedder: tuple[str, Embedder] | None = None,
     now: float | None = None,
     progress: Callable[[int], None] | None = None,
@@ -53,26 +54,32 @@ def watch(
     """What production traffic tells; measures that are new and alerts are stored.
 
     `variant` is one of them, "" for events without one; `evaluation` an eval set with its name; `reference`
-    the number of each variant's first periods that later ones are held against; `now` in seconds since 1970.
+    what periods are held against: the number of each variant's first ones, or a run; `now` in seconds since
+    1970. Raises BadInput for a run that has not one candidate, StoreError where there is no such run.
     """
     now = time.time() if now is None else now
     measured = measures.bring_up_to_date(connection, progress)
     starts = monitor.first_times(connection, days * DAY, start_of(0.0, days))
     if not starts:
-        return Watch(
-            days, (), {}, _said(reference, days), _known(connection, days, variant), (), None, 0, (NO_EVENTS,)
-        )
+        known = _known(connection, days, variant)
+        return Watch(days, (), {}, "none yet", known, (), None, 0, (NO_EVENTS,))
     file, examples = evaluation or (None, ())
-    places = drift.places(connection, *_learning(starts, days, reference, now), examples, embedder)
+    periods = reference if isinstance(reference, int) else REFERENCE
+    places = drift.places(connection, *_learning(starts, days, periods), examples, embedder)
     against: Sample | None = None
     if places:
         drift.place_questions(connection, places, progress)
         against = drift.sample_of_set(examples, places) if examples else None
+    if isinstance(reference, str):
+        fixed, said = of_run(connection, reference, places)
+    else:
+        fixed, said = None, _said(reference, days)
     judged = _judged(connection, days)
     every: dict[str, _Series] = {}
     for (start, name), sample in _periods(connection, days, variant):
         sample = replace(sample, judged=np.array(judged.get((start, name), ()), dtype=np.float64))
-        _add(every.setdefault(name, _Series()), name, start, days, sample, reference, now, against)
+        series = every.setdefault(name, _Series(reference=fixed))
+        _add(series, name, start, days, sample, periods, now, against)
     known = _known(connection, days, variant)
     standing = {(alert.start, alert.variant, alert.measure): (alert.cause, alert.evidence) for alert in known}
     for name, series in every.items():
@@ -89,7 +96,7 @@ def watch(
             for name, series in every.items()
             if series.reference is not None
         },
-        reference=_said(reference, days),
+        reference=said,
         alerts=_known(connection, days, variant),
         uncovered=drift.uncovered(
             connection, newest - (alerts.WINDOW - 1) * days * DAY, newest + days * DAY, examples
@@ -98,7 +105,7 @@ def watch(
         else (),
         eval_set=file,
         measured=measured,
-        remarks=list(_remarks(every, reference, days)),
+        remarks=list(_remarks(every, periods)),
     )
 
 
@@ -113,9 +120,7 @@ def _known(connection: Connection, days: int, variant: str | None) -> list[Traff
     ]
 
 
-def _learning(
-    starts: Sequence[tuple[float, int]], days: int, reference: int, now: float
-) -> tuple[float, float]:
+def _learning(starts: Sequence[tuple[float, int]], days: int, reference: int) -> tuple[float, float]:
     """The time whose questions the clusters are learned from: the first periods with enough events."""
     enough = [start for start, events in starts if events >= FEWEST] or [starts[-1][0]]
     return starts[0][0], enough[:reference][-1] + days * DAY
@@ -207,7 +212,7 @@ def _row(
     )
 
 
-def _remarks(every: Mapping[str, _Series], reference: int, days: int) -> Iterator[str]:
+def _remarks(every: Mapping[str, _Series], reference: int) -> Iterator[str]:
     for name, series in every.items():
         if series.reference is None:
             told = len(series.first)

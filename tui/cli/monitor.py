@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from engine.traffic.periods import Watch
 
 LONGEST_PERIOD = 366
+MOST_PERIODS = 1000  # of a reference
 _SHOWN = 200  # characters of a question
 _NEWEST = 8  # periods that are shown
 
@@ -54,11 +55,13 @@ def show(
         typer.Option("--eval", metavar="FILE", help="The eval set that questions are compared with."),
     ] = None,
     reference: Annotated[
-        int,
+        str,
         typer.Option(
-            "--reference", min=1, max=1000, help="So many first periods of each variant are its reference."
+            "--reference",
+            metavar="N|RUN",
+            help="The reference: so many first periods of each variant, a run's name, last, or accepted.",
         ),
-    ] = 4,
+    ] = "4",
     meaning: Annotated[
         Path | None,
         typer.Option(
@@ -78,7 +81,7 @@ def show(
         return 0
     found = _watched(context, store, days, variant, evaluation, reference, meaning)
     if json:
-        print_json(found.as_dict() | {"open": len(found.open_alerts)})
+        print_json(found.as_dict())
     else:
         _print(monitor(found))
     raise typer.Exit(FAILED_GATE if found.open_alerts else 0)
@@ -90,7 +93,7 @@ def _watched(
     days: int,
     variant: str | None,
     evaluation: Path | None,
-    reference: int,
+    reference: str,
     meaning: Path | None,
 ) -> "Watch":
     from engine.data.examples import read_examples
@@ -113,13 +116,21 @@ def _watched(
             days=days,
             variant=variant,
             evaluation=examples,
-            reference=reference,
+            reference=_periods_or_run(reference),
             embedder=embedder,
             progress=progress("events measured"),
         )
     if variant is not None and not found.rows:
         raise BadInput(f"no event has the variant {variant!r}", "`assay monitor` shows all variants")
     return found
+
+
+def _periods_or_run(reference: str) -> int | str:
+    if not reference.isdecimal():
+        return reference
+    if not 1 <= int(reference) <= MOST_PERIODS:
+        raise BadInput(f"--reference {reference}: must be from 1 to {MOST_PERIODS} periods, or a run")
+    return int(reference)
 
 
 @app.command()
