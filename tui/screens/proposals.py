@@ -44,7 +44,7 @@ LONGEST = 100_000  # bytes that a command line takes
 _DONE = {"accept": "accepted", "reject": "rejected", "undo": "open again"}
 
 
-class Shown(NamedTuple):
+class ProposalList(NamedTuple):
     """All proposals, and the questions of the examples that are nearest to them, by eval set and id."""
 
     proposals: "list[EvalProposal]"
@@ -66,7 +66,7 @@ class ProposalsScreen(FilteredScreen):
 
     def __init__(self) -> None:
         super().__init__()
-        self._found = Shown([], {})
+        self._found = ProposalList([], {})
         self._all = False
         self._waiting: list[tuple[tuple[str, ...], int]] = []  # decisions on their way: words and number
         self._made: list[int] = []  # the proposals decided here, the last at the end
@@ -81,12 +81,12 @@ class ProposalsScreen(FilteredScreen):
 
     # Reading and showing
 
-    def read(self, connection: "Connection") -> Shown:
+    def read(self, connection: "Connection") -> ProposalList:
         from store.read.traffic import nearest_questions, proposals
 
-        return Shown(proposals(connection), nearest_questions(connection))
+        return ProposalList(proposals(connection), nearest_questions(connection))
 
-    def show(self, data: Shown) -> None:
+    def show(self, data: ProposalList) -> None:
         self._found = data
         self.filtered()
         self.refresh_title()
