@@ -121,16 +121,16 @@ async def test_a_proposal_tells_why_what_is_nearest_and_what_was_corrected(propo
 async def test_keys_accept_reject_train_and_undo(own: Path, here: None) -> None:
     async with driven(app(own)) as ui:
         await go_there(ui)
-        await ui.press("y", "t", "n")
+        await ui.press("a", "t", "n")
         assert decided(own) == ["accepted", "training", "rejected", None]
         assert "1 open for eval.jsonl" in ui.text
         rows = [json.loads(line) for line in (own / "eval-v2.jsonl").read_text().splitlines()]
         assert rows[1]["references"] == ["Yes, that is possible until the order is packed."]
         await ui.press("u")
         assert decided(own) == ["accepted", "training", None, None]
-        await ui.press("a")
+        await ui.press("w")
         assert "✓ in the eval set" in ui.text and "✓ for training" in ui.text
-        await ui.press("g", "y")
+        await ui.press("g", "a")
         assert "decided already: u takes your last decision back" in ui.text
 
 
@@ -156,14 +156,14 @@ async def test_a_refused_decision_says_why_and_the_proposal_comes_back(own: Path
     (own / "eval.jsonl").unlink()
     async with driven(app(own)) as ui:
         await go_there(ui)
-        await ui.press("y")
+        await ui.press("a")
         assert "no such file" in ui.text and "4 open" in ui.text
 
 
 async def test_reading_alone_decides_nothing(proposed: Path) -> None:
     async with driven(app(proposed, settings=AppSettings(read_only=True))) as ui:
         await go_there(ui)
-        for key in "ynteu":
+        for key in "anteu":
             await ui.press(key)
             assert "opened with --read-only" in ui.text
 
@@ -181,4 +181,4 @@ async def test_a_store_that_is_not_there_is_no_error(tmp_path: Path) -> None:
     async with driven(app(tmp_path)) as ui:
         await go_there(ui)
         assert "nothing to decide: `assay traffic propose EVAL`" in ui.text
-        await ui.press("y", "u", "escape")
+        await ui.press("a", "u", "escape")
