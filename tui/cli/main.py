@@ -106,7 +106,9 @@ def build() -> "typer.Typer":
         monitor,
         plan,
         proposals,
+        queue,
         run,
+        schedule,
         score,
         show,
         store,
@@ -159,6 +161,8 @@ def build() -> "typer.Typer":
     traffic.traffic.command()(weeks.review)
     app.add_typer(traffic.traffic, name="traffic")
     app.add_typer(monitor.app, name="monitor")
+    app.add_typer(schedule.schedule, name="schedule")
+    app.add_typer(queue.queue, name="queue")
     app.command("import")(transfer.import_)
     app.command()(transfer.export)
     return app
