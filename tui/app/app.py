@@ -181,7 +181,7 @@ class AssayApp(App[int], inherit_bindings=False):
         """Opens a screen on this run, else on the current one, right above Runs: esc leads back there."""
         if self.front is None:
             return
-        if run_id is None:
+        if run_id is None and self.front.query("#title"):
             # Read off the screen: the message that the cursor moved may still be on its way.
             run_id = self.front.run_at_cursor
         self.run_id = run_id if run_id is not None else self.run_id

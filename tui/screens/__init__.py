@@ -20,7 +20,8 @@ RUN_SCREENS = {
     "trends": "tui.screens.trends:TrendsScreen",
 }
 STORE_SCREENS = {"monitor": "tui.screens.monitor:MonitorScreen"}
-NAMES = ("runs", *RUN_SCREENS, *STORE_SCREENS)
+TABS = ("runs", *RUN_SCREENS)
+NAMES = (*TABS, *STORE_SCREENS)
 
 
 def load(name: str) -> "type[RunScreen]":

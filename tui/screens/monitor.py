@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 WAIT_S = 15.0  # from one reading to the next, while events keep coming in
 LEAST_PANEL, MOST_COLUMNS = 36, 4  # cells of a plot, and plots beside one another
+LEAST_POINT = 7  # lines below the plots
 WEEK, DAY_S = 7, 86_400.0
 NO_TRAFFIC = (
     "There is no production traffic in this store yet. `assay traffic import FILE` reads what gateways log: "
@@ -74,8 +75,7 @@ class MonitorScreen(AssayScreen):
     )  # fmt: skip
     DEFAULT_CSS = """
     MonitorScreen #about, MonitorScreen #panels { padding: 0 1; }
-    MonitorScreen #point { height: 7; padding: 0 1; border-top: solid $rule; }
-    MonitorScreen.-wide #point { height: 12; }
+    MonitorScreen #point { padding: 0 1; border-top: solid $rule; }
     """
 
     def __init__(self) -> None:
@@ -249,6 +249,7 @@ class MonitorScreen(AssayScreen):
         return join([said, Content.styled("  reading …" if self._is_asking else "", "$muted")])
 
     def redraw(self) -> None:
+        self.query_one("#point").styles.height = max(LEAST_POINT, self.size.height // 3 - 1)
         self.refresh_title()
         self.query_one("#about", Line).set(self._about())
         self.panels.show(len(self._plots), self._columns)
@@ -318,6 +319,7 @@ class MonitorScreen(AssayScreen):
         self.query_one("#point", Pane).show(lines, keep_place=False)
 
     def _point(self) -> Iterator[Content]:
+        from engine.traffic.periods import QUESTIONS
         from tui.sections.monitor import alert_said, day
 
         plot, section = self._plot, self._section
@@ -329,18 +331,17 @@ class MonitorScreen(AssayScreen):
             yield Content.styled("reading the traffic …" if self._is_asking else "", "$muted")
             return
         yield self._figure(plot)
-        alert = plot.line.alerts.get(self._starts[self._place])
-        own = [each for each in section.watch.alerts if each.variant == plot.variant]
-        for each in own:
-            if each is alert or (each.measure not in _plotted(self._plots) and self._is_at(each)):
-                yield _told(each, alert_said(each, section.watch.reference))
+        alerts = self._alerts(plot)
+        told = [_told(alert, alert_said(alert, section.watch.reference)) for alert in alerts]
+        own = len(told) - (bool(alerts) and alerts[-1].measure == QUESTIONS)
+        yield from told[:own]
+        yield self._reviews(plot.variant)
         row = self._row
         if row is not None:
             models = ", ".join(f"{name} {count:,}" for name, count in row.models.items())
-            yield one_line(
-                f"{counted(row.events, 'event')} of {row.units:,} users or sessions · {models}", "$muted"
-            )
-        yield self._reviews(plot.variant)
+            events = f"{counted(row.events, 'event')}, users or sessions: {row.units:,}"
+            yield one_line(f"{events} · {models}", "$muted")
+        yield from told[own:]
         for cluster in section.watch.uncovered:
             yield join(
                 [
@@ -354,8 +355,20 @@ class MonitorScreen(AssayScreen):
             if not line.is_known:
                 yield one_line(f"{line.measure.title}: {line.reason}", "$muted")
 
-    def _is_at(self, alert: "TrafficAlert") -> bool:
-        return bool(alert.start <= self._starts[self._place] < alert.evidence["until"])
+    def _alerts(self, plot: Plotted) -> "list[TrafficAlert]":
+        """The alerts on the chosen point: its measure's, then that on the period's questions."""
+        from engine.traffic.periods import QUESTIONS
+
+        start = self._starts[self._place]
+        alerts = self._section.watch.alerts if self._section is not None else ()
+        asked = (
+            alert
+            for alert in alerts
+            if (alert.variant, alert.measure) == (plot.variant, QUESTIONS)
+            and alert.start <= start < alert.evidence["until"]
+        )
+        own = plot.line.alerts.get(start)
+        return [*([own] if own is not None else []), *asked]
 
     def _figure(self, plot: Plotted) -> Content:
         from tui.sections.monitor import day, figure_said, value_said
@@ -369,7 +382,8 @@ class MonitorScreen(AssayScreen):
         if figure is None or figure.value is None:
             said.append(one_line(f"missing: {figure.reason if figure is not None else 'no events'}", "$warn"))
         else:
-            said.append(f"{figure_said(figure, measure.unit)} of {figure.n:,}")
+            among = "" if measure.unit == "events" else f" of {figure.n:,}"
+            said.append(f"{figure_said(figure, measure.unit)}{among}")
         if reference is not None:
             said.append(Content.styled(f"reference {value_said(reference.value, measure.unit)}", "$muted"))
         row = self._row
@@ -462,14 +476,13 @@ class MonitorScreen(AssayScreen):
     def action_acknowledge(self) -> None:
         from store.monitor import acknowledge
 
-        plot, section = self._plot, self._section
-        if plot is None or section is None or self._is_read_only():
+        if self._plot is None or self._is_read_only():
             return
-        alert = plot.line.alerts.get(self._starts[self._place])
-        if alert is None or alert.acknowledged is not None:
+        found = next((each for each in self._alerts(self._plot) if each.acknowledged is None), None)
+        if found is None:
             self.say(f"no open alert at this point: go to one that is marked {MARK}", error=True)
         else:
-            self.write(acknowledge, alert.id, user_name(), done=f"alert {alert.id} is acknowledged")
+            self.write(acknowledge, found.id, user_name(), done=f"alert {found.id} is acknowledged")
 
     def action_review(self, purpose: str) -> None:
         """Opens the run of this week's answers, which a command makes first where there is none."""
@@ -508,10 +521,6 @@ class MonitorScreen(AssayScreen):
         if self.assay.store.read_only:
             self.say("opened with --read-only: the store is left as it is", error=True)
         return self.assay.store.read_only
-
-
-def _plotted(plots: Sequence[Plotted]) -> set[str]:
-    return {plot.line.measure.name for plot in plots}
 
 
 def _ends(lines: "Sequence[MeasureLine]") -> tuple[float, ...]:
