@@ -222,14 +222,14 @@ _DECISION = {
 }
 
 _PROPOSALS = {
-    "proposals.accept": Action("y", "decide('accept')", "accept", "Accept into the eval set's next version"),
+    "proposals.accept": Action("a", "decide('accept')", "accept", "Accept into the eval set's next version"),
     "proposals.reject": Action("n", "decide('reject')", "reject", "Reject it, and all that ask the same"),
     "proposals.training": Action(
         "t", "decide('accept', '--training')", "train", "Accept its correction for training pairs instead"
     ),
     "proposals.edit": Action("e", "edit", "edit", "Write the right answer in $EDITOR"),
     "proposals.undo": Action("u", "undo", "undo", "Undo your last decision"),
-    "proposals.all": Action("a", "all", "all", "Those that are decided too, or the open ones alone"),
+    "proposals.all": Action("w", "all", "all", "Those that are decided too, or the open ones alone"),
 }
 
 _MAP = {

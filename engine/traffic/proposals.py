@@ -484,7 +484,7 @@ def _family(place: Path) -> tuple[Path, str, int]:
 
 def _existing(eval_set: Path) -> Path:
     if not eval_set.exists():
-        raise BadInput(f"{eval_set}: no such file", "give the file of the eval set")
+        raise BadInput(f"no such file: {eval_set}", "give the file of the eval set")
     return eval_set.resolve()
 
 

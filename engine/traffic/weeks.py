@@ -115,7 +115,7 @@ def _drawn(connection: Connection, start: float, variant: str, purpose: str, n: 
     chances: list[tuple[int, bytes, TrafficEvent]] = []
     for event in traffic.events(connection, since=start, before=end, variant=variant, shadow=False):
         weight = 0 if weights is None else weights.get(event.id, -1)
-        if weight < 0 or event.response is None or not _asked(event):
+        if weight < 0 or event.response is None or not asked(event):
             continue
         chances.append((-weight, hashlib.sha256(f"{start:.0f} {event.id}".encode()).digest(), event))
         if len(chances) > 4 * n + 1_000:  # flat memory, whatever a week holds
@@ -127,7 +127,7 @@ def _rank(drawn: tuple[int, bytes, TrafficEvent]) -> tuple[int, bytes]:
     return drawn[:2]
 
 
-def _asked(event: TrafficEvent) -> list[dict[str, Any]]:
+def asked(event: TrafficEvent) -> list[dict[str, Any]]:
     """The question: what was said up to the user's last turn."""
     places = [at for at, turn in enumerate(event.messages) if turn["role"] == "user"]
     return event.messages[: places[-1] + 1] if places else []
@@ -154,27 +154,36 @@ def _written(
         said = traffic.feedback(connection, [event.id for event in drawn])
         right = {each.event_id: each.correction for each in said if each.correction}
     examples = [
-        {"id": event.id, "messages": _asked(event)}
+        {"id": event.id, "messages": asked(event)}
         | ({"references": [right[event.id]]} if event.id in right else {})
         for event in drawn
     ]
     answers = [{"id": event.id, "response": event.response} for event in drawn]
     plan = "\n".join(_plan(start, variant, purpose, judges))
     with writing(folder / "plan.toml") as parts:
-        for name, text in (("examples", _lines(examples)), ("answers", _lines(answers))):
+        for name, text in (("examples", json_lines(examples)), ("answers", json_lines(answers))):
             parts.open(folder / f"{name}.jsonl").write(text)
         parts.open(folder / "plan.toml").write(plan)
     return folder / "plan.toml"
 
 
 def _plan(start: float, variant: str, purpose: str, judges: Sequence[Judge]) -> Iterator[str]:
-    name = variant if variant.strip() and variant.isprintable() and len(variant) <= 200 else UNNAMED
     yield f"name = {toml(f'week of {day(start)}, {purpose}')}"
     if not judges:
         yield "judges = []"
     yield '\n[data]\nexamples = "examples.jsonl"\n'
-    yield f'[[models]]\nname = {toml(name)}\nrole = "candidate"\noutputs = "answers.jsonl"\n'
+    yield f'[[models]]\nname = {toml(model_name(variant))}\nrole = "candidate"\noutputs = "answers.jsonl"\n'
     yield '[metrics]\nuse = ["length", "refusals"]\n'
+    yield from judge_tables(judges)
+
+
+def model_name(variant: str) -> str:
+    """What a run calls the answers of a variant."""
+    return variant if variant.strip() and variant.isprintable() and len(variant) <= 200 else UNNAMED
+
+
+def judge_tables(judges: Sequence[Judge]) -> Iterator[str]:
+    """The judges as a plan names them."""
     for judge in judges:
         yield "[[judges]]"
         for key, value in judge.model_dump(mode="json", exclude_unset=True).items():
@@ -182,5 +191,6 @@ def _plan(start: float, variant: str, purpose: str, judges: Sequence[Judge]) -> 
         yield ""
 
 
-def _lines(rows: Sequence[dict[str, Any]]) -> str:
+def json_lines(rows: Sequence[dict[str, Any]]) -> str:
+    """One JSON object a line."""
     return "".join(f"{json.dumps(row)}\n" for row in rows)

@@ -12,6 +12,8 @@ from engine.errors import BadInput
 from store.people import user_name
 from tui.cli.annotations import write_records
 from tui.cli.common import Fields, Json, Store, mapping, progress, store_folder
+from tui.cli.run import carry_out
+from tui.cli.traffic import Before, Since, time_given
 from tui.text.gate import MISSING, counted, printable, signed
 from tui.text.output import (
     Column,
@@ -53,8 +55,6 @@ def register(group: typer.Typer) -> None:
 
 EvalSet = Annotated[Path, typer.Argument(metavar="EVAL", help="The eval set's file.")]
 Ids = Annotated[list[int], typer.Argument(metavar="ID...", help="Numbers of proposals.")]
-Since = Annotated[str | None, typer.Option("--since", metavar="TIME", help="Only from then on, in UTC.")]
-Before = Annotated[str | None, typer.Option("--before", metavar="TIME", help="Only before that, in UTC.")]
 SHOWN = 200  # characters of a question in a table
 
 
@@ -87,8 +87,8 @@ def propose(
             train=train,
             fields=mapping(fields) or None,
             origins=[str(each) for each in origin or OriginChoice],
-            since=_time("--since", since),
-            before=_time("--before", before),
+            since=time_given("--since", since),
+            before=time_given("--before", before),
             limit=limit,
         )
     if json:
@@ -309,6 +309,18 @@ def ab(
         float, typer.Option("--share", metavar="S", help="The share of B by the assignment.")
     ] = 0.5,
     weeks: Annotated[bool, typer.Option("--weeks", help="The differences of each week too.")] = False,
+    shadow: Annotated[
+        bool,
+        typer.Option("--shadow", help="Nobody saw B's answers: make a run of both, to be judged."),
+    ] = False,
+    judge: Annotated[
+        Path | None,
+        typer.Option("--judge", metavar="PLAN", help="With --shadow: a plan whose judges compare them."),
+    ] = None,
+    n: Annotated[int, typer.Option("--n", min=1, metavar="N", help="With --shadow: questions.")] = 200,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="With --shadow: start the run and return.")
+    ] = False,
     store: Store = None,
     json: Json = False,
 ) -> None:
@@ -316,13 +328,19 @@ def ab(
     from engine.traffic.ab import compare
     from store.session import opened
 
+    if shadow:
+        times = time_given("--since", since), time_given("--before", before)
+        folder = store_folder(context, store)
+        raise typer.Exit(_shadow(folder, first, second, times, judge, n, detach=detach, json=json))
+    if judge is not None or detach:
+        raise BadInput("--judge and --detach are about a shadow candidate", "add --shadow")
     with opened(store_folder(context, store)) as connection:
         found = compare(
             connection,
             first,
             second,
-            since=_time("--since", since),
-            before=_time("--before", before),
+            since=time_given("--since", since),
+            before=time_given("--before", before),
             expected=share,
             progress=progress("events measured"),
         )
@@ -330,6 +348,35 @@ def ab(
         print_json(found.as_dict())
     else:
         _print_ab(found, weeks=weeks)
+
+
+def _shadow(
+    folder: Path,
+    first: str,
+    second: str,
+    times: tuple[float | None, float | None],
+    judge: Path | None,
+    n: int,
+    *,
+    detach: bool,
+    json: bool,
+) -> int:
+    """Makes the run of a shadow candidate and watches it; returns its exit code."""
+    from engine.traffic.shadow import pairwise_judges, shadow_run
+    from store.session import opened
+
+    judges = pairwise_judges(judge) if judge is not None else []
+    since, before = times
+    with opened(folder) as connection:
+        found = shadow_run(connection, folder, first, second, judges=judges, since=since, before=before, n=n)
+    if not json:
+        out(f"run {found.run_id}: {counted(found.pairs, 'pair')} of answers")
+        for reason, count in found.left_out.items():
+            paragraph(f"left out {count:,}: {reason}", "  ", "  ")
+    if found.is_new:
+        return carry_out(folder, found.run_id, detach=detach, brief=True, json=json)
+    print_json({"id": found.run_id}) if json else out(f"made before; `assay review {found.run_id}` opens it")
+    return 0
 
 
 def _print_ab(found: "ABTest", *, weeks: bool) -> None:
@@ -391,13 +438,3 @@ def _print_weeks(found: "ABTest") -> None:
         deltas = [known.get(start) for start in starts]
         rows.append([row.title, *(signed(None if delta is None else scale * delta) for delta in deltas)])
     print_table(columns, rows)
-
-
-def _time(option: str, text: str | None) -> float | None:
-    """Seconds since 1970. Raises BadInput that names the option."""
-    from engine.traffic.events import moment as seconds
-
-    try:
-        return None if text is None else seconds(text)
-    except (ValueError, OverflowError, TypeError):
-        raise BadInput(f"{option} {text}: is no time", "write 2026-03-01 or 2026-03-01T12:00Z") from None

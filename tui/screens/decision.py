@@ -347,7 +347,7 @@ class DecisionScreen(RunSharing, FilteredScreen, RunScreen):
         self.app.push_screen(WhatIfScreen(self.run_id))
 
     def _open_samples(self, lead: Lead, task: str, baseline: str) -> None:
-        from tui.screens.samples import SamplesScreen
+        from tui.screens.compare.samples import SamplesScreen
 
         self.app.push_screen(SamplesScreen(self.run_id, lead.candidate, baseline, task))
 

@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Sequence
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,8 +24,8 @@ if TYPE_CHECKING:
     from store.records import EvalProposal
 
 ORIGINS = {
-    "correction": Content.styled("✎ correction", "$good"),
-    "cluster": Content.styled("∷ uncovered", "$text"),
+    "correction": Content.styled("± correction", "$good"),
+    "cluster": Content.styled("? uncovered", "$text"),
     "thumbs": Content.styled("− thumbs down", "$warn"),
 }
 DECISIONS = {
@@ -37,11 +39,12 @@ COLUMNS = Columns(
     FlexColumn("nearest", 12, grow=1, drop=1, key=lambda each: each.nearest),
     FlexColumn("alike", 5, align="right", drop=2, key=lambda each: each.similarity),
 )
+UNDO = ("undo",)
 LONGEST = 100_000  # bytes that a command line takes
-_DONE = {"accept": "accepted", "reject": "rejected"}
+_DONE = {"accept": "accepted", "reject": "rejected", "undo": "open again"}
 
 
-class Shown(NamedTuple):
+class ProposalList(NamedTuple):
     """All proposals, and the questions of the examples that are nearest to them, by eval set and id."""
 
     proposals: "list[EvalProposal]"
@@ -63,9 +66,10 @@ class ProposalsScreen(FilteredScreen):
 
     def __init__(self) -> None:
         super().__init__()
-        self._found = Shown([], {})
+        self._found = ProposalList([], {})
         self._all = False
         self._waiting: list[tuple[tuple[str, ...], int]] = []  # decisions on their way: words and number
+        self._made: list[int] = []  # the proposals decided here, the last at the end
 
     def compose(self) -> ComposeResult:
         rows = Rows(self._row, empty="", columns=COLUMNS, id="proposals")
@@ -77,12 +81,12 @@ class ProposalsScreen(FilteredScreen):
 
     # Reading and showing
 
-    def read(self, connection: "Connection") -> Shown:
+    def read(self, connection: "Connection") -> ProposalList:
         from store.read.traffic import nearest_questions, proposals
 
-        return Shown(proposals(connection), nearest_questions(connection))
+        return ProposalList(proposals(connection), nearest_questions(connection))
 
-    def show(self, data: Shown) -> None:
+    def show(self, data: ProposalList) -> None:
         self._found = data
         self.filtered()
         self.refresh_title()
@@ -97,7 +101,7 @@ class ProposalsScreen(FilteredScreen):
         return plain(told, "$muted")
 
     def filtered(self) -> None:
-        sent = {number for _, number in self._waiting}
+        sent = {number for words, number in self._waiting if words != UNDO}
         found = [
             each
             for each in self._found.proposals
@@ -153,8 +157,9 @@ class ProposalsScreen(FilteredScreen):
 
     # Deciding
 
-    def action_decide(self, *words: str) -> None:
+    def action_decide(self, command: str, option: str = "") -> None:
         """Sends a decision on its way; the next can be made at once."""
+        words = (command, option) if option else (command,)
         each = self.rows.item
         if self._is_refused() or each is None:
             return
@@ -165,6 +170,7 @@ class ProposalsScreen(FilteredScreen):
         elif "--training" in words and each.reference is None:
             self.say(f"no correction to train on: {written('proposals.edit')} writes one", error=True)
         else:
+            self._made.append(each.id)
             self._send(words, each.id)
 
     def _send(self, words: tuple[str, ...], number: int) -> None:
@@ -179,17 +185,19 @@ class ProposalsScreen(FilteredScreen):
         """Carries out what waits, one command at a time: each writes the next version of the eval set."""
         while self._waiting:
             words = self._waiting[0][0]
-            numbers = [number for other, number in self._waiting if other == words]
+            _, alike = next(groupby(self._waiting, key=itemgetter(0)))
+            numbers = [number for _, number in alike]
             done = await self._decided(words, numbers)
             if done.code and len(numbers) > 1:  # one of them cannot be: each by itself tells which
                 numbers = numbers[:1]
                 done = await self._decided(words, numbers)
-            self._waiting = [each for each in self._waiting if each[0] != words or each[1] not in numbers]
+            del self._waiting[: len(numbers)]
             self.assay.store.touched()
             self.reload()
             if not self.is_mounted:
                 return
             if done.code:
+                self._made = [number for number in self._made if number not in numbers]
                 self._complain(words, numbers[0], done.complaint)
             else:
                 self.say(_said(done.table or {}, words))
@@ -203,7 +211,6 @@ class ProposalsScreen(FilteredScreen):
 
     def _complain(self, words: tuple[str, ...], number: int, complaint: str) -> None:
         """Says why a decision was refused; into a used test split a person may still accept it."""
-        self.filtered()
         if "--into-test" in complaint:
             asked = f"{complaint.splitlines()[0]}. Accept it into the test split?"
             self.confirm(asked, lambda: self._send((*words, "--into-test"), number))
@@ -211,7 +218,12 @@ class ProposalsScreen(FilteredScreen):
             self.say(complaint.splitlines()[0], error=True)
 
     async def action_undo(self) -> None:
-        if not self._is_refused():
+        """Takes back the last decision made here, else the person's last one."""
+        if self._is_refused():
+            return
+        if self._made:
+            self._send(UNDO, self._made.pop())
+        else:
             await self._run("traffic", "undo", done="your last decision is taken back")
 
     async def action_edit(self) -> None:

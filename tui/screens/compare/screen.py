@@ -244,8 +244,8 @@ class CompareScreen(PairScreen, FilteredScreen):
 
     def on_rows_opened(self, event: Rows.Opened) -> None:
         """A family's lines; a metric's examples, worst first; a judge's losses; a benchmark's questions."""
+        from tui.screens.compare.samples import SamplesScreen
         from tui.screens.review.screen import ReviewScreen
-        from tui.screens.samples import SamplesScreen
 
         entry = self.table.item
         if isinstance(entry, FamilyHeading):
