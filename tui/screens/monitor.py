@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from store.read.history import Connection
     from store.read.weeks import WeekRow
     from store.records import TrafficAlert
-    from tui.sections.monitor import MeasureLine, MonitorSection, VariantSection
+    from tui.sections.monitor import MonitorSection, TrafficLine, VariantSection
 
 WAIT_S = 15.0  # from one reading to the next, while events keep coming in
 LEAST_PANEL, MOST_COLUMNS = 36, 4  # cells of a plot, and plots beside one another
@@ -53,7 +53,7 @@ class Stored(NamedTuple):
 class Plotted(NamedTuple):
     """One small plot: a measure of one variant. `ends` are all variants', so that their plots compare."""
 
-    line: "MeasureLine"
+    line: "TrafficLine"
     variant: str
     ends: tuple[float, ...]
 
@@ -185,8 +185,11 @@ class MonitorScreen(AssayScreen):
         from tui.sections.monitor import monitor
 
         before = self._plot.key if self._plot is not None else ("", self._variant)
-        if self._section is not None and self._stored.alerts != self._section.watch.alerts:
-            self._section = monitor(replace(self._section.watch, alerts=self._stored.alerts))
+        if self._section is not None:  # somebody may have seen to an alert meanwhile
+            now = {alert.id: alert for alert in self._stored.alerts}
+            told = self._section.watch.alerts
+            if (alerts := [now.get(alert.id, alert) for alert in told]) != list(told):
+                self._section = monitor(replace(self._section.watch, alerts=alerts))
         variants = list(self._section.variants) if self._section is not None else []
         names = [each.name for each in variants]
         if self._variant not in names:
@@ -332,7 +335,7 @@ class MonitorScreen(AssayScreen):
             return
         yield self._figure(plot)
         alerts = self._alerts(plot)
-        told = [_told(alert, alert_said(alert, section.watch.reference)) for alert in alerts]
+        told = [_told(alert, alert_said(alert)) for alert in alerts]
         own = len(told) - (bool(alerts) and alerts[-1].measure == QUESTIONS)
         yield from told[:own]
         yield self._reviews(plot.variant)
@@ -523,7 +526,7 @@ class MonitorScreen(AssayScreen):
         return self.assay.store.read_only
 
 
-def _ends(lines: "Sequence[MeasureLine]") -> tuple[float, ...]:
+def _ends(lines: "Sequence[TrafficLine]") -> tuple[float, ...]:
     """All values of a measure, with the ends of their intervals."""
     figures = [figure for line in lines for figure in (*line.figures.values(), line.reference)]
     known = [figure for figure in figures if figure is not None and figure.value is not None]
