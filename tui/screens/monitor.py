@@ -41,7 +41,7 @@ NO_TRAFFIC = (
 )
 
 
-class Stored(NamedTuple):
+class StoredTraffic(NamedTuple):
     """What the store says itself: of other traffic, alerts, weekly runs, and its eval set."""
 
     state: tuple[int | None, ...] = (None,)
@@ -81,7 +81,7 @@ class MonitorScreen(AssayScreen):
     def __init__(self) -> None:
         super().__init__()
         self._section: MonitorSection | None = None
-        self._stored = Stored()
+        self._stored = StoredTraffic()
         self._plots: Sequence[Plotted] = ()
         self._starts: Sequence[float] = ()
         self._variant, self._days = "", WEEK
@@ -100,14 +100,14 @@ class MonitorScreen(AssayScreen):
 
     # Reading
 
-    def read(self, connection: "Connection") -> Stored:
+    def read(self, connection: "Connection") -> StoredTraffic:
         from store.read.monitor import alerts
         from store.read.weeks import eval_set, traffic_state, weeks
 
         found = alerts(connection, self._days)
-        return Stored(traffic_state(connection), found, weeks(connection), eval_set(connection))
+        return StoredTraffic(traffic_state(connection), found, weeks(connection), eval_set(connection))
 
-    def show(self, data: Stored) -> None:
+    def show(self, data: StoredTraffic) -> None:
         before, self._stored = self._stored, data
         self._is_empty = data.state[0] is None
         if self._is_empty:
