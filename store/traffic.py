@@ -59,13 +59,19 @@ def add(
     masked ones; of feedback the newer says what counts. Feedback may come before its event, and feedback on a
     trace becomes that on its last event so far.
     """
-    events, feedback = list(events), list(feedback)
     connection.execute("BEGIN IMMEDIATE")
     with connection:
-        found = _merge(connection, TrafficEvent, events, _filled)
-        said = _merge(connection, TrafficFeedback, feedback, _newer)
-        traces = {row.event_id for row in feedback} | {row.trace for row in events if row.trace}
-        connection.execute(_TO_LAST, (json.dumps(sorted(traces)),))
+        return join(connection, list(events), list(feedback))
+
+
+def join(
+    connection: sqlite3.Connection, events: Sequence[TrafficEvent], feedback: Sequence[TrafficFeedback]
+) -> Added:
+    """Like `add`, within a transaction of the caller's."""
+    found = _merge(connection, TrafficEvent, events, _filled)
+    said = _merge(connection, TrafficFeedback, feedback, _newer)
+    traces = {row.event_id for row in feedback} | {row.trace for row in events if row.trace}
+    connection.execute(_TO_LAST, (json.dumps(sorted(traces)),))
     return replace(found, feedback=said.new + said.updated)
 
 
@@ -79,9 +85,9 @@ WHERE event_id IN (SELECT value FROM json_each(?))
 
 
 def _merge(
-    connection: sqlite3.Connection, record: type[T], rows: Sequence[T], join: Callable[[T, T], T | None]
+    connection: sqlite3.Connection, record: type[T], rows: Sequence[T], joining: Callable[[T, T], T | None]
 ) -> Added:
-    """Stores rows; `join` makes one of two with the same id, or None where they are not the same."""
+    """Stores rows; `joining` makes one of two with the same id, or None where they are not the same."""
     ids = json.dumps([row.id for row in rows])
     sql, _ = stored(record, {})
     sql = sql.replace(" ORDER", " WHERE id IN (SELECT value FROM json_each(?)) ORDER")
@@ -91,7 +97,7 @@ def _merge(
     clashes: list[TrafficEvent] = []
     for row in rows:
         before = standing.get(row.id)
-        joined = row if before is None else join(before, row)
+        joined = row if before is None else joining(before, row)
         if joined is None:
             assert isinstance(row, TrafficEvent)
             clashes.append(row)
@@ -157,6 +163,33 @@ def _newer(known: TrafficFeedback, row: TrafficFeedback) -> TrafficFeedback:
     }
     joined = replace(known, **said)
     return joined if joined == known else replace(joined, time=row.time, received=row.received)
+
+
+class Waiting:
+    """Rows of an import that wait for their other half, in a file that goes with the process."""
+
+    def __init__(self) -> None:
+        self._file = sqlite3.connect("", isolation_level=None)
+        self._file.execute("CREATE TABLE half (key TEXT PRIMARY KEY, sent INTEGER, place TEXT, text TEXT)")
+        self._file.execute("BEGIN")
+
+    def put(self, key: str, sent: bool, place: str, text: str) -> None:
+        self._file.execute("INSERT INTO half VALUES (?, ?, ?, ?)", (key, sent, place, text))
+
+    def take(self, key: str) -> tuple[bool, str, str] | None:
+        """What waits under a key, which then waits no more."""
+        row = self._file.execute(
+            "DELETE FROM half WHERE key = ? RETURNING sent, place, text", (key,)
+        ).fetchone()
+        return row and (bool(row[0]), row[1], row[2])
+
+    def left(self) -> Iterator[tuple[str, bool]]:
+        """The place of each that waits, and whether it was a request."""
+        for place, sent in self._file.execute("SELECT place, sent FROM half ORDER BY rowid"):
+            yield place, bool(sent)
+
+    def close(self) -> None:
+        self._file.close()
 
 
 @dataclass(frozen=True, slots=True)

@@ -352,7 +352,9 @@ def _messages(raw: Mapping[str, Any]) -> Messages:
 
 
 def _textual(turn: Any) -> Any:
-    """A turn of several parts with texts alone: an image or a sound is its kind in brackets."""
+    """A turn in texts alone: images and sounds are their kind in brackets, null is ""."""
+    if isinstance(turn, dict) and "content" in turn and turn["content"] is None:
+        return {**turn, "content": ""}
     parts = turn.get("content") if isinstance(turn, dict) else None
     if not isinstance(parts, list) or not all(isinstance(part, dict) and "type" in part for part in parts):
         return turn

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.data.textfile import writing
+from engine.data.textfile import text_lines, writing
 from store.cache import prune_texts
 from store.database import FILE
 from store.read.history import Connection
@@ -48,7 +48,7 @@ def forget_for_good(connection: Connection, folder: Path, what: Meant) -> Remove
 
 def _take_out(file: Path, ids: frozenset[str]) -> None:
     """Rewrites a weekly run's file without the rows of these events."""
-    lines = file.read_text("utf-8").splitlines(keepends=True)
+    lines = [text for _, text in text_lines(file)]
     kept = [line for line in lines if not line.strip() or json.loads(line).get("id") not in ids]
     if len(kept) < len(lines):
         with writing(file) as parts:

@@ -83,6 +83,12 @@ def feedback(connection: sqlite3.Connection, event_ids: Sequence[str]) -> list[T
     return select(connection, TrafficFeedback, sql, *event_ids)
 
 
+def waiting(connection: sqlite3.Connection) -> int:
+    """How much feedback there is whose event is not there."""
+    sql = "SELECT count(*) FROM trafficfeedback WHERE event_id NOT IN (SELECT id FROM trafficevent)"
+    return int(connection.execute(sql).fetchone()[0])
+
+
 ORIGINS = ("correction", "cluster", "thumbs")  # of proposals: those that teach most first
 
 

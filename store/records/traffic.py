@@ -59,6 +59,19 @@ class TrafficFeedback(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrafficReceipt(Record):
+    """The collector's answer to an idempotency key: the same request again adds nothing, and gets it, too.
+
+    The key and the content are there as salted hashes.
+    """
+
+    key: Annotated[str, KEY]
+    content: str  # of the request
+    ids: list[str]
+    received: Annotated[float, INDEXED]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrafficMeasures(Record):
     """What was computed of one event, by which version of the rules. None: not known, or not asked of it.
 

@@ -145,6 +145,12 @@ def test_images_and_sounds_are_their_kind_in_brackets() -> None:
     parts = [{"type": "text", "text": "See "}, {"type": "image_url", "image_url": {"url": "data:…"}}]
     found = made(prompt=None, messages=[{"role": "user", "content": parts}])
     assert found.messages[0]["content"] == "See [image_url]"
+    silent = [
+        {"role": "user", "content": "a"},
+        {"role": "assistant", "content": None},
+        {"role": "user", "content": "b"},
+    ]
+    assert [turn["content"] for turn in made(prompt=None, messages=silent).messages] == ["a", "", "b"]
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def folder(tmp_path: Path) -> Path:
     ]
     with closing(database.connect(place)) as connection:
         add(connection, [event for event, _ in made if event], [said for _, said in made if said])
-    weekly_run(place, {"b1": f"noted: {SECRET}", "a1": "hi"})
+    weekly_run(place, {"b1": f"noted: {SECRET}", "a1": "hi\u2028there"})
     with JsonCache(place / "cache" / "judgments") as cache:
         cache.put("1", {"text": f"noted: {SECRET}", "tokens": 3})
         cache.put("2", {"text": "hi"})
@@ -66,7 +66,7 @@ def weekly_run(folder: Path, answers: dict[str, str]) -> None:
         row = StoredExample(eval_set="w", example=event_id(own), position=position, query=f"{own} {text}")
         example = recorder.insert(row)
         recorder.append(StoredResponse(model_id=model, example_id=example, text=text, created=AT))
-        lines.append({"id": event_id(own), "response": text})
+        lines.append({"id": event_id(own), "response": text, "line": "\u2028"})
     recorder.append(TrafficWeek(start=AT, variant="", purpose="random", run_id=run_id, n=1))
     recorder.append(TrafficMeasures(event_id=event_id("b1"), version="1"))
     for own in ("b1", "a1"):
@@ -80,7 +80,9 @@ def weekly_run(folder: Path, answers: dict[str, str]) -> None:
     recorder.close()
     files = folder / "weeks" / "2026-03-01-random"
     files.mkdir(parents=True)
-    (files / "answers.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (files / "answers.jsonl").write_text(
+        "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    )
 
 
 @pytest.fixture
@@ -121,7 +123,7 @@ def test_what_others_said_stays(connection: Connection, folder: Path) -> None:
     rows = connection.execute(
         "SELECT r.text FROM response r JOIN example e ON e.id = r.example_id"
     ).fetchall()
-    assert [row[0] for row in rows] == ["hi"]
+    assert [row[0] for row in rows] == ["hi\u2028there"]
     assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
     assert connection.execute("SELECT count(*) FROM trafficweek").fetchone()[0] == 1
     with JsonCache(folder / "cache" / "judgments") as cache:

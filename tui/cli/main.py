@@ -101,6 +101,7 @@ def build() -> "typer.Typer":
 
     from tui.cli import (
         annotations,
+        collect,
         data,
         history,
         monitor,
@@ -157,6 +158,7 @@ def build() -> "typer.Typer":
         app.command()(function)
     app.add_typer(annotations.annotations, name="annotations")
     app.add_typer(store.cache, name="cache")
+    app.command()(collect.collect)
     proposals.register(traffic.traffic)
     traffic.traffic.command()(weeks.review)
     app.add_typer(traffic.traffic, name="traffic")

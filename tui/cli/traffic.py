@@ -16,7 +16,7 @@ from tui.text.gate import MISSING, counted, cut, printable
 from tui.text.output import Column, err, iso, moment, out, paragraph, print_json, print_table
 
 if TYPE_CHECKING:
-    from engine.traffic.importing import Account
+    from engine.traffic.importing import TrafficAccount
     from store.records import TrafficEvent, TrafficFeedback
     from store.traffic import Meant
 
@@ -57,9 +57,7 @@ OfSession = Annotated[
 ]
 Thumbs = Annotated[str | None, typer.Option("--thumbs", metavar="up|down", help="With such feedback.")]
 Limit = Annotated[int, typer.Option("--limit", min=1, help="How many, the newest first.")]
-Id = Annotated[
-    str, typer.Argument(metavar="ID", help="An event's id, or how it begins, or its id in the log.")
-]
+Id = Annotated[str, typer.Argument(metavar="ID", help="An event's id here or in its log.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 
@@ -121,7 +119,7 @@ def _fields(pairs: list[str]) -> dict[str, str]:
     return found
 
 
-def _values(found: "Account") -> dict[str, Any]:
+def _values(found: "TrafficAccount") -> dict[str, Any]:
     added = found.added
     return {
         "formats": dict(found.formats),
@@ -131,10 +129,11 @@ def _values(found: "Account") -> dict[str, Any]:
         "unreadable": found.unreadable,
         "reasons": found.left_out,
         "without_model": found.nameless,
+        "waiting_feedback": found.waiting,
     }
 
 
-def _print_account(found: "Account") -> None:
+def _print_account(found: "TrafficAccount") -> None:
     for reason in found.left_out:
         err(f"left out: {printable(reason)}")
     if found.unreadable > len(found.left_out):
@@ -145,6 +144,8 @@ def _print_account(found: "Account") -> None:
     out(f"{counted(added.new, 'new event')}, {added.known:,} known already, {added.updated:,} with more")
     if added.feedback:
         out(f"feedback on {counted(added.feedback, 'answer')} new or changed")
+    if found.waiting:
+        out(f"feedback on {counted(found.waiting, 'answer')} waits for its event")
     if found.nameless:
         paragraph(f"{counted(found.nameless, 'event')} without a model's name: it counts as unknown")
     if found.others:
@@ -212,7 +213,7 @@ def _row(event: "TrafficEvent", said: "list[TrafficFeedback]") -> list[str]:
         event.id[:10],
         moment(event.time),
         (event.variant or MISSING) + (" (shadow)" if event.shadow else ""),
-        event.model,
+        cut(event.model, 30),
         "".join(sorted(_opinions(said))) or MISSING,
         cut(asked["content"][:500], _SHOWN),
         cut(answer[:500], _SHOWN),
