@@ -1,9 +1,10 @@
-# make demo  runs the main job on the bundled sample models;  make test  checks everything.
+# make demo  runs the main job on the bundled sample models, make demo-traffic  plays eight weeks of production
+# with them;  make test  checks everything.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test setup lint clean
+.PHONY: demo demo-traffic test setup lint clean
 .DEFAULT_GOAL := test
 
 setup: $(VENV)/.ready
@@ -19,6 +20,15 @@ demo: setup
 	@echo
 	@echo "Two of the three candidates are broken on purpose: exit code 1 says that a gate failed."
 	@echo "Look at the run:  $(BIN)/assay"
+
+demo-traffic: setup
+	@$(BIN)/assay traffic import samples/traffic/week-*.jsonl
+	@$(BIN)/assay monitor --eval samples/traffic/eval.jsonl || [ $$? -eq 1 ]
+	@echo
+	@$(BIN)/assay traffic propose samples/traffic/eval.jsonl --origin cluster
+	@echo
+	@echo "Week 5 shipped the overfitted adapter by mistake, and in week 7 people began to ask about a recall."
+	@echo "Look at both:  $(BIN)/assay, then M"
 
 lint: setup
 	$(BIN)/ruff check .

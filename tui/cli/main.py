@@ -106,6 +106,7 @@ def build() -> "typer.Typer":
         history,
         monitor,
         plan,
+        proposals,
         queue,
         run,
         schedule,
@@ -115,6 +116,7 @@ def build() -> "typer.Typer":
         track,
         traffic,
         transfer,
+        weeks,
     )
     from tui.cli.common import Store, app_options
 
@@ -158,6 +160,8 @@ def build() -> "typer.Typer":
     app.add_typer(annotations.annotations, name="annotations")
     app.add_typer(store.cache, name="cache")
     app.command()(collect.collect)
+    proposals.register(traffic.traffic)
+    traffic.traffic.command()(weeks.review)
     app.add_typer(traffic.traffic, name="traffic")
     app.add_typer(monitor.app, name="monitor")
     app.add_typer(schedule.schedule, name="schedule")
