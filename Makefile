@@ -22,10 +22,10 @@ demo: setup
 	@echo "Look at the run:  $(BIN)/assay"
 
 demo-traffic: setup
-	@$(BIN)/assay traffic import samples/traffic/week-*.jsonl
-	@$(BIN)/assay monitor --eval samples/traffic/eval.jsonl || [ $$? -eq 1 ]
+	@$(BIN)/assay traffic import samples/traffic
+	@$(BIN)/assay monitor --eval samples/eval/product.jsonl || [ $$? -eq 1 ]
 	@echo
-	@$(BIN)/assay traffic propose samples/traffic/eval.jsonl --origin cluster
+	@$(BIN)/assay traffic propose samples/eval/product.jsonl --origin cluster
 	@echo
 	@echo "Week 5 shipped the overfitted adapter by mistake, and in week 7 people began to ask about a recall."
 	@echo "Look at both:  $(BIN)/assay, then M"

@@ -194,14 +194,14 @@ def _lacking(
     connection: Connection, examples: Sequence[Example], since: float | None, before: float | None
 ) -> Sequence[UncoveredCluster]:
     """The clusters that the eval set has nothing of, as `assay monitor` finds them."""
-    from engine.traffic.alerts import WINDOW
     from engine.traffic.drift import uncovered
+    from engine.traffic.watch import NEWEST
 
     (newest,) = connection.execute("SELECT max(time) FROM trafficevent WHERE NOT shadow").fetchone()
     if newest is None:
         return ()
     week = start_of(newest, _WEEK)
-    start = week - (WINDOW - 1) * _WEEK * DAY if since is None else since
+    start = week - (NEWEST - 1) * _WEEK * DAY if since is None else since
     return uncovered(connection, start, week + _WEEK * DAY if before is None else before, examples)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from engine.traffic.events import read, salt
-from samples.traffic import FOLDER
+from samples.make_traffic import FOLDER
 from store import database, traffic
 from store.session import opened
 
@@ -19,7 +19,7 @@ def play(store: Path, weeks: Iterable[int] = range(1, 9), variant: str | None = 
     secret = salt(store)
     with opened(store) as connection:
         for week in weeks:
-            rows = map(json.loads, (FOLDER / f"week-{week}.jsonl").read_text().splitlines())
+            rows = map(json.loads, (FOLDER / "traffic" / f"week-{week}.jsonl").read_text().splitlines())
             own = [
                 row if variant is None else {**row, "id": f"{variant} {row['id']}", "variant": variant}
                 for row in rows

@@ -16,7 +16,7 @@ from textual.pilot import Pilot
 
 from engine.data.examples import read_examples
 from engine.traffic.watch import watch
-from samples.traffic import FOLDER
+from samples.make_traffic import FOLDER
 from store.read import weeks
 from store.session import opened as opened_store
 from tests.traffic.played import WEEK_1, WEEK_S, play
@@ -43,9 +43,9 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, MonitorSecti
     """Eight weeks of one variant, four of another, and what watching them tells."""
     store = play(tmp_path_factory.mktemp("monitor") / "store", variant="a")
     play(store, weeks=range(1, 5), variant="b")
-    examples = read_examples(FOLDER / "eval.jsonl")
+    examples = read_examples(FOLDER / "eval" / "product.jsonl")
     with opened_store(store) as connection:
-        return store, monitor(watch(connection, evaluation=("eval.jsonl", examples), now=END))
+        return store, monitor(watch(connection, evaluation=("product.jsonl", examples), now=END))
 
 
 def watching(store: Path, section: MonitorSection, **more: Any) -> AssayApp:
@@ -142,13 +142,14 @@ async def test_an_alert_says_its_cause_and_is_acknowledged(own: AssayApp) -> Non
         assert "likely cause: another model or version answers: tickets overfit" in flat(ui)
         await ui.press("a")
         assert f"! {before - 1} open alerts" in ui.head and "acknowledged by" in ui.text
-        await ui.press("a")
-        assert "no open alert at this point" in ui.text
+        assert "people ask something else than" in flat(ui)
+        await ui.press("a", "a")
+        assert f"! {before - 2} open alerts" in ui.head and "no open alert at this point" in ui.text
         await ui.press("g")
         assert "week of 2026-01-05" in ui.text and "another model" not in ui.text
     with sqlite3.connect(own.store.folder / "assay.db") as connection:
-        found = connection.execute("SELECT measure FROM trafficalert WHERE acknowledged IS NOT NULL")
-        assert found.fetchall() == [("thumbs_up",)]
+        found = connection.execute("SELECT measure FROM trafficalert WHERE acknowledged ORDER BY 1")
+        assert found.fetchall() == [("questions",), ("thumbs_up",)]
     connection.close()
 
 

@@ -162,10 +162,10 @@ def build() -> "typer.Typer":
     app.command()(collect.collect)
     proposals.register(traffic.traffic)
     traffic.traffic.command()(weeks.review)
-    app.add_typer(traffic.traffic, name="traffic")
-    app.add_typer(monitor.app, name="monitor")
     app.add_typer(schedule.schedule, name="schedule")
     app.add_typer(queue.queue, name="queue")
+    app.add_typer(traffic.traffic, name="traffic")
+    app.add_typer(monitor.app, name="monitor")
     app.command("import")(transfer.import_)
     app.command()(transfer.export)
     return app

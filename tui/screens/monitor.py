@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from store.read.history import Connection
     from store.read.weeks import WeekRow
     from store.records import TrafficAlert
-    from tui.sections.monitor import MeasureLine, MonitorSection, VariantSection
+    from tui.sections.monitor import MonitorSection, TrafficLine, VariantSection
 
 WAIT_S = 15.0  # from one reading to the next, while events keep coming in
 LEAST_PANEL, MOST_COLUMNS = 36, 4  # cells of a plot, and plots beside one another
@@ -41,7 +41,7 @@ NO_TRAFFIC = (
 )
 
 
-class Stored(NamedTuple):
+class StoredTraffic(NamedTuple):
     """What the store says itself: of other traffic, alerts, weekly runs, and its eval set."""
 
     state: tuple[int | None, ...] = (None,)
@@ -53,7 +53,7 @@ class Stored(NamedTuple):
 class Plotted(NamedTuple):
     """One small plot: a measure of one variant. `ends` are all variants', so that their plots compare."""
 
-    line: "MeasureLine"
+    line: "TrafficLine"
     variant: str
     ends: tuple[float, ...]
 
@@ -81,7 +81,7 @@ class MonitorScreen(AssayScreen):
     def __init__(self) -> None:
         super().__init__()
         self._section: MonitorSection | None = None
-        self._stored = Stored()
+        self._stored = StoredTraffic()
         self._plots: Sequence[Plotted] = ()
         self._starts: Sequence[float] = ()
         self._variant, self._days = "", WEEK
@@ -100,14 +100,14 @@ class MonitorScreen(AssayScreen):
 
     # Reading
 
-    def read(self, connection: "Connection") -> Stored:
+    def read(self, connection: "Connection") -> StoredTraffic:
         from store.read.monitor import alerts
         from store.read.weeks import eval_set, traffic_state, weeks
 
         found = alerts(connection, self._days)
-        return Stored(traffic_state(connection), found, weeks(connection), eval_set(connection))
+        return StoredTraffic(traffic_state(connection), found, weeks(connection), eval_set(connection))
 
-    def show(self, data: Stored) -> None:
+    def show(self, data: StoredTraffic) -> None:
         before, self._stored = self._stored, data
         self._is_empty = data.state[0] is None
         if self._is_empty:
@@ -185,8 +185,11 @@ class MonitorScreen(AssayScreen):
         from tui.sections.monitor import monitor
 
         before = self._plot.key if self._plot is not None else ("", self._variant)
-        if self._section is not None and self._stored.alerts != self._section.watch.alerts:
-            self._section = monitor(replace(self._section.watch, alerts=self._stored.alerts))
+        if self._section is not None:  # somebody may have seen to an alert meanwhile
+            now = {alert.id: alert for alert in self._stored.alerts}
+            told = self._section.watch.alerts
+            if (alerts := [now.get(alert.id, alert) for alert in told]) != list(told):
+                self._section = monitor(replace(self._section.watch, alerts=alerts))
         variants = list(self._section.variants) if self._section is not None else []
         names = [each.name for each in variants]
         if self._variant not in names:
@@ -332,7 +335,7 @@ class MonitorScreen(AssayScreen):
             return
         yield self._figure(plot)
         alerts = self._alerts(plot)
-        told = [_told(alert, alert_said(alert, section.watch.reference)) for alert in alerts]
+        told = [_told(alert, alert_said(alert)) for alert in alerts]
         own = len(told) - (bool(alerts) and alerts[-1].measure == QUESTIONS)
         yield from told[:own]
         yield self._reviews(plot.variant)
@@ -523,7 +526,7 @@ class MonitorScreen(AssayScreen):
         return self.assay.store.read_only
 
 
-def _ends(lines: "Sequence[MeasureLine]") -> tuple[float, ...]:
+def _ends(lines: "Sequence[TrafficLine]") -> tuple[float, ...]:
     """All values of a measure, with the ends of their intervals."""
     figures = [figure for line in lines for figure in (*line.figures.values(), line.reference)]
     known = [figure for figure in figures if figure is not None and figure.value is not None]

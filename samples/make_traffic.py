@@ -1,4 +1,4 @@
-"""Eight weeks of made production traffic of the sample models: `python -m samples.traffic`.
+"""Eight weeks of made production traffic of the sample models: `python -m samples.make_traffic`.
 
 Weeks 1 to 4 are answered by the good adapter. In week 5 the overfitted one is shipped by mistake and stays.
 From week 7 on people ask about a recall, of which the eval set has nothing. The answers are the models' own,
@@ -17,7 +17,7 @@ from typing import Any
 
 from samples import make_data, scoring, tickets, world
 
-FOLDER = Path(__file__).parent / "traffic"
+FOLDER = Path(__file__).parent
 START = datetime(2026, 1, 5, tzinfo=UTC)  # a Monday
 WEEKS, A_WEEK, A_WEEK_OF_RECALL = 8, 180, 60
 SHIPPED, RECALL = 5, 7  # the weeks in which the overfitted adapter and the new questions come
@@ -52,7 +52,7 @@ class Asked:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Write one log for each week, and the eval set that the product had, under `--out`."""
+    """Write one log for each week, and the eval set that the product has, under `--out`."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=FOLDER)
     write_all(parser.parse_args(arguments).out, generated(asked()))
@@ -60,10 +60,11 @@ def main(arguments: list[str] | None = None) -> None:
 
 def write_all(out: Path, answers: Answers) -> None:
     """Write the logs of these answers; the same bytes on every machine."""
-    make_data.write_jsonl(out / "eval.jsonl", [*make_data.domain_examples(), *make_data.general_examples()])
+    examples = [*make_data.domain_examples(), *make_data.general_examples()]
+    make_data.write_jsonl(out / "eval" / "product.jsonl", examples)
     found = zip(asked(), events(asked(), answers), strict=True)
     for week, pairs in groupby(found, key=lambda pair: pair[0].week):
-        make_data.write_jsonl(out / f"week-{week}.jsonl", [event for _, event in pairs])
+        make_data.write_jsonl(out / "traffic" / f"week-{week}.jsonl", [event for _, event in pairs])
 
 
 def asked() -> list[Asked]:
