@@ -59,13 +59,19 @@ def add(
     masked ones; of feedback the newer says what counts. Feedback may come before its event, and feedback on a
     trace becomes that on its last event so far.
     """
-    events, feedback = list(events), list(feedback)
     connection.execute("BEGIN IMMEDIATE")
     with connection:
-        found = _merge(connection, TrafficEvent, events, _filled)
-        said = _merge(connection, TrafficFeedback, feedback, _newer)
-        traces = {row.event_id for row in feedback} | {row.trace for row in events if row.trace}
-        connection.execute(_TO_LAST, (json.dumps(sorted(traces)),))
+        return join(connection, list(events), list(feedback))
+
+
+def join(
+    connection: sqlite3.Connection, events: Sequence[TrafficEvent], feedback: Sequence[TrafficFeedback]
+) -> Added:
+    """Like `add`, within a transaction of the caller's."""
+    found = _merge(connection, TrafficEvent, events, _filled)
+    said = _merge(connection, TrafficFeedback, feedback, _newer)
+    traces = {row.event_id for row in feedback} | {row.trace for row in events if row.trace}
+    connection.execute(_TO_LAST, (json.dumps(sorted(traces)),))
     return replace(found, feedback=said.new + said.updated)
 
 
@@ -79,9 +85,9 @@ WHERE event_id IN (SELECT value FROM json_each(?))
 
 
 def _merge(
-    connection: sqlite3.Connection, record: type[T], rows: Sequence[T], join: Callable[[T, T], T | None]
+    connection: sqlite3.Connection, record: type[T], rows: Sequence[T], joining: Callable[[T, T], T | None]
 ) -> Added:
-    """Stores rows; `join` makes one of two with the same id, or None where they are not the same."""
+    """Stores rows; `joining` makes one of two with the same id, or None where they are not the same."""
     ids = json.dumps([row.id for row in rows])
     sql, _ = stored(record, {})
     sql = sql.replace(" ORDER", " WHERE id IN (SELECT value FROM json_each(?)) ORDER")
@@ -91,7 +97,7 @@ def _merge(
     clashes: list[TrafficEvent] = []
     for row in rows:
         before = standing.get(row.id)
-        joined = row if before is None else join(before, row)
+        joined = row if before is None else joining(before, row)
         if joined is None:
             assert isinstance(row, TrafficEvent)
             clashes.append(row)

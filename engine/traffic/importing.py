@@ -22,6 +22,7 @@ from engine.traffic import logs, spans
 from engine.traffic.events import ASKED, KEYS, SAID, UNKNOWN_MODEL, read
 from engine.traffic.exchanges import Raw, exchange
 from store.read.history import Connection
+from store.read.traffic import waiting
 from store.records import TrafficEvent, TrafficFeedback
 from store.traffic import Added, add
 
@@ -93,7 +94,7 @@ def _is_table(record: Mapping[str, Any]) -> bool:
     return is_event or ("event_id" in record and not names.isdisjoint(SAID))
 
 
-Read = Callable[[Mapping[str, Any]], Iterator[Raw | None]]
+Read = Callable[[Mapping[str, Any]], Iterator[Raw | Malformed | None]]
 FORMATS: Mapping[str, tuple[Callable[[Mapping[str, Any]], bool], Read]] = {
     NATIVE: (_is_native, _native),
     "otlp": (spans.is_otlp, spans.of_otlp),
@@ -122,6 +123,7 @@ class TrafficAccount:
     unreadable: int = 0
     left_out: list[str] = field(default_factory=list)
     nameless: int = 0  # events whose log does not say which model answered
+    waiting: int = 0  # feedback in the store whose event is not there
 
     def leave_out(self, reason: str) -> None:
         self.unreadable += 1
@@ -149,8 +151,11 @@ def settled(raw: Raw, variant: str | None = None) -> Raw:
     return raw
 
 
-def rows_of(record: Mapping[str, Any], format: str | None = None) -> tuple[str, Iterator[Raw | None]]:
-    """The format of a record and the objects in it, None for each thing in it that is none.
+def rows_of(
+    record: Mapping[str, Any], format: str | None = None
+) -> tuple[str, Iterator[Raw | Malformed | None]]:
+    """The format of a record and the objects in it, None for each thing in it that is none, and an error for
+    one that cannot be read.
 
     Raises Malformed for a record of no known format.
     """
@@ -209,10 +214,12 @@ class _Import:
             except (Malformed, RecursionError) as error:
                 self.account.leave_out(f"{place}: {error}")
 
-    def _keep(self, place: str, name: str, rows: Iterable[Raw | None]) -> None:
+    def _keep(self, place: str, name: str, rows: Iterable[Raw | Malformed | None]) -> None:
         for row in rows:
             if row is None:
                 self.account.others += 1
+            elif isinstance(row, Malformed):
+                self.account.leave_out(f"{place}: {row}")
             else:
                 self.keep(place, name, row)
 
@@ -278,6 +285,7 @@ def import_traffic(
     finally:
         work.halves.close()
     account = work.account
+    account.waiting = waiting(connection)
     if not account.read:
         reasons = account.left_out[:3]
         if account.others:
@@ -291,6 +299,7 @@ def import_traffic(
 
 
 def _read_file(path: Path, work: _Import, format: str | None, fields: Mapping[str, str]) -> None:
+    before = work.account.read
     try:
         if format == VLLM or (format is None and _looks_like_a_log(path)):
             _read_log(path, work)
@@ -302,8 +311,8 @@ def _read_file(path: Path, work: _Import, format: str | None, fields: Mapping[st
             else:
                 work.take(place, record, format)
     except BadInput as error:
-        # What was read before stays, and the reader learns where the file broke off.
-        work.account.leave_out(error.message)
+        rest = "; nothing after that was read" if work.account.read > before else ""
+        work.account.leave_out(f"{error.message}{rest}")
 
 
 def _take_mapped(

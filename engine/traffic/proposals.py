@@ -140,8 +140,13 @@ def propose(
     chosen = dict(list(with_copies.items())[:limit])
     new = _nearest(chosen, examples) if chosen else []
     with together(connection):
+        # What another process stored or decided meanwhile stands.
+        now = {each.event_id for each in traffic.proposals(connection, str(place))}
+        waiting = {each.id for each in traffic.proposals(connection, None, "open")}
+        corrected = [each for each in corrected if each.id in waiting]
         keep_proposals(connection, corrected)
-        stand = keep_proposals(connection, [replace(each, eval_set=str(place)) for each in new])
+        own = [replace(each, eval_set=str(place)) for each in new if each.event_id not in now]
+        stand = keep_proposals(connection, own)
     return Proposed(tuple(stand), tuple(corrected), dict(left_out))
 
 
@@ -334,20 +339,16 @@ def decide(
     Raises BadInput for one that is decided already, one without a correction that is to be trained on, and,
     unless `into_test`, one that would fall into a test split that was used.
     """
-    found = [traffic.proposal(connection, number) for number in dict.fromkeys(numbers)]
-    for each in found:
-        if each.decision is not None:
+    with together(connection):
+        found = [_open(connection, number) for number in dict.fromkeys(numbers)]
+        if decision == "training" and (lacking := [each.id for each in found if each.reference is None]):
             raise BadInput(
-                f"proposal {each.id} is {each.decision} already", "`assay traffic undo` opens it again"
-            )
-        if decision == "training" and each.reference is None:
-            raise BadInput(
-                f"proposal {each.id} has no correction to train on",
+                f"proposal {lacking[0]} has no correction to train on",
                 "`assay traffic edit ID --reference TEXT` writes one",
             )
-    now = time.time()
-    decided = [replace(each, decision=decision, decided=now, by=user) for each in found]
-    return _change(connection, decided, into_test=into_test, fields=fields)
+        now = time.time()
+        decided = [replace(each, decision=decision, decided=now, by=user) for each in found]
+        return _change(connection, found, decided, into_test=into_test, fields=fields)
 
 
 def undo(
@@ -361,52 +362,58 @@ def undo(
 
     Raises BadInput where there is nothing to undo.
     """
-    if numbers:
-        found = [traffic.proposal(connection, number) for number in dict.fromkeys(numbers)]
-        if open_ones := [each.id for each in found if each.decision is None]:
-            raise BadInput(f"proposal {open_ones[0]} is open: nothing was decided of it")
-    else:
-        mine = [
-            each for each in traffic.proposals(connection) if each.by == user and each.decided is not None
-        ]
-        last = max((each.decided or 0.0 for each in mine), default=None)
-        found = [each for each in mine if each.decided == last]
-        if not found:
-            raise BadInput(f"{user} has decided of no proposal yet: there is nothing to undo")
-    opened = [replace(each, decision=None, decided=None, by=None) for each in found]
-    return _change(connection, opened, into_test=True, fields=fields)
+    with together(connection):
+        if numbers:
+            found = [traffic.proposal(connection, number) for number in dict.fromkeys(numbers)]
+            if open_ones := [each.id for each in found if each.decision is None]:
+                raise BadInput(f"proposal {open_ones[0]} is open: nothing was decided of it")
+        else:
+            mine = [each for each in traffic.proposals(connection) if each.by == user]
+            last = max((each.decided or 0.0 for each in mine), default=None)
+            found = [each for each in mine if each.decided == last]
+            if not found:
+                raise BadInput(f"{user} has decided of no proposal yet: there is nothing to undo")
+        opened = [replace(each, decision=None, decided=None, by=None) for each in found]
+        return _change(connection, found, opened, into_test=True, fields=fields)
 
 
 def edit(connection: Connection, number: int, reference: str) -> EvalProposal:
     """Gives an open proposal another reference, without personal data; an empty one takes it away."""
+    text = reference.strip()
+    with together(connection):
+        found = _open(connection, number)
+        personal = sorted({*(found.personal or ()), *kinds(text)}) or None
+        changed = replace(found, reference=masked(text) or None, personal=personal)
+        keep_proposals(connection, [changed])
+    return changed
+
+
+def _open(connection: Connection, number: int) -> EvalProposal:
+    """The proposal of that number. Raises BadInput for one that is decided."""
     found = traffic.proposal(connection, number)
     if found.decision is not None:
-        raise BadInput(f"proposal {number} is {found.decision}", "`assay traffic undo` opens it again")
-    text = reference.strip()
-    changed = replace(found, reference=masked(text) or None)
-    if new := {*kinds(text)} - {*(found.personal or ())}:
-        changed = replace(changed, personal=sorted({*(found.personal or ()), *new}))
-    keep_proposals(connection, [changed])
-    return changed
+        raise BadInput(
+            f"proposal {number} is {found.decision} already", "`assay traffic undo` opens it again"
+        )
+    return found
 
 
 def _change(
     connection: Connection,
-    changed: Sequence[EvalProposal],
+    before: Sequence[EvalProposal],
+    after: Sequence[EvalProposal],
     *,
     into_test: bool,
     fields: Mapping[str, str] | None,
 ) -> Decisions:
-    """Stores decisions and writes the files that they change: both, or neither."""
-    with together(connection):
-        before = {each.id: traffic.proposal(connection, each.id).decision for each in changed}
-        keep_proposals(connection, changed)
-        files = []
-        for place, own in by_key((each.eval_set, each) for each in changed).items():
-            if any("accepted" in (each.decision, before[each.id]) for each in own):
-                new = [each for each in own if each.decision == "accepted" and not into_test]
-                files.append(_write_next(connection, Path(place), new, fields))
-    return Decisions(tuple(changed), tuple(files))
+    """Stores decisions and writes the files that they change."""
+    keep_proposals(connection, after)
+    files = []
+    for place, own in by_key((each.eval_set, each) for each in (*before, *after)).items():
+        if any(each.decision == "accepted" for each in own):
+            new = [each for each in after if each in own and each.decision == "accepted" and not into_test]
+            files.append(_write_next(connection, Path(place), new, fields))
+    return Decisions(tuple(after), tuple(files))
 
 
 def _write_next(

@@ -312,7 +312,9 @@ def shift(first: Sample, second: Sample, respect: str, classes: tuple[Ints, Ints
         return QuestionShift(respect, None, None, None, n, f"fewer than {FEWEST} events to compare")
     table, places = _table(one, other)
     if table.shape[1] < 2:
-        return QuestionShift(respect, psi(one.tolist(), other.tolist()), None, 1.0, n)
+        if len(np.union1d(one, other)) > 1:
+            return QuestionShift(respect, None, None, None, n, "too few questions of one kind to compare")
+        return QuestionShift(respect, 0.0, None, 1.0, n)
     total = table.sum(axis=0)
     expected = table.sum(axis=1)[:, None] * total / total.sum()
     statistic = float(((table - expected) ** 2 / expected).sum())

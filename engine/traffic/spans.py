@@ -20,6 +20,7 @@ from engine.traffic.opinions import opinion
 _CALLS = ("chat", "text_completion", "completion", "generate_content")  # operations that ask a model
 _KINDS = ("LLM", "CHAT_MODEL")
 _OLD = re.compile(r"gen_ai\.(system|user|assistant|tool)\.message")
+_PLACE = re.compile("[0-9]{1,9}")  # in a list; Python reads no number of thousands of digits
 _SESSION = ("gen_ai.conversation.id", "session.id", "langfuse.session.id", "conversation.id", "thread.id")
 _USER = ("user.id", "enduser.id", "langfuse.user.id", "gen_ai.user.id")
 
@@ -42,10 +43,10 @@ def is_otlp(record: Mapping[str, Any]) -> bool:
     return isinstance(record.get("resourceSpans", record.get("resourceLogs")), list)
 
 
-def of_otlp(record: Mapping[str, Any]) -> Iterator[Raw | None]:
-    """The calls in one OTLP object; None for each span that is none."""
+def of_otlp(record: Mapping[str, Any]) -> Iterator[Raw | Malformed | None]:
+    """The calls in one OTLP object; None for each span that is none, an error for one that cannot be read."""
     for span in _otlp_spans(record):
-        yield from of_span(span)
+        yield from _each(span)
     logged: dict[tuple[str | None, str | None], Span] = {}
     for span in _otlp_logs(record):
         key = span.trace, span.id
@@ -55,7 +56,17 @@ def of_otlp(record: Mapping[str, Any]) -> Iterator[Raw | None]:
         else:
             logged[key if span.id else (None, str(len(logged)))] = span
     for span in logged.values():
+        yield from _each(span)
+
+
+def _each(span: Span) -> Iterator[Raw | Malformed | None]:
+    """What is in a span; one that cannot be read keeps no other one out."""
+    try:
         yield from of_span(span)
+    except Malformed as error:
+        yield error
+    except RecursionError:
+        yield Malformed("a span is nested too deeply")
 
 
 def _otlp_spans(record: Mapping[str, Any]) -> Iterator[Span]:
@@ -415,7 +426,7 @@ def _joined(first: Any, second: Any) -> Any:
 def _lists(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
-    if value and all(key.isdecimal() and key.isascii() for key in value):
+    if value and all(map(_PLACE.fullmatch, value)):
         return [_lists(value[key]) for key in sorted(value, key=int)]
     return {key: _lists(item) for key, item in value.items()}
 

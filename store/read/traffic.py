@@ -46,6 +46,12 @@ def count(connection: sqlite3.Connection, **which: Unpack[Which]) -> int:
     return int(found)
 
 
+def waiting(connection: sqlite3.Connection) -> int:
+    """How much feedback there is whose event is not there."""
+    sql = "SELECT count(*) FROM trafficfeedback WHERE event_id NOT IN (SELECT id FROM trafficevent)"
+    return int(connection.execute(sql).fetchone()[0])
+
+
 _CONDITIONS = {
     "since": "e.time >= ?",
     "before": "e.time < ?",

@@ -1,13 +1,13 @@
 """Production traffic: what people asked, what they got and said of it, and what follows from it.
 
-Of these rows only a track belongs to a run. Sessions and users are salted hashes, never the ids themselves.
+Sessions and users are salted hashes, never the ids themselves.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
-from store.records.columns import INDEXED, KEY, Id, Mentions, Record, Refers
+from store.records.columns import INDEXED, KEY, Id, Mentions, Record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +56,19 @@ class TrafficFeedback(Record):
     correction: str | None = None
     comment: str | None = None
     user: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrafficReceipt(Record):
+    """The collector's answer to an idempotency key: the same request again adds nothing, and gets it, too.
+
+    The key and the content are there as salted hashes.
+    """
+
+    key: Annotated[str, KEY]
+    content: str  # of the request
+    ids: list[str]
+    received: Annotated[float, INDEXED]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,17 +148,3 @@ class EvalProposal(Record):
     decision: str | None = None  # accepted training rejected; None: open
     decided: float | None = None
     by: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Track(Record):
-    """Where a run stands in one experiment tracker. It may follow the run by hours; it never fails it."""
-
-    run_id: Annotated[int, KEY, Refers("run", "CASCADE")]
-    tracker: Annotated[str, KEY]  # mlflow wandb tensorboard trackio
-    place: str  # address or folder, without keys
-    tracked: str | None = None  # the tracker's own id of the run
-    status: str  # waiting sent failed
-    attempts: int = 0
-    reason: str | None = None
-    updated: float

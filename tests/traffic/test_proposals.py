@@ -410,3 +410,21 @@ def test_there_is_nothing_to_train_on_without_a_correction(traffic: Traffic, ope
     kettle = next(each.id for each in stored(traffic.connection) if each.reference is None)
     with pytest.raises(BadInput, match="no correction to train on"):
         traffic.decide("training", kettle)
+
+
+def test_what_another_process_stored_meanwhile_stands(
+    traffic: Traffic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two searches at once: what the first proposed, and a person decided, is not written over."""
+    traffic.said("Why does my kettle hum so loudly every night?", thumbs="down")
+    nearest = proposals._nearest
+
+    def slowly(*found: Any) -> list[Any]:
+        monkeypatch.setattr(proposals, "_nearest", nearest)
+        (first,) = traffic.propose().new
+        traffic.decide("rejected", first.id)
+        return nearest(*found)
+
+    monkeypatch.setattr(proposals, "_nearest", slowly)
+    assert traffic.propose().new == ()
+    assert [each.decision for each in stored(traffic.connection)] == ["rejected"]

@@ -79,6 +79,14 @@ def test_a_population_shift_is_as_likely_as_the_chi_squared_test_says() -> None:
     assert found.psi is not None and found.chance is not None and found.psi > found.chance
 
 
+def test_a_kind_of_question_that_is_too_rare_is_not_compared() -> None:
+    one, other = np.zeros(100, int), np.array([1] * 2 + [0] * 38)
+    sides = [sample({"cut": np.zeros(len(each))}) for each in (one, other)]
+    found = shift(sides[0], sides[1], "negation", (one, other))
+    assert found.p is None and found.psi is None and found.reason is not None
+    assert shift(sides[0], sides[1], "negation", (one, np.zeros(40, int))).p == 1.0
+
+
 def test_chance_alone_keeps_the_index_below_its_limit_in_19_of_20_periods() -> None:
     rng = np.random.default_rng(2)
     shares = [0.4, 0.3, 0.15, 0.1, 0.05]

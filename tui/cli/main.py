@@ -101,6 +101,7 @@ def build() -> "typer.Typer":
 
     from tui.cli import (
         annotations,
+        collect,
         data,
         history,
         monitor,
@@ -112,6 +113,7 @@ def build() -> "typer.Typer":
         score,
         show,
         store,
+        track,
         traffic,
         transfer,
         weeks,
@@ -152,11 +154,12 @@ def build() -> "typer.Typer":
         *(data.leakage, data.coverage, data.versions),
         *(run.review, show.report),
         *(history.tag, history.note, history.delete, history.restore, history.undo, history.accept),
-        *(run.folds, run.rerun, plan.noise, store.doctor, annotations.agreement, store.keys),
+        *(run.folds, run.rerun, plan.noise, store.doctor, annotations.agreement, store.keys, track.track),
     ):
         app.command()(function)
     app.add_typer(annotations.annotations, name="annotations")
     app.add_typer(store.cache, name="cache")
+    app.command()(collect.collect)
     proposals.register(traffic.traffic)
     traffic.traffic.command()(weeks.review)
     app.add_typer(schedule.schedule, name="schedule")

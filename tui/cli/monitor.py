@@ -136,7 +136,7 @@ def _periods_or_run(reference: str) -> int | str:
 @app.command()
 def acknowledge(
     context: typer.Context,
-    alert: Annotated[int, typer.Argument(metavar="ID", help="The alert's number.")],
+    alert: Annotated[int, typer.Argument(metavar="ALERT", help="The alert's number.")],
     store: Store = None,
 ) -> None:
     """Acknowledge an alert: it stays in the list and no longer fails `assay monitor`."""
@@ -166,7 +166,7 @@ def _print(section: MonitorSection) -> None:
     if not section.alerts:
         out("none")
     elif watch.open_alerts:
-        out("`assay monitor acknowledge ID` once somebody has seen to one")
+        out("`assay monitor acknowledge ALERT` once somebody has seen to one")
     for remark in watch.remarks:
         paragraph(remark)
 

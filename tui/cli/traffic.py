@@ -129,6 +129,7 @@ def _values(found: "TrafficAccount") -> dict[str, Any]:
         "unreadable": found.unreadable,
         "reasons": found.left_out,
         "without_model": found.nameless,
+        "waiting_feedback": found.waiting,
     }
 
 
@@ -143,6 +144,8 @@ def _print_account(found: "TrafficAccount") -> None:
     out(f"{counted(added.new, 'new event')}, {added.known:,} known already, {added.updated:,} with more")
     if added.feedback:
         out(f"feedback on {counted(added.feedback, 'answer')} new or changed")
+    if found.waiting:
+        out(f"feedback on {counted(found.waiting, 'answer')} waits for its event")
     if found.nameless:
         paragraph(f"{counted(found.nameless, 'event')} without a model's name: it counts as unknown")
     if found.others:
@@ -210,7 +213,7 @@ def _row(event: "TrafficEvent", said: "list[TrafficFeedback]") -> list[str]:
         event.id[:10],
         moment(event.time),
         (event.variant or MISSING) + (" (shadow)" if event.shadow else ""),
-        event.model,
+        cut(event.model, 30),
         "".join(sorted(_opinions(said))) or MISSING,
         cut(asked["content"][:500], _SHOWN),
         cut(answer[:500], _SHOWN),

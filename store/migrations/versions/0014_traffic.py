@@ -21,6 +21,9 @@ CREATE TABLE trafficfeedback (id VARCHAR NOT NULL, event_id VARCHAR NOT NULL, ti
     received FLOAT NOT NULL, thumbs INTEGER, rating FLOAT, correction VARCHAR, comment VARCHAR, user
     VARCHAR, PRIMARY KEY (id));
 CREATE INDEX ix_trafficfeedback_event_id ON trafficfeedback (event_id);
+CREATE TABLE trafficreceipt ("key" VARCHAR NOT NULL, content VARCHAR NOT NULL, ids JSON NOT NULL, received
+    FLOAT NOT NULL, PRIMARY KEY ("key")) WITHOUT ROWID;
+CREATE INDEX ix_trafficreceipt_received ON trafficreceipt (received);
 CREATE TABLE trafficmeasures (event_id VARCHAR NOT NULL, version VARCHAR NOT NULL, characters INTEGER,
     cut BOOLEAN, refused BOOLEAN, well_formed BOOLEAN, language VARCHAR, same_language BOOLEAN, traits
     JSON, space VARCHAR, cluster INTEGER, distance FLOAT, PRIMARY KEY (event_id)) WITHOUT ROWID;
