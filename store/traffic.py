@@ -98,6 +98,9 @@ def _merge(
             new += before is None
             standing[row.id] = changed[row.id] = joined
     _write(connection, record, list(changed.values()))
+    if record is TrafficEvent:  # what was measured of them was of less
+        known_ids = [(row.id,) for row in changed.values()]
+        connection.executemany("DELETE FROM trafficmeasures WHERE event_id = ?", known_ids)
     updated = len(rows) - new - known - len(clashes)
     return Added(new, known, updated, clashes=tuple(clashes))
 

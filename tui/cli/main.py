@@ -104,6 +104,7 @@ def build() -> "typer.Typer":
         collect,
         data,
         history,
+        monitor,
         plan,
         queue,
         run,
@@ -111,6 +112,7 @@ def build() -> "typer.Typer":
         score,
         show,
         store,
+        track,
         traffic,
         transfer,
     )
@@ -150,13 +152,14 @@ def build() -> "typer.Typer":
         *(data.leakage, data.coverage, data.versions),
         *(run.review, show.report),
         *(history.tag, history.note, history.delete, history.restore, history.undo, history.accept),
-        *(run.folds, run.rerun, plan.noise, store.doctor, annotations.agreement, store.keys),
+        *(run.folds, run.rerun, plan.noise, store.doctor, annotations.agreement, store.keys, track.track),
     ):
         app.command()(function)
     app.add_typer(annotations.annotations, name="annotations")
     app.add_typer(store.cache, name="cache")
     app.command()(collect.collect)
     app.add_typer(traffic.traffic, name="traffic")
+    app.add_typer(monitor.app, name="monitor")
     app.add_typer(schedule.schedule, name="schedule")
     app.add_typer(queue.queue, name="queue")
     app.command("import")(transfer.import_)
