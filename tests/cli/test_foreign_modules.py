@@ -36,7 +36,7 @@ def run(folder: Path, *words: str, **environment: str) -> subprocess.CompletedPr
     )
 
 
-@pytest.mark.parametrize("start", [("-m", "tui"), ("-P", "-m", "tui")], ids=["-m", "-P -m"])
+@pytest.mark.parametrize("start", [("-m", "assay"), ("-P", "-m", "assay")], ids=["-m", "-P -m"])
 def test_a_run_started_there_finishes(
     start: tuple[str, ...], folder: Path, plan: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -47,7 +47,7 @@ def test_a_run_started_there_finishes(
 
 
 def test_a_module_from_elsewhere_is_refused_in_one_line(folder: Path, tmp_path: Path) -> None:
-    done = run(folder, "-m", "tui", "runs", PYTHONPATH=str(folder))
+    done = run(folder, "-m", "assay", "runs", PYTHONPATH=str(folder))
     assert done.returncode == 3
     assert done.stderr.startswith("assay: the module `engine` comes from ")
     assert done.stderr.count("\n") == 1

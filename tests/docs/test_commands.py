@@ -101,7 +101,7 @@ def run(folder: Path, arguments: list[str]) -> tuple[int, str]:
 def opens(folder: Path, arguments: list[str]) -> bool:
     """Whether a command opens the workbench."""
     environment = ["env", f"PYTHONPATH={ROOT}", f"ASSAY_STORE={folder / 'store'}", f"--chdir={folder}"]
-    with Terminal([*environment, sys.executable, "-m", "tui", *arguments]) as terminal:
+    with Terminal([*environment, sys.executable, "-m", "assay", *arguments]) as terminal:
         terminal.read_until(b"assay")
         return b"Traceback" not in terminal.received
 
