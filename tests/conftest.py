@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
@@ -29,6 +30,14 @@ def pytest_configure(config: pytest.Config) -> None:
     # xdist would begin with the files of most tests; those that take longest have few, and one core would
     # wait at the end for the other.
     config.option.loadscopereorder = False
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """In the process that tells others what to run, and to people what ran."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if session.config.getoption("numprocesses", None) and reporter and reporter.verbosity <= 0:
+        session.config.pluginmanager.register(_Files(reporter))
 
 
 def _work_in_memory(config: pytest.Config) -> None:
@@ -69,3 +78,34 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that stays away is given up after a part of a second, in place of half an hour."""
     monkeypatch.setattr("engine.servers.control.PATIENCE", 200.0)  # 0.4 s where the backoff is 0.001 s
+
+
+class _Files:
+    """Of tests in several processes it says which file ended, how, and how long it took: dots say nothing."""
+
+    def __init__(self, reporter: pytest.TerminalReporter) -> None:
+        self._reporter = reporter
+        self._running: dict[str, tuple[str, float, list[str]]] = {}  # by process: file, start, outcomes
+
+    def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
+        return ("passed", "", "") if report.when == "call" and report.passed else None
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        process = report.node.gateway.id
+        file = report.nodeid.partition("::")[0]
+        if self._running.get(process, ("",))[0] != file:
+            self._end(process)
+            self._running[process] = (file, time.monotonic() - report.duration, [])
+        if report.when == "call" or report.outcome != "passed":
+            self._running[process][2].append(report.outcome)
+
+    def pytest_sessionfinish(self) -> None:
+        for process in list(self._running):
+            self._end(process)
+
+    def _end(self, process: str) -> None:
+        file, since, outcomes = self._running.pop(process, ("", 0.0, []))
+        if file:
+            counts = (f"{outcomes.count(one)} {one}" for one in dict.fromkeys(outcomes))
+            self._reporter.write_line(f"{time.monotonic() - since:6.1f} s  {file}: {', '.join(counts)}")
