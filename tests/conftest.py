@@ -6,6 +6,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
@@ -78,6 +79,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that stays away is given up after a part of a second, in place of half an hour."""
     monkeypatch.setattr("engine.servers.control.PATIENCE", 200.0)  # 0.4 s where the backoff is 0.001 s
+
+
+@pytest.fixture(autouse=True)
+def _own_purse() -> Iterator[None]:
+    """A process has one purse, since a worker executes one run; here each test has its own."""
+    yield
+    if costs := sys.modules.get("engine.servers.costs"):
+        costs._current = None
 
 
 class _Files:

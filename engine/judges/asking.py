@@ -213,26 +213,31 @@ class ServerAsker:
         messages, form = question.messages, question.response_format
         reply: Reply | None = None
         failure: str | None = None
+
+        async def keep(answer: Reply) -> None:
+            nonlocal reply, failure
+            reply = answer if reply is None else repaired(reply, answer)
+            failure = question.problem(reply)
+            if failure is None and self._cache is not None:
+                await asyncio.to_thread(self._cache.put, key, reply)
+
         for again in range(1 + RE_ASKS):
             if reply is not None and failure is not None:
                 # A schema may be what stands in the way: the last time goes without.
                 last = again == RE_ASKS
                 messages, form = question.repair(reply.text, failure, last), None if last else form
             try:
-                answer = await server.complete(request(self._spec, messages, form, question.repeat))
+                await server.complete(request(self._spec, messages, form, question.repeat), keep)
             except CallFailed as error:
                 if reply is None:
                     return _Outcome(key, no_reply(error.attempts), error.reason)
                 reply = replace(reply, attempts=reply.attempts + error.attempts)
                 failure = f"{failure}; asked again: {error.reason}"
                 break
-            reply = answer if reply is None else repaired(reply, answer)
-            failure = question.problem(reply)
+            assert reply is not None
             if failure is None or not may_be_repaired(reply):
                 break
         assert reply is not None
-        if failure is None and self._cache is not None:
-            await asyncio.to_thread(self._cache.put, key, reply)
         return _Outcome(key, reply, failure)
 
 

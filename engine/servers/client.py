@@ -254,8 +254,13 @@ class Client:
         self._server.clients -= 1
         await self._transport.close()
 
-    async def complete(self, question: Mapping[str, Any]) -> Reply:
+    async def complete(
+        self, question: Mapping[str, Any], keep: Callable[[Reply], Awaitable[None]] | None = None
+    ) -> Reply:
         """The answer to a question: a request's body without the model.
+
+        No further call begins in this one's place before `keep` is done with the answer, so that a kill
+        loses no more paid answers than there are places.
 
         Raises CallFailed when this call fails for good while the server answers others, CannotRun when every
         call would, and Paused, a CannotRun, when a person has to do something before calls can succeed.
@@ -266,14 +271,16 @@ class Client:
             worst = worst_cost(self._price, question.get("messages", ()), question["max_tokens"])
         with self._server.call():
             if self._ledger is None:
-                return await self._answered(body)
+                return await self._answered(body, keep)
             async with self._ledger.hold(worst) as bill:
-                reply = await self._answered(body)
+                reply = await self._answered(body, keep)
                 # Where the server counts no tokens, the purse assumes the worst.
                 bill.cost = reply.cost if reply.cost is not None else worst
                 return reply
 
-    async def _answered(self, body: Mapping[str, Any]) -> Reply:
+    async def _answered(
+        self, body: Mapping[str, Any], keep: Callable[[Reply], Awaitable[None]] | None
+    ) -> Reply:
         call = call_number()
         attempts = retries = down = 0
         left_out: set[str] = set()
@@ -281,8 +288,17 @@ class Client:
             attempts += 1
             refused = self._refused | left_out
             try:
-                async with self._own_places, self._server.slot(call) as fault:
-                    reply = await self._attempt(without(body, refused), fault)
+                async with self._own_places:
+                    async with self._server.slot(call) as fault:
+                        reply = await self._attempt(without(body, refused), fault)
+                    self._server.answers += 1
+                    # Only now is it known that the parameter was what stood in the way.
+                    self._refused |= left_out
+                    cost = cost_of(self._price, reply)
+                    reply = replace(reply, attempts=attempts, cost=cost, rejected=sorted(refused) or None)
+                    if keep is not None:
+                        await keep(reply)
+                    return reply
             except _Unsupported as error:
                 left_out |= error.names
             except _Final as error:
@@ -302,12 +318,6 @@ class Client:
                         raise self._failed(error, attempts) from None
                     self._never_answered(error)
                 await self._wait(error, attempts - 1)
-            else:
-                self._server.answers += 1
-                # Only now is it known that the parameter was what stood in the way.
-                self._refused |= left_out
-                cost = cost_of(self._price, reply)
-                return replace(reply, attempts=attempts, cost=cost, rejected=sorted(refused) or None)
 
     def _tries(self, error: _Transient) -> int:
         told = isinstance(error, _Busy) and error.told
