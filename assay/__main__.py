@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 FLOORS = ("tui", "engine", "store")
 FOREIGN = 3  # the exit code
-INSTALL_AGAIN = "then install assay again with --force-reinstall --no-deps"
+INSTALL_AGAIN = "install assay again with --force-reinstall --no-deps"
 
 
 def main() -> None:
@@ -50,9 +50,10 @@ def _shadowed() -> Iterator[str]:
 
 
 def written_over(root: Path) -> str | None:
-    """Which of the installed files is not as it was installed, by its size; None where all are.
+    """Which of the installed files another package wrote over, or took away with it; None where all are ours.
 
-    A wheel lists its files with their sizes. From a folder of sources there is no such list.
+    A wheel lists its files with their sizes. From a folder of sources there is no such list. A file that a
+    person changed is theirs to change.
     """
     for record in root.glob("assay-*.dist-info/RECORD"):
         for line in record.read_text(encoding="utf-8").splitlines():
@@ -60,16 +61,13 @@ def written_over(root: Path) -> str | None:
             if not name.endswith(".py") or not size:
                 continue
             try:
-                changed = (root / name).stat().st_size != int(size)
-            except OSError:
-                changed = True
-            if changed:
-                owner = _owner(root / name)
-                if owner is None:
-                    return f"{root / name} is missing, or not as it was installed; {INSTALL_AGAIN[5:]}"
+                ours = (root / name).stat().st_size == int(size)
+            except FileNotFoundError:
+                return f"{root / name} is missing; {INSTALL_AGAIN}"
+            if not ours and (owner := _owner(root / name)):
                 return (
                     f"{root / name} is a file of the package {owner}, which wrote over Assay's; "
-                    f"uninstall {owner}, {INSTALL_AGAIN}"
+                    f"uninstall {owner}, then {INSTALL_AGAIN}"
                 )
     return None
 

@@ -121,11 +121,15 @@ def test_a_package_that_wrote_over_our_files_is_named(wheel: Path) -> None:
     )
 
 
+def test_a_file_that_a_person_changed_is_theirs(wheel: Path) -> None:
+    (wheel / "engine/errors.py").write_text("mine = True\n")
+    assert written_over(wheel) is None
+
+
 def test_a_file_that_went_with_another_package_is_missed(wheel: Path) -> None:
     (wheel / "engine/errors.py").unlink()
     assert written_over(wheel) == (
-        f"{wheel / 'engine/errors.py'} is missing, or not as it was installed; "
-        "install assay again with --force-reinstall --no-deps"
+        f"{wheel / 'engine/errors.py'} is missing; install assay again with --force-reinstall --no-deps"
     )
 
 
