@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 # Before torch is imported, here and in the processes that tests start. Several threads for each of the
 # processes that share two cores only wait for each other.
@@ -20,6 +21,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # each test process all tests.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+
+# Where many processes share the cores, how long a draw or a test takes says nothing of it.
+settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared")
 
 LONGEST = ("e2e", "docs", "cluster", "benchmarks", "cli")  # folders
 MEMORY = "/dev/shm"
