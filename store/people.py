@@ -18,6 +18,7 @@ from typing import Any
 from store.errors import StoreError
 from store.read.history import run
 from store.read.query import select
+from store.read.runs import waiting
 from store.records import Exclusion, Run, RunMark
 
 
@@ -242,6 +243,52 @@ def asked(connection: sqlite3.Connection, run_id: int) -> RunMark | None:
     """Who asked last to pause or cancel a run; None when nobody did."""
     rows = (row for row in reversed(marks(connection, run_id)) if row.kind == "ask" and row.value != "retry")
     return next(rows, None)
+
+
+def move(connection: sqlite3.Connection, run_id: int, place: int) -> None:
+    """Gives a run that waits in the queue another place there, from 1, with the priority of its neighbour.
+
+    Raises StoreError for a run that does not wait there.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    with connection:
+        order = waiting(connection)
+        moved = next((row for row in order if row.id == run_id), None)
+        if moved is None:
+            raise StoreError(f"run {run_id} does not wait in the queue", "`assay queue` lists those that do")
+        order.remove(moved)
+        at = min(place - 1, len(order))
+        priority = order[min(at, len(order) - 1)].priority if order else moved.priority
+        order.insert(at, moved)
+        for joined, row in enumerate(order, start=1):  # whoever comes later has a time, which is larger
+            given = priority if row is moved else row.priority
+            connection.execute(
+                "UPDATE run SET joined = ?, priority = ? WHERE id = ?", (joined, given, row.id)
+            )
+
+
+def give_gpu(connection: sqlite3.Connection, run_id: int, gpu: int | None) -> None:
+    """Records which GPU the queue gave a run; None: it may use all there are."""
+    connection.execute("UPDATE run SET gpu = ? WHERE id = ?", (gpu, run_id))
+
+
+def wait_again(connection: sqlite3.Connection, run_id: int) -> None:
+    """Puts a run of the queue whose worker is dead back to its place there."""
+    connection.execute("UPDATE run SET status = 'queued' WHERE id = ? AND status = 'running'", (run_id,))
+
+
+def fail_start(connection: sqlite3.Connection, run_id: int, reason: str) -> None:
+    """Ends a waiting run whose worker could not be started."""
+    connection.execute("BEGIN IMMEDIATE")
+    with connection:
+        failed = connection.execute(
+            "UPDATE run SET status = 'failed', error = ? WHERE id = ? AND status = 'queued'", (reason, run_id)
+        )
+        if failed.rowcount:
+            connection.execute(
+                "INSERT INTO event (run_id, time, level, phase, message) VALUES (?, ?, 'error', 'run', ?)",
+                (run_id, time.time(), reason),
+            )
 
 
 def let_go(connection: sqlite3.Connection, run_id: int) -> None:

@@ -131,16 +131,34 @@ def device_use() -> Iterator[DeviceUse]:
 
 
 def _gpus() -> list[Any]:
-    """The GPUs that this process may use: CUDA_VISIBLE_DEVICES by number narrows them down."""
+    """The GPUs that this process may use."""
+    return list(_numbered().values())
+
+
+def _numbered() -> dict[int, Any]:
+    """The GPUs that this process may use, by number: CUDA_VISIBLE_DEVICES by number narrows them down."""
     gpus: list[Any] = []
     with suppress(pynvml.NVMLError):
         pynvml.nvmlInit()
         gpus = [pynvml.nvmlDeviceGetHandleByIndex(place) for place in range(pynvml.nvmlDeviceGetCount())]
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is None:
-        return gpus
+        return dict(enumerate(gpus))
     numbers = [int(name) for name in visible.split(",") if name.strip().isdecimal()]
-    return [gpus[number] for number in numbers if number < len(gpus)]
+    return {number: gpus[number] for number in numbers if number < len(gpus)}
+
+
+def gpu_memory() -> dict[int, tuple[int, int]]:
+    """The free and the whole memory in bytes of each GPU that this process may use, by its number.
+
+    A GPU that does not tell is left out.
+    """
+    found = {}
+    for number, gpu in _numbered().items():
+        with suppress(pynvml.NVMLError):
+            memory = pynvml.nvmlDeviceGetMemoryInfo(gpu)
+            found[number] = (int(memory.free), int(memory.total))
+    return found
 
 
 def _watch(gpus: list[Any], use: DeviceUse, over: threading.Event) -> None:

@@ -7,6 +7,7 @@ from the configuration. What is rough is rounded up.
 import re
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from math import ceil, prod
 from pathlib import Path
@@ -145,6 +146,35 @@ def memory(plan: Plan, examples: Sequence[Example]) -> Iterator[Finding]:
 
     Each that is spread over several devices has a finding of its own.
     """
+    needs = _needs(plan, examples)
+    for need, models, _ in needs:
+        if models[0].device_map:
+            yield _spread(need, models)
+    needs = [entry for entry in needs if not entry[1][0].device_map]
+    if needs:
+        yield _weighed(*max(needs, key=lambda entry: entry[0].least))
+
+
+def gpu_need(plan: Plan, examples: Sequence[Example]) -> int | None:
+    """The bytes that a plan's largest base or local judge takes at least of a GPU; 0 where none is loaded.
+
+    None where the plan itself says which GPUs it takes: it names one, spreads a model over them, or has Ray
+    share them out.
+    """
+    judges = [judge_model(judge) for judge in plan.judges if judge.local]
+    local = [*(model for model in plan.models if model.path is not None), *judges]
+    if plan.compute.engine == "ray" or any(model.device_map or ":" in model.device for model in local):
+        return None
+    needs = [(need, device) for need, _, device in _needs(plan, examples)]
+    row = _longest(examples) + _JUDGE_PROMPT + plan.generation.max_new_tokens
+    for judge in judges:
+        with suppress(BadInput):
+            needs.append((need_of([judge], device_of(judge.device), row), device_of(judge.device)))
+    return max((need.least for need, device in needs if device.kind == "cuda"), default=0)
+
+
+def _needs(plan: Plan, examples: Sequence[Example]) -> list[tuple[Need, list[Model], Device]]:
+    """What each base takes with its models, and where; one whose files cannot be read is left out."""
     systems = ((model.system or "").encode(errors="replace") for model in plan.models)
     system = max(map(len, systems), default=0)
     row = _longest(examples) + ceil(system / _BYTES_PER_TOKEN) + plan.generation.max_new_tokens
@@ -155,12 +185,7 @@ def memory(plan: Plan, examples: Sequence[Example]) -> Iterator[Finding]:
             needs.append((need_of(models, device, row), models, device))
         except BadInput:
             continue  # told as a finding on that model
-    for need, models, _ in needs:
-        if models[0].device_map:
-            yield _spread(need, models)
-    needs = [entry for entry in needs if not entry[1][0].device_map]
-    if needs:
-        yield _weighed(*max(needs, key=lambda entry: entry[0].least))
+    return needs
 
 
 def local_judge(plan: Plan, judge: Judge, examples: Sequence[Example], past: Sequence[Any]) -> Finding:

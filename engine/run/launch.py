@@ -58,12 +58,14 @@ def create(
     fold: int | None = None,
     against: str | None = None,
     allow_empty: bool = False,
+    priority: int | None = None,
 ) -> int:
     """Stores a queued run of the plan, or of one of its folds, and returns its id.
 
     `against` is the previous run that its candidates are compared with: "accepted", "best", or a run's id or
-    name. Raises BadInput with everything that is wrong with the plan and what it names, before anything is
-    stored, and StoreError for a run that is not there.
+    name. With a `priority` it waits in the store's queue, see `engine.run.queue`. Raises BadInput with
+    everything that is wrong with the plan and what it names, before anything is stored, and StoreError for a
+    run that is not there.
     """
     if only is not None and only not in PHASES:
         raise BadInput(f"there is no phase {only!r}", f"the phases are {', '.join(PHASES)}")
@@ -75,11 +77,11 @@ def create(
         "cache": cache,
         "swept": members_of(plan.models),
         "fold": fold,
-        "against": against and _reference(store, against),
+        "against": against and reference(store, against),
         "allow_empty": allow_empty,
     }
     name = plan.name if fold is None else f"{plan.name}, fold {fold}"
-    return _queue(plan, store, name, plan_path.name, options)
+    return _queue(plan, store, name, plan_path.name, options, priority)
 
 
 def follow(
@@ -141,7 +143,9 @@ def create_again(plan: Plan, store: Path, name: str, file: str, options: dict[st
     return _queue(plan, store, name, file, options)
 
 
-def _queue(plan: Plan, store: Path, name: str, file: str, options: dict[str, Any]) -> int:
+def _queue(
+    plan: Plan, store: Path, name: str, file: str, options: dict[str, Any], priority: int | None = None
+) -> int:
     return create_run(
         store,
         records.Run(
@@ -152,13 +156,19 @@ def _queue(plan: Plan, store: Path, name: str, file: str, options: dict[str, Any
             plan_folder=str(plan.folder),
             plan_file=file,
             options=options,
+            priority=priority,
+            joined=None if priority is None else time.time(),
         ),
     )
 
 
-def start(store: Path, run_id: int) -> int:
-    """Starts the worker in its own session, so that it outlives the terminal; returns its process id."""
+def start(store: Path, run_id: int, gpu: int | None = None) -> int:
+    """Starts the worker in its own session, so that it outlives the terminal; returns its process id.
+
+    `gpu` is the number, as the driver counts them, of the only GPU that it may use.
+    """
     log = log_file(store, run_id)
+    own = {} if gpu is None else {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": str(gpu)}
     try:
         log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with log.open("ab") as output:
@@ -168,7 +178,7 @@ def start(store: Path, run_id: int) -> int:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env=_PATIENT | os.environ | _SAFE,
+                env=_PATIENT | os.environ | _SAFE | own,
                 start_new_session=True,
                 close_fds=True,
             )
@@ -229,8 +239,8 @@ def log_file(store: Path, run_id: int) -> Path:
     return store / "logs" / f"run-{run_id}.log"
 
 
-def _reference(store: Path, against: str) -> str:
-    """The word, or the id of the run that was named."""
+def reference(store: Path, against: str) -> str:
+    """The word, or the id of the run that was named. Raises StoreError where there is none."""
     if against in REFERENCES:
         return against
     with opened(store) as connection:

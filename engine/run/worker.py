@@ -129,7 +129,8 @@ def _execute(recorder: Recorder, store: Path, pulse: Pulse) -> int:
     try:
         execute(recorder, store, lambda: pulse.request, lambda: pulse.ends_with_phase)
     except Stopped as stopped:
-        return _stop(recorder, stopped.request, stopped.reason or pulse.signal)
+        reason = stopped.reason or pulse.signal
+        return _stop(recorder, stopped.request, reason, signalled=pulse.signal is not None)
     except Paused as error:
         return _pause(recorder, pulse, str(error))
     except (AssayError, StoreError) as error:
@@ -144,8 +145,10 @@ def _execute(recorder: Recorder, store: Path, pulse: Pulse) -> int:
     return 0
 
 
-def _stop(recorder: Recorder, request: str, error: str | None = None) -> int:
+def _stop(recorder: Recorder, request: str, error: str | None = None, *, signalled: bool = False) -> int:
     status = "cancelled" if request == "cancel" else "paused"
+    if status == "paused" and signalled and recorder.run().priority is not None:
+        status = "queued"  # the queue goes on with it, after a reboot too
     finished = time.time() if status == "cancelled" else None
     recorder.set_run(
         status=status, request=None, finished=finished, heartbeat=None, error=error, waiting=None
@@ -157,7 +160,7 @@ def _stop(recorder: Recorder, request: str, error: str | None = None) -> int:
 def _pause(recorder: Recorder, pulse: Pulse, reason: str) -> int:
     """The run waits for a person, who asked for that or else sees the reason."""
     if pulse.request is not None:
-        return _stop(recorder, pulse.request, pulse.signal)
+        return _stop(recorder, pulse.request, pulse.signal, signalled=pulse.signal is not None)
     recorder.event("warning", "run", reason)
     return _stop(recorder, "pause", reason)
 

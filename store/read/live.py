@@ -6,6 +6,7 @@ from typing import Any
 from store.read.history import STATUS, Connection
 from store.read.query import ANSWERS, select
 from store.read.rows import LatestVerdict
+from store.read.runs import PLACE
 from store.records import Event, Progress, Vitals
 
 NEWEST = 2_000  # answers of the store, among which a model's latest is looked for
@@ -20,6 +21,7 @@ class OtherRun:
     status: str
     phase: str | None
     progress: tuple[Progress, ...]
+    place: int | None = None  # in the queue
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,12 +195,15 @@ def earlier_paces(connection: Connection, run_id: int) -> dict[str, float]:
 def others(connection: Connection, run_id: int) -> list[OtherRun]:
     """The other runs that are under way or queued, oldest first; one whose worker has died is neither."""
     rows = connection.execute(
-        f"SELECT r.id, r.name, {STATUS} AS status, r.phase FROM run r WHERE r.deleted IS NULL "
-        "AND r.status IN ('running', 'queued') AND r.id <> ? ORDER BY r.id",
+        f"SELECT r.id, r.name, {STATUS} AS status, r.phase, {PLACE} AS place FROM run r "
+        "WHERE r.deleted IS NULL AND r.status IN ('running', 'queued') AND r.id <> ? ORDER BY r.id",
         (run_id,),
     ).fetchall()
     return [
-        OtherRun(row["id"], row["name"], row["status"], row["phase"], tuple(progress(connection, row["id"])))
+        OtherRun(
+            *(row["id"], row["name"], row["status"], row["phase"]),
+            *(tuple(progress(connection, row["id"])), row["place"]),
+        )
         for row in rows
         if row["status"] != "interrupted"
     ]

@@ -45,6 +45,7 @@ class RunRow:
     warnings: int
     imported: str | None = None  # the tool whose published results it holds
     tags: str | None = None  # those that it has now
+    place: int | None = None  # in the queue, from 1; None for a run that does not wait there
 
 
 @dataclass(frozen=True, slots=True)

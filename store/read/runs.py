@@ -11,7 +11,7 @@ from store.read import query
 from store.read.history import STATUS, Connection
 from store.read.query import LARGEST, Word, select
 from store.read.rows import AlertRow, RunRow
-from store.records import StoredBenchmarkSample
+from store.records import Run, StoredBenchmarkSample
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +101,34 @@ def where(words: Words) -> tuple[str, dict[str, str]]:
     return " AND ".join(parts), values
 
 
+_WAITS = "{0}.status = 'queued' AND {0}.priority IS NOT NULL AND {0}.deleted IS NULL"
+PLACE = f"""CASE WHEN {_WAITS.format("r")} THEN 1 + (SELECT count(*) FROM run q WHERE {_WAITS.format("q")}
+    AND (-q.priority, q.joined, q.id) < (-r.priority, r.joined, r.id)) END"""
+
+
+def place(connection: Connection, run_id: int) -> int | None:
+    """The place of a run in the store's queue, from 1; None for one that does not wait there."""
+    row = connection.execute(f"SELECT {PLACE} FROM run r WHERE r.id = ?", (run_id,)).fetchone()
+    return None if row is None else row[0]
+
+
+def waiting(connection: Connection) -> list[Run]:
+    """The runs that wait in the store's queue, the next one first."""
+    order = "ORDER BY r.priority DESC, r.joined, r.id"
+    return select(connection, Run, f"SELECT r.* FROM run r WHERE {_WAITS.format('r')} {order}")
+
+
+def started(connection: Connection, *, queued: bool = True) -> list[Run]:
+    """The runs that a worker has, or had when it died ("interrupted"); `queued`: only those of the queue."""
+    return select(
+        connection,
+        Run,
+        f"SELECT {STATUS} AS status, r.* FROM run r WHERE r.status = 'running' AND r.deleted IS NULL "
+        "AND (r.priority IS NOT NULL OR NOT ?) ORDER BY r.id",
+        queued,
+    )
+
+
 def page(
     connection: Connection, *, limit: int = 100, before: int | None = None, words: Words = ()
 ) -> list[RunRow]:
@@ -125,7 +153,7 @@ def page(
              AND a.acknowledged IS NULL) AS critical,
           (SELECT count(*) FROM alert a WHERE a.run_id = r.id AND a.severity = 'warning'
              AND a.acknowledged IS NULL) AS warnings,
-          json_extract(r.options, '$.imported') AS imported,
+          json_extract(r.options, '$.imported') AS imported, {PLACE} AS place,
           (SELECT group_concat(value, ', ') FROM (SELECT t.value FROM runmark t
              WHERE t.run_id = r.id AND t.kind = 'tag' AND NOT EXISTS (SELECT 1 FROM runmark u
                WHERE u.run_id = r.id AND u.kind = 'untag' AND u.value = t.value AND u.id > t.id)

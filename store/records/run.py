@@ -113,6 +113,9 @@ class Run(Record):
     worker_host: str | None = None
     heartbeat: float | None = None
     log: Annotated[str | None, HERE] = None
+    priority: Annotated[int | None, HERE] = None  # in the store's queue, the highest first; None: not of it
+    joined: Annotated[float | None, HERE] = None  # the queue: its order within one priority
+    gpu: Annotated[int | None, HERE] = None  # the number of the GPU that the queue gave it
 
     @property
     def imported(self) -> str | None:

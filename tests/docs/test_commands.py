@@ -17,6 +17,7 @@ from tests.e2e.conftest import write_plan
 from tests.engine.checkpoints import make_checkpoints
 from tests.engine.runs import work_here
 from tests.formats import files
+from tests.timers import add_crontab
 from tui.cli.main import command, guarded
 
 ROOT = Path(__file__).parents[2]
@@ -70,6 +71,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     files.evaluations(folder)
     for step, checkpoint in enumerate(make_checkpoints(folder / "outputs", 2), start=1):
         (checkpoint / "trainer_state.json").write_text(f'{{"global_step": {step}, "max_steps": 2}}')
+    (folder / "keys.env").write_text("HOOK_PATH=here\n")
     plan = write_plan(folder, sample=6)
     plan.write_text(re.sub(r"\[benchmarks\].*?(?=\[gates\])", "", plan.read_text(), flags=re.DOTALL))
     for name in ("first", "second"):
@@ -94,6 +96,7 @@ def run(folder: Path, arguments: list[str]) -> tuple[int, str]:
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()), redirect_stderr(said):
         patch.chdir(folder)
         patch.setenv("ASSAY_STORE", str(folder / "store"))
+        add_crontab(folder, patch)
         patch.setattr(launch, "start", work_here)
         return guarded(lambda: command(arguments)), said.getvalue()
 

@@ -65,7 +65,7 @@ def carry_out(
     return recorder
 
 
-def work_here(store: Path, run_id: int) -> int:
+def work_here(store: Path, run_id: int, gpu: int | None = None) -> int:
     """What `launch.start` has a process of its own do, done here; returns the process id."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:

@@ -293,6 +293,14 @@ async def test_a_finished_run_ends_in_what_came_of_its_candidates(store_folder: 
         assert re.search(r"\d+ (ship|inconclusive|don't)", below[1])
 
 
+async def test_other_runs_that_wait_show_their_place_in_the_queue(own_store: Path) -> None:
+    recorder = Recorder(own_store, 2)
+    recorder.set_run(status="queued", priority=0, joined=1.0)
+    recorder.close()
+    async with opened(own_store, "live", run=3, size=(120, 36)) as ui:
+        assert "queued, place 1" in next(line for line in ui.lines if "tickets-v2 #2" in line)
+
+
 async def test_a_run_that_stands_still_says_who_or_what_stopped_it(own_store: Path) -> None:
     def store(**columns: object) -> None:
         recorder = Recorder(own_store, 3)
@@ -315,6 +323,8 @@ async def test_a_run_that_stands_still_says_who_or_what_stopped_it(own_store: Pa
         await ui.shows("○ The worker of this run is starting.")
         store(created=NOW - 100)
         await ui.shows("No worker has taken this run yet. r starts one.")
+        store(priority=0, joined=1.0)
+        await ui.shows("○ This run waits in the queue at place 1. `assay queue work` starts it.")
 
 
 def test_how_far_a_run_is_in_brief() -> None:

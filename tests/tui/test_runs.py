@@ -46,6 +46,16 @@ async def test_a_row_has_outcome_win_rate_alerts_and_age(store_folder: Path) -> 
         assert "+ passed" in ui.text and "▶ 85% 10s" in ui.text
 
 
+async def test_a_run_that_waits_in_the_queue_shows_its_place(own_store: Path) -> None:
+    for run, joined in ((2, 2.0), (3, 1.0)):
+        recorder = Recorder(own_store, run)
+        recorder.set_run(status="queued", priority=0, joined=joined)
+        recorder.close()
+    async with opened(own_store, run=None) as ui:
+        rows = {run: next(line for line in ui.lines if f"#{run}" in line) for run in (2, 3)}
+        assert "○ queued (2)" in rows[2] and "○ queued (1)" in rows[3]
+
+
 async def test_on_a_wide_terminal_the_run_at_the_cursor_stands_beside_the_list(store_folder: Path) -> None:
     async with opened(store_folder, run=None, size=(160, 40)) as ui:
         await ui.press("j")

@@ -106,7 +106,7 @@ def runs(
     ]
     cells = [
         [
-            *(str(row.id), row.name, verdict(row), row.candidates or ""),
+            *(str(row.id), row.name, _standing(row), row.candidates or ""),
             *(number(row.win_rate), str(row.critical or ""), moment(row.started or row.created)),
         ]
         for row in rows
@@ -117,6 +117,10 @@ def runs(
     print_table(columns, cells)
     if total > len(rows):
         err(f"{total - len(rows)} older runs; --limit N shows more")
+
+
+def _standing(row: RunRow) -> str:
+    return verdict(row) if row.place is None else f"{verdict(row)}, place {row.place}"
 
 
 def _tags(tags: list[str] | None) -> Words:

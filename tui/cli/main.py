@@ -99,7 +99,7 @@ def build() -> "typer.Typer":
     """The commands with their options."""
     import typer
 
-    from tui.cli import annotations, data, history, plan, run, score, show, store, transfer
+    from tui.cli import annotations, data, history, plan, queue, run, schedule, score, show, store, transfer
     from tui.cli.common import Store, app_options
 
     app = typer.Typer(
@@ -147,6 +147,8 @@ def build() -> "typer.Typer":
         app.command()(function)
     app.add_typer(annotations.annotations, name="annotations")
     app.add_typer(store.cache, name="cache")
+    app.add_typer(schedule.schedule, name="schedule")
+    app.add_typer(queue.queue, name="queue")
     app.command("import")(transfer.import_)
     app.command()(transfer.export)
     return app

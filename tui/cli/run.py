@@ -12,7 +12,7 @@ import typer
 
 from engine.errors import BadInput
 from store import people, records
-from store.read import history, live
+from store.read import history, live, runs
 from store.read.history import Connection
 from store.session import opened
 from tui.cli.common import FAILED_GATE, AllowEmpty, Json, Plan, Run, Store, app_options, store_folder
@@ -83,6 +83,21 @@ Against = Annotated[
 ]
 
 
+Queue = Annotated[
+    bool, typer.Option("--queue", help="Have it wait for its turn; `assay queue work` starts it.")
+]
+Priority = Annotated[
+    int | None,
+    typer.Option(
+        "--priority",
+        min=-1000,
+        max=1000,
+        metavar="N",
+        help="With --queue: the highest starts first [default: 0].",
+    ),
+]
+
+
 def run(
     context: typer.Context,
     plan: Plan,
@@ -94,6 +109,8 @@ def run(
     allow_empty: AllowEmpty = False,
     no_cache: NoCache = False,
     yes: Yes = False,
+    queue: Queue = False,
+    priority: Priority = None,
     quiet: Quiet = False,
     summary: SummaryFile = None,
     json: Json = False,
@@ -101,10 +118,17 @@ def run(
 ) -> None:
     """Run a plan. Ctrl-C pauses it; closing the terminal does not stop it.
 
-    With --json the result is printed as `assay show --json` prints it; with --detach the run's id alone.
+    With --json the result is printed as `assay show --json` prints it; with --detach or --queue the run's id
+    alone.
     """
     from engine.run import launch
 
+    if priority is not None and not queue:
+        raise BadInput("--priority goes with --queue", "without it the run starts at once")
+    if queue and (detach or summary or fold == "all"):
+        raise BadInput(
+            "--queue starts nothing now", "leave out --detach, --summary and --fold all, or queue each fold"
+        )
     folder = store_folder(context, store)
     number = None if fold in (None, "all") else fold_number(fold)
     _confirm_cost(plan, limit, number, yes=yes, quiet=quiet)
@@ -127,7 +151,11 @@ def run(
         fold=number,
         against=against,
         allow_empty=allow_empty,
+        priority=(priority or 0) if queue else None,
     )
+    if queue:
+        _tell_place(folder, run_id, json=json)
+        return
     raise typer.Exit(
         carry_out(folder, run_id, detach=detach, quiet=quiet, only=phase, summary=summary, json=json)
     )
@@ -145,6 +173,15 @@ def demo(context: typer.Context, store: Store = None) -> int:
     out("\nTwo of the three candidates are broken on purpose: that gates failed is right.")
     out("Look at the run: assay")
     return 0
+
+
+def _tell_place(folder: Path, run_id: int, *, json: bool) -> None:
+    if json:
+        print_json({"id": run_id})
+        return
+    with opened(folder) as connection:
+        place = runs.place(connection, run_id)
+    out(f"run {run_id} waits in the queue, at place {place}; `assay queue` lists it")
 
 
 def follow(

@@ -262,9 +262,10 @@ class RunsScreen(RunSharing, FilteredScreen, MarkingScreen):
         return COLUMNS.row(cells, width)
 
     def _under_way(self, row: "RunRow") -> Content:
-        """A run's status; how far it is and the time left in the place of the word."""
+        """A run's status and its place in the queue; how far it is and the time left in place of the word."""
         said = self._history.under_way.get(row.id)
-        return Content.styled(f"▶ {said}", "$good") if said else status(row.status)
+        shown = Content.styled(f"▶ {said}", "$good") if said else status(row.status)
+        return shown if row.place is None else join([shown, Content.styled(f" ({row.place:,})", "$muted")])
 
     def _candidates(self, row: "RunRow", cells: int) -> str:
         """Their names; of several that were decided on, what came of them, and the best."""

@@ -83,10 +83,18 @@ def heading(text: str) -> Content:
     return Content.styled(text, "$heading")
 
 
-def state(run: "Run", width: int, *, asked: "RunMark | None" = None, starts: bool = False) -> list[Content]:
+def state(
+    run: "Run",
+    width: int,
+    *,
+    asked: "RunMark | None" = None,
+    starts: bool = False,
+    place: int | None = None,
+) -> list[Content]:
     """What a person has to know before any number: that the run stands still, and what goes on with it.
 
-    `asked` is who asked last to pause or cancel it; `starts`: its worker may still be on its way.
+    `asked` is who asked last to pause or cancel it; `starts`: its worker may still be on its way. `place` is
+    that in the queue.
     """
     resume = f"{written('runs.resume')} resumes it; what is finished is kept."
     by = "" if asked is None or run.error else f" by {one_line(asked.user).plain}{_on(asked.created)}"
@@ -97,7 +105,8 @@ def state(run: "Run", width: int, *, asked: "RunMark | None" = None, starts: boo
         "failed": f"✗ This run could not go on. {resume}",
         "cancelled": f"– This run was cancelled{by}. What is finished is kept.",
         "queued": "○ The worker of this run is starting." if starts else none,
-    }.get(run.status, "")
+        "waits": f"○ This run waits in the queue at place {place}. `assay queue work` starts it.",
+    }.get("waits" if place is not None else run.status, "")
     if silent := silence(run):
         said = (
             f"! {silent[0].upper()}{silent[1:]}. `assay resume {run.id} --take-over` ends it and continues."
@@ -250,7 +259,8 @@ def others(runs: "list[OtherRun]", width: int) -> list[Content]:
         name = fit(join([one_line(run.name), f" #{run.id}"]), min(38, max(20, width // 3)))
         rows = [row for row in run.progress if row.phase == run.phase]
         if run.status == "queued" or not rows:
-            lines.append(join([mark, name, Content.styled(f"  {run.status}", "$muted")]))
+            place = "" if run.place is None else f", place {run.place:,}"
+            lines.append(join([mark, name, Content.styled(f"  {run.status}{place}", "$muted")]))
             continue
         done, total = sum(row.done for row in rows), sum(row.total for row in rows)
         filled, empty = bar(done / total if total else 1.0, 10)

@@ -197,6 +197,7 @@ class LiveData(NamedTuple):
     decided: "list[Decision]"  # once it is finished
     asked: "RunMark | None"
     starts: bool  # it was queued a moment ago
+    place: int | None  # in the queue
     checkpoints: "list[tuple[CheckpointRow, list[tuple[str, float | None]]]]"
 
 
@@ -229,7 +230,7 @@ class LiveScreen(RunControls, FilteredScreen, RunScreen):
     def read_run(self, connection: "Connection") -> LiveData:
         from engine.decision.decision import decide
         from store.people import asked
-        from store.read import history, live
+        from store.read import history, live, runs
         from store.read import judging as judged
 
         run = history.run(connection, self.run_id)
@@ -255,6 +256,7 @@ class LiveScreen(RunControls, FilteredScreen, RunScreen):
             decide(connection, self.run_id) if run.status == "finished" else [],
             asked(connection, self.run_id),
             run.status == "queued" and self.assay.now() - run.created < STARTING,
+            runs.place(connection, self.run_id),
             [(row, live.headlines(connection, row.id)) for row in live.checkpoints(connection, self.run_id)],
         )
 
@@ -279,7 +281,7 @@ class LiveScreen(RunControls, FilteredScreen, RunScreen):
         answers = lines.answers(slow.answers, side)
         latest = lines.verdicts(verdicts, side)
         above = [
-            lines.state(self.run, width, asked=work.asked, starts=work.starts),
+            lines.state(self.run, width, asked=work.asked, starts=work.starts, place=work.place),
             lines.decided(work.decided, width),
             lines.phases(work.progress, width, running=running, recent=self._recent, whole=whole),
             lines.checkpoints(work.checkpoints, width),
