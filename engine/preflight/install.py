@@ -16,10 +16,15 @@ from engine.plan.errors import Finding, Level, in_units
 
 # What each extra is for. Those of `DEVELOPMENT` nobody needs who only uses Assay.
 EXTRAS = {
+    "collect": "takes events of production over HTTP (`assay collect`)",
     "gguf": "reads GGUF files",
+    "mlflow": "sends runs to MLflow",
     "quantized": 'loads models in 4 or 8 bits (quantize = "nf4")',
     "ray": "spreads models over a cluster's GPUs",
+    "tensorboard": "writes runs for TensorBoard",
+    "trackio": "sends runs to Trackio",
     "trl": "trains with TRL, whose checkpoints Assay follows",
+    "wandb": "sends runs to Weights & Biases",
 }
 DEVELOPMENT = ("dev",)
 FITTING_TORCH = "Install: uv pip install --torch-backend=auto --reinstall-package torch torch"

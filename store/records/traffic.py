@@ -1,13 +1,13 @@
 """Production traffic: what people asked, what they got and said of it, and what follows from it.
 
-Of these rows only a track belongs to a run. Sessions and users are salted hashes, never the ids themselves.
+Sessions and users are salted hashes, never the ids themselves.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
-from store.records.columns import INDEXED, KEY, Id, Mentions, Record, Refers
+from store.records.columns import INDEXED, KEY, Id, Mentions, Record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +19,7 @@ class TrafficEvent(Record):
     INDEXES: ClassVar[Mapping[str, Sequence[str]]] = {"ix_trafficevent_when": ("time", "variant")}
 
     id: Annotated[str, KEY]
+    trace: Annotated[str | None, INDEXED] = None  # of what it was a part; feedback may be on that
     time: float  # when it was asked
     received: float  # when it came into this store
     source: str  # the format that it came from
@@ -26,7 +27,7 @@ class TrafficEvent(Record):
     version: str | None = None
     variant: str | None = None  # the arm of an A/B test
     shadow: bool = False  # the answer was made and not shown to anyone
-    question: Annotated[str, INDEXED]  # hash of the messages: the same question to several variants
+    question: Annotated[str, INDEXED]  # hash of what was said, but for the system's turn
     messages: list[dict[str, Any]]
     response: str | None = None
     calls: list[dict[str, Any]] | None = None  # of tools
@@ -55,6 +56,19 @@ class TrafficFeedback(Record):
     correction: str | None = None
     comment: str | None = None
     user: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrafficReceipt(Record):
+    """The collector's answer to an idempotency key: the same request again adds nothing, and gets it, too.
+
+    The key and the content are there as salted hashes.
+    """
+
+    key: Annotated[str, KEY]
+    content: str  # of the request
+    ids: list[str]
+    received: Annotated[float, INDEXED]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,17 +136,3 @@ class EvalProposal(Record):
     decision: str | None = None  # accepted rejected; None: open
     decided: float | None = None
     by: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Track(Record):
-    """Where a run stands in one experiment tracker. It may follow the run by hours; it never fails it."""
-
-    run_id: Annotated[int, KEY, Refers("run", "CASCADE")]
-    tracker: Annotated[str, KEY]  # mlflow wandb tensorboard trackio
-    place: str  # address or folder, without keys
-    tracked: str | None = None  # the tracker's own id of the run
-    status: str  # waiting sent failed
-    attempts: int = 0
-    reason: str | None = None
-    updated: float

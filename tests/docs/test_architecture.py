@@ -59,6 +59,7 @@ WRITERS = {
     "tui/app/terminal.py": "a copied text, for its owner alone and never through a link",
     "tui/cli/run.py": "the summary of a CI job, which other steps add to as well",
     "tui/screens/review/aside.py": "a draft for the editor, in a folder of its own, gone afterwards",
+    "engine/traffic/events.py": "a secret, its owner's alone from the first byte, linked into place",
     "store/migrations/__init__.py": "databases, built aside by SQLite and linked into place",
 }
 _MOVES = {"rename", "renames", "replace", "move", "copyfile", "link", "mkstemp", "NamedTemporaryFile"}

@@ -27,6 +27,7 @@ PAGES = [ROOT / "README.md", *sorted(MANUAL, key=lambda page: "assay import" in 
 BLOCK = re.compile(r"^ *```sh\n(.*?)```", re.DOTALL | re.MULTILINE)
 INLINE = re.compile(r"`(assay [^`]+)`")
 SCREENS = {"watch", "review"}
+SERVERS = {"collect": b" at http://"}  # what they say when they listen
 
 pytestmark = pytest.mark.e2e
 
@@ -63,6 +64,9 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "outputs.jsonl").write_text(
         '{"query": "What is 2 plus 2?", "response": "4", "references": ["4"], "label": "4"}\n'
     )
+    chat = {"id": "req-1", "time": "2026-03-01T12:00:00Z", "prompt": "Where is it?", "response": "Here."}
+    (folder / "traffic.jsonl").write_text(json.dumps(chat | {"user": "u-17", "thumbs": "down"}) + "\n")
+    (folder / "chats.csv").write_text("when,asked,said\n2026-03-01 12:00,Where is it?,Lost.\n")
     files.mt_bench(folder / "data/mt_bench")
     files.alpaca_eval(folder / "results/annotations.json", [1.0, 1.9, 2.0])
     files.prometheus(folder / "graded.jsonl")
@@ -103,9 +107,14 @@ def run(folder: Path, arguments: list[str]) -> tuple[int, str]:
 
 def opens(folder: Path, arguments: list[str]) -> bool:
     """Whether a command opens the workbench."""
-    environment = ["env", f"PYTHONPATH={ROOT}", f"ASSAY_STORE={folder / 'store'}", f"--chdir={folder}"]
+    return _says(folder, arguments, b"assay")
+
+
+def _says(folder: Path, arguments: list[str], words: bytes) -> bool:
+    store = f"ASSAY_STORE={folder / 'store'}"
+    environment = ["env", f"PYTHONPATH={ROOT}", store, "ASSAY_COLLECT_TOKEN=x", f"--chdir={folder}"]
     with Terminal([*environment, sys.executable, "-m", "assay", *arguments]) as terminal:
-        terminal.read_until(b"assay")
+        terminal.read_until(words)
         return b"Traceback" not in terminal.received
 
 
@@ -125,6 +134,9 @@ def test_every_command_of_the_page_runs(page: Path, workplace: Path, seen: set[s
         arguments = words[1:]
         if not arguments or arguments[0] in SCREENS:
             assert opens(workplace, arguments), line
+            continue
+        if arguments[0] in SERVERS and words not in names(page):
+            assert _says(workplace, arguments, SERVERS[arguments[0]]), line
             continue
         code, said = run(workplace, [arguments[0], "--help"] if words in names(page) else arguments)
         assert code in (0, 1), f"{line}\n{said}"

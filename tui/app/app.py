@@ -9,6 +9,7 @@ import signal
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -85,8 +86,20 @@ class AssayApp(App[int], inherit_bindings=False):
         for name in ("SIGHUP", "SIGTERM"):
             loop.add_signal_handler(getattr(signal, name), self.exit, 128 + getattr(signal, name))
         self.set_interval(POLL_SECONDS, self._poll)
+        if not self.settings.read_only:
+            self.run_worker(self._send_waiting(), exit_on_error=False)
         if self._first is not None:
             self.go(*self._first)
+
+    async def _send_waiting(self) -> None:
+        """Has sent again what an experiment tracker could not be told before."""
+        from store.read.history import waiting_tracks
+
+        with suppress(NoStore, StoreFailed):
+            if rows := await self.store.ask(waiting_tracks):
+                from engine.run.tracking import start_due
+
+                start_due(self.store.folder, rows)
 
     def on_resize(self, event: Resize) -> None:
         if not self.screen_stack:

@@ -99,7 +99,22 @@ def build() -> "typer.Typer":
     """The commands with their options."""
     import typer
 
-    from tui.cli import annotations, data, history, plan, queue, run, schedule, score, show, store, transfer
+    from tui.cli import (
+        annotations,
+        collect,
+        data,
+        history,
+        plan,
+        queue,
+        run,
+        schedule,
+        score,
+        show,
+        store,
+        track,
+        traffic,
+        transfer,
+    )
     from tui.cli.common import Store, app_options
 
     app = typer.Typer(
@@ -142,11 +157,13 @@ def build() -> "typer.Typer":
         *(data.leakage, data.coverage, data.versions),
         *(run.review, show.report),
         *(history.tag, history.note, history.delete, history.restore, history.undo, history.accept),
-        *(run.folds, run.rerun, plan.noise, store.doctor, annotations.agreement, store.keys),
+        *(run.folds, run.rerun, plan.noise, store.doctor, annotations.agreement, store.keys, track.track),
     ):
         app.command()(function)
     app.add_typer(annotations.annotations, name="annotations")
     app.add_typer(store.cache, name="cache")
+    app.command()(collect.collect)
+    app.add_typer(traffic.traffic, name="traffic")
     app.add_typer(schedule.schedule, name="schedule")
     app.add_typer(queue.queue, name="queue")
     app.command("import")(transfer.import_)
