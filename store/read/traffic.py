@@ -48,7 +48,8 @@ def count(connection: sqlite3.Connection, **which: Unpack[Which]) -> int:
 
 def waiting(connection: sqlite3.Connection) -> int:
     """How much feedback there is whose event is not there."""
-    sql = "SELECT count(*) FROM trafficfeedback WHERE event_id NOT IN (SELECT id FROM trafficevent)"
+    known = "SELECT 1 FROM trafficevent e WHERE e.id = f.event_id"
+    sql = f"SELECT count(*) FROM trafficfeedback f WHERE NOT EXISTS ({known})"
     return int(connection.execute(sql).fetchone()[0])
 
 
