@@ -152,7 +152,7 @@ def _written(
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     said = traffic.feedback(connection, [event.id for event in drawn])
     right = {each.event_id: each.correction for each in said if each.correction}
-    files = {
+    files: dict[str, list[dict[str, Any]]] = {
         "examples": [{"id": event.id, "messages": asked(event)} for event in drawn],
         "answers": [{"id": event.id, "response": event.response} for event in drawn],
         CORRECTIONS: [{"id": event.id, "response": right.get(event.id)} for event in drawn],
