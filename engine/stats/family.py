@@ -80,7 +80,7 @@ def examples_needed(error: float, distance: float, n: int, count: int = 1) -> in
 
 def examples_for(distance: float, deviation: float, count: int = 1) -> int:
     """`examples_needed` from the standard deviation of the examples' differences; FEWEST at least."""
-    return max(FEWEST, _to_two_figures((_errors(count) * deviation / distance) ** 2))
+    return max(FEWEST, to_two_figures((_errors(count) * deviation / distance) ** 2))
 
 
 def smallest_difference(examples: int, deviation: float, count: int = 1) -> float:
@@ -97,7 +97,8 @@ def _quantile(count: int) -> float:
     return _NORMAL.inv_cdf(1 - LEVEL / (2 * count))
 
 
-def _to_two_figures(needed: float) -> int:
+def to_two_figures(needed: float) -> int:
+    """A number of examples rounded up: one that is estimated has no more figures that mean anything."""
     size: int = 10 ** max(0, math.floor(math.log10(max(needed, 1.0))) - 1)
     return math.ceil(needed / size) * size
 

@@ -24,7 +24,7 @@ from store.read.monitor import Observed
 from store.records import TrafficAlert
 
 REFERENCE = 4  # periods
-_NEWEST = 4  # periods whose questions are looked through for what the eval set lacks
+NEWEST = 4  # periods whose questions are looked through for what the eval set lacks
 _PORTION = 20_000  # events that are made arrays of at a time
 NO_EVENTS = "there is no production traffic in the store: `assay traffic import FILE` reads logs"
 
@@ -100,7 +100,7 @@ def watch(
         reference=said,
         alerts=_known(connection, days, said, variant),
         uncovered=drift.uncovered(
-            connection, newest - (_NEWEST - 1) * days * DAY, newest + days * DAY, examples
+            connection, newest - (NEWEST - 1) * days * DAY, newest + days * DAY, examples
         )
         if examples
         else (),

@@ -103,6 +103,7 @@ class TrafficWeek(Record):
     variant: str
     purpose: str  # random worst
     run_id: Annotated[int, Mentions("run")]
+    n: int  # answers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,19 +127,24 @@ class TrafficAlert(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvalProposal(Record):
-    """An event that should become an example of the eval set, and what a person decided."""
+    """An event that should become an example of the eval set, without personal data, and what a person
+    decided of it.
+    """
 
     UNIQUE: ClassVar = ("event_id", "eval_set")
 
     id: Id = 0
     event_id: Annotated[str, Mentions("trafficevent")]
     eval_set: str  # the file that it would go into
-    origin: str  # thumbs correction cluster
+    origin: str  # correction thumbs cluster
     why: str
     messages: list[dict[str, Any]]
     reference: str | None = None
-    rejected: str | None = None  # the response that the correction replaces
+    rejected: str | None = None  # the response that was given, which the reference is to replace
+    personal: list[str] | None = None  # kinds of personal data that were masked
+    nearest: str | None = None  # the example of the eval set that asks most nearly the same
+    similarity: float | None = None  # to it: the cosine of their words, 0 to 1
     created: float
-    decision: str | None = None  # accepted rejected; None: open
+    decision: str | None = None  # accepted training rejected; None: open
     decided: float | None = None
     by: str | None = None

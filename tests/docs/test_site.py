@@ -16,7 +16,7 @@ __all__ = ["assay"]  # the fixture
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
-README = ROOT / "README.md"
+ABOVE = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")]
 FENCE = re.compile(r"^ *```.*?^ *```$", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
@@ -57,7 +57,11 @@ def test_every_question_is_on_the_first_page() -> None:
     assert questions <= set(LINK.findall((DOCS / "index.md").read_text()))
 
 
-@pytest.mark.parametrize("page", [README, *PAGES], ids=lambda page: page.name)
+def test_a_newcomer_reads_no_more_than_120_lines_first() -> None:
+    assert len(ABOVE[0].read_text().splitlines()) <= 120
+
+
+@pytest.mark.parametrize("page", [*ABOVE, *PAGES], ids=lambda page: page.name)
 def test_every_link_leads_to_a_file_and_a_heading(page: Path) -> None:
     for link in LINK.findall(prose(page)):
         if re.match(r"https?://|mailto:", link):
@@ -65,7 +69,7 @@ def test_every_link_leads_to_a_file_and_a_heading(page: Path) -> None:
         name, _, anchor = link.partition("#")
         target = (page.parent / name).resolve() if name else page
         assert target.is_file(), link
-        assert page == README or DOCS in target.parents, f"{link} leads out of the site"
+        assert page in ABOVE or DOCS in target.parents, f"{link} leads out of the site"
         if anchor:
             assert anchor in anchors(target), link
 
