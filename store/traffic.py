@@ -10,8 +10,8 @@ from dataclasses import dataclass, fields, replace
 from typing import TypeVar
 
 from store.read.query import select, stored
-from store.records import RECORDS, TrafficEvent, TrafficFeedback
-from store.records.columns import columns, table_name, to_json, values_of
+from store.records import RECORDS, EvalProposal, SplitUse, TrafficEvent, TrafficFeedback, TrafficWeek
+from store.records.columns import R, columns, table_name, to_json, values_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,15 @@ class Added:
             self.feedback + other.feedback,
             self.clashes + other.clashes,
         )
+
+
+def keep_week(connection: sqlite3.Connection, week: TrafficWeek) -> None:
+    """Makes a run the one of its week, variant and purpose."""
+    connection.execute(
+        "INSERT INTO trafficweek (start, variant, purpose, run_id, n) VALUES (?, ?, ?, ?, ?) "
+        "ON CONFLICT DO UPDATE SET run_id = excluded.run_id, n = excluded.n",
+        (week.start, week.variant, week.purpose, week.run_id, week.n),
+    )
 
 
 T = TypeVar("T", TrafficEvent, TrafficFeedback)
@@ -98,16 +107,19 @@ def _merge(
             new += before is None
             standing[row.id] = changed[row.id] = joined
     _write(connection, record, list(changed.values()))
+    if record is TrafficEvent:  # what was measured of them was of less
+        known_ids = [(row.id,) for row in changed.values()]
+        connection.executemany("DELETE FROM trafficmeasures WHERE event_id = ?", known_ids)
     updated = len(rows) - new - known - len(clashes)
     return Added(new, known, updated, clashes=tuple(clashes))
 
 
-def _write(connection: sqlite3.Connection, record: type[T], rows: Sequence[T]) -> None:
+def _write(connection: sqlite3.Connection, record: type[R], rows: Sequence[R]) -> None:
     kinds = {column.name: column.kind for column in columns(record)}
     names = ", ".join(f'"{name}"' for name in kinds)
     sql = f"INSERT OR REPLACE INTO {table_name(record)} ({names}) VALUES ({', '.join('?' for _ in kinds)})"
 
-    def bound(row: T) -> list[object]:
+    def bound(row: R) -> list[object]:
         values = values_of(row)
         return [
             to_json(values[name]) if kind == "json" and values[name] is not None else values[name]
@@ -315,3 +327,29 @@ def wipe(connection: sqlite3.Connection) -> bool:
     connection.execute("VACUUM")
     (busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     return not busy
+
+
+@contextmanager
+def together(connection: sqlite3.Connection) -> Iterator[None]:
+    """One transaction, which is taken back where anything in it fails."""
+    connection.execute("BEGIN IMMEDIATE")
+    with connection:
+        yield
+
+
+def keep_proposals(connection: sqlite3.Connection, rows: Sequence[EvalProposal]) -> list[EvalProposal]:
+    """Stores proposals, in place of those that have their numbers; a new one, of number 0, gets its own."""
+    new = [row for row in rows if not row.id]
+    _write(connection, EvalProposal, [row for row in rows if row.id])
+    (last,) = connection.execute("SELECT coalesce(max(id), 0) FROM evalproposal").fetchone()
+    numbered = [replace(row, id=last + place) for place, row in enumerate(new, 1)]
+    _write(connection, EvalProposal, numbered)
+    return numbered
+
+
+def take_over_uses(connection: sqlite3.Connection, uses: Iterable[SplitUse], version: str) -> None:
+    """Counts uses of one version's test split as uses of another's."""
+    connection.executemany(
+        "INSERT INTO splituse (run_id, eval_set, split, user, reason, created) VALUES (?, ?, ?, ?, ?, ?)",
+        [(use.run_id, version, use.split, use.user, use.reason, use.created) for use in uses],
+    )

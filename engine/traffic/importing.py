@@ -15,7 +15,7 @@ from typing import Any
 from engine.data.cells import Malformed, listed
 from engine.data.files import data_suffix, is_dataset
 from engine.data.reading import json_objects, read_records
-from engine.data.textfile import text_lines
+from engine.data.textfile import text_lines, text_start
 from engine.errors import BadInput
 from engine.formats.votes import THUMBS
 from engine.traffic import logs, spans
@@ -366,8 +366,9 @@ def _records(path: Path, account: TrafficAccount) -> Iterator[tuple[int, Mapping
 
 def _has_long_objects(path: Path) -> bool:
     """Whether the first line begins an object that a later one ends."""
-    first = next((text for _, text in text_lines(path, lambda bad: None) if text.strip()), "")
-    if not first.lstrip().startswith("{") or _is_whole(first):
+    if not text_start(path).lstrip().startswith("{"):
+        return False
+    if _is_whole(next((text for _, text in text_lines(path, lambda bad: None) if text.strip()), "")):
         return False
     try:
         next(json_objects(path), None)

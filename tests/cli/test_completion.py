@@ -63,7 +63,7 @@ def test_a_store_named_on_the_line_is_the_one_asked(tmp_path: Path) -> None:
 def ask(shell: str, line: str) -> str:
     environment = {**os.environ, "_ASSAY_COMPLETE": shell, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        [sys.executable, "-m", "tui", line], capture_output=True, text=True, check=True, env=environment
+        [sys.executable, "-m", "assay", line], capture_output=True, text=True, check=True, env=environment
     )
     assert done.stderr == ""
     return done.stdout
@@ -97,7 +97,7 @@ def test_bash_completes_with_the_script(assay: Assay, tmp_path: Path) -> None:
     script = assay("completion", "bash").out
     program = tmp_path / "bin/assay"
     program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m tui "$@"\n')
+    program.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m assay "$@"\n')
     program.chmod(0o755)
     typed = """
 complete_line() { COMP_LINE=$1; COMP_POINT=${#1}; _assay; printf '%s\\n' "${COMPREPLY[@]}"; }

@@ -12,7 +12,8 @@ from tests.cli.conftest import ASSAY, Assay
 from tests.timers import add_crontab
 from tui.cli.main import build
 
-WAITS = {("collect",), ("queue", "work")}  # until they are stopped, where their store is one
+# What waits or works long where its store is one.
+WAITS = {("collect",), ("queue", "work"), ("demo",)}
 
 
 def leaves(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:

@@ -10,7 +10,7 @@ import typer
 
 from engine.errors import BadInput
 from engine.propose.proposal import Proposal
-from tui.cli.common import Json, Plan, Settings, Store, store_folder
+from tui.cli.common import Json, Plan, Settings, Store, print_findings, store_folder
 from tui.text.gate import counted, printable
 from tui.text.output import Column, heading, interval, number, out, paragraph, print_json, print_table, remark
 
@@ -35,8 +35,6 @@ AllowCode = Annotated[
 Fold = Annotated[
     int | None, typer.Option("--fold", min=1, metavar="N", help="One of the plan's folds [default: all]")
 ]
-
-MARKS = {"error": "error", "warning": "warn", "ok": "ok"}
 
 
 def init(folder: NewFolder = Path()) -> None:
@@ -96,11 +94,7 @@ def check(
     if json:
         _print_values(findings, shown if show_prompt else None)
         return
-    for finding in findings:
-        mark = f"{MARKS[finding.level]:6}"
-        paragraph(f"{finding.subject}: {finding.message}", " " * 6, mark)
-        if finding.hint and finding.level != "ok":
-            paragraph(finding.hint, " " * 8)
+    print_findings(findings)
     for item in shown if show_prompt else ():
         heading(f"First prompt of {item.model}" + (f", {item.tokens:,} tokens" if item.tokens else ""))
         out(printable(item.text if item.text is not None else "none"))

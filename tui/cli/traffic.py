@@ -176,8 +176,8 @@ def list_(
     if thumbs not in (None, "up", "down"):
         raise BadInput(f"--thumbs {thumbs}: must be up or down")
     which: stored.Which = {
-        "since": _time("--since", since),
-        "before": _time("--before", before),
+        "since": time_given("--since", since),
+        "before": time_given("--before", before),
         "variant": variant,
         "model": model,
         "thumbs": None if thumbs is None else 1 if thumbs == "up" else -1,
@@ -319,7 +319,7 @@ def forget(
             "assay traffic forget --user ID, --session ID, or --before 2026-01-31",
         )
     with opened(folder) as connection:
-        what = Meant(before=_time("--before", before), **_people(folder, user, session))
+        what = Meant(before=time_given("--before", before), **_people(folder, user, session))
         found = traces(connection, what)
         if (found.ids or found.feedback) and not yes:
             _confirm(len(found.ids), found.feedback, what)
@@ -373,7 +373,7 @@ def _people(folder: Path, user: str | None, session: str | None) -> dict[str, st
     }
 
 
-def _time(option: str, text: str | None) -> float | None:
+def time_given(option: str, text: str | None) -> float | None:
     """A day or a time, in seconds since 1970. Raises BadInput for what is none."""
     from engine.traffic.events import moment as read
 
