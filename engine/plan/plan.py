@@ -55,6 +55,7 @@ from engine.plan.paths import (
 from engine.plan.rubric import BUILT_IN
 from engine.plan.sweep import FEWEST_FOLDS, MOST_FOLDS, Follow, Members, expand, select_fold
 from engine.plan.sweep import Sweep as Sweep
+from engine.plan.toml import plan_text
 
 
 def _rubric(value: Any, info: ValidationInfo) -> Any:
@@ -631,10 +632,38 @@ def read_plan(path: Path, fold: int | None = None, followed: str | None = None) 
     Raises BadInput that lists everything wrong: key, found, allowed, nearest.
     """
     text = read_text(path)
-    plan = parse_plan(text, path.absolute().parent, str(path), fold=fold, followed=followed)
+    return _without_secrets(parse_plan(text, path.absolute().parent, str(path), fold=fold, followed=followed))
+
+
+IN_PYTHON = "<python>"  # in place of a plan's file
+
+
+def plan_of_tables(tables: Mapping[str, Any], folder: Path, fold: int | None = None) -> Plan:
+    """The plan that was written in Python, in tables as its file has them; `folder` is where its relative
+    paths start. What is None counts as not given. Raises BadInput like `read_plan`.
+    """
+    try:
+        text = plan_text(_given(tables))
+    except ValueError as error:
+        raise BadInput(
+            f"{IN_PYTHON}: {error}", "a plan holds texts, numbers, true, false, lists and tables"
+        ) from error
+    return _without_secrets(parse_plan(text, folder, IN_PYTHON, fold=fold))
+
+
+def _given(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _given(each) for key, each in value.items() if each is not None}
+    if isinstance(value, list | tuple):
+        return [_given(each) for each in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _without_secrets(plan: Plan) -> Plan:
+    """The plan as it is. Raises BadInput where it holds the value of a key's variable."""
     variables = [model.api_key_env for model in plan.models] + [judge.api_key_env for judge in plan.judges]
-    if problems := hidden_secrets(text, filter(None, variables)):
-        raise bad_plan(str(path), problems)
+    if problems := hidden_secrets(plan.text, filter(None, variables)):
+        raise bad_plan(plan.file, problems)
     return plan
 
 

@@ -49,7 +49,7 @@ _SAFE = {"PYTHONSAFEPATH": "1"}
 
 
 def create(
-    plan_path: Path,
+    plan: Path | Plan,
     store: Path,
     *,
     limit: int | None = None,
@@ -60,7 +60,7 @@ def create(
     allow_empty: bool = False,
     priority: int | None = None,
 ) -> int:
-    """Stores a queued run of the plan, or of one of its folds, and returns its id.
+    """Stores a queued run of a plan (its file, or as it was read) or of one of its folds; returns its id.
 
     `against` is the previous run that its candidates are compared with: "accepted", "best", or a run's id or
     name. With a `priority` it waits in the store's queue, see `engine.run.queue`. Raises BadInput with
@@ -69,7 +69,7 @@ def create(
     """
     if only is not None and only not in PHASES:
         raise BadInput(f"there is no phase {only!r}", f"the phases are {', '.join(PHASES)}")
-    plan = read_plan(plan_path, fold)
+    plan = plan if isinstance(plan, Plan) else read_plan(plan, fold)
     _refuse_what_cannot_run(plan, store)
     options = {
         "limit": limit,
@@ -81,7 +81,7 @@ def create(
         "allow_empty": allow_empty,
     }
     name = plan.name if fold is None else f"{plan.name}, fold {fold}"
-    return _queue(plan, store, name, plan_path.name, options, priority)
+    return _queue(plan, store, name, Path(plan.file).name, options, priority)
 
 
 def follow(

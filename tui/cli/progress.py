@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -245,6 +246,9 @@ class _Interrupts:
 def _interrupts() -> Iterator[_Interrupts]:
     """Counts Ctrl-C instead of raising, so that no query or line is cut in half."""
     heard = _Interrupts()
+    if threading.current_thread() is not threading.main_thread():
+        yield heard  # Python hears signals in its main thread alone
+        return
     before = signal.signal(signal.SIGINT, heard.hear)
     try:
         yield heard
