@@ -166,6 +166,29 @@ def resume(run: RunName, *, store: StorePath = None, progress: bool = False) -> 
     return _carry_out(folder, run_id, progress=progress)
 
 
+@in_one_class()
+def evaluate(plan: str | os.PathLike[str], *, store: StorePath = None) -> RunResult:
+    """As `run`; but where the newest run of the same plan did not finish, that one goes on."""
+    from engine.plan.plan import read_plan
+    from store import database
+    from store.read import history, runs
+    from store.session import opened
+
+    folder = locate(store)
+    wanted = read_plan(Path(plan)).hash
+    if database.exists(folder):
+        with opened(folder) as connection:
+            same = [row for row in runs.page(connection) if row.plan_hash == wanted]
+            newest = history.run(connection, same[0].id) if same else None
+        whole = newest is not None and not any((newest.options or {}).get(name) for name in _PARTIAL)
+        if newest is not None and whole and newest.status in ("paused", "interrupted", "failed"):
+            return _carry_out(folder, newest.id, progress=False)
+    return run(plan, store=folder)
+
+
+_PARTIAL = ("limit", "only", "fold", "against", "follow", "imported")  # a run with these is not the plan's
+
+
 def _carry_out(folder: Path, run_id: int, *, progress: bool) -> RunResult:
     from engine.run import launch
     from store import people
@@ -319,13 +342,12 @@ class Store:
         """A run's alerts, or the newest of all runs."""
         from store.read import history
         from store.session import opened
+        from tui.report.json import alert_values
 
         if run is not None:
             return results(run, store=self.folder).alerts
         with opened(self.folder) as connection:
-            return ResultTable(
-                history.as_values(row) | {"evidence": None} for row in history.alerts(connection)
-            )
+            return ResultTable({"run": row.run_id} | alert_values(row) for row in history.alerts(connection))
 
     @in_one_class()
     def mark(self, run: RunName, *, tag: str | None = None, note: str | None = None) -> None:

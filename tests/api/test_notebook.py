@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 
-NOTEBOOK = Path(__file__).parents[2] / "docs/python.ipynb"
+from engine.run import launch
+from tests.engine.runs import work_here
 
-pytestmark = pytest.mark.e2e
+NOTEBOOK = Path(__file__).parents[2] / "docs/python.ipynb"
 
 
 def test_every_cell_of_the_notebook_runs_and_shows_its_last_value(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ASSAY_STORE", raising=False)
+    monkeypatch.setattr(launch, "start", work_here)
     cells = [
         cell["source"] for cell in json.loads(NOTEBOOK.read_text())["cells"] if cell["cell_type"] == "code"
     ]

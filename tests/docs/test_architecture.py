@@ -52,6 +52,7 @@ def test_no_folder_holds_more_than_a_newcomer_can_survey() -> None:
 
 # Where files are written outside of `engine/data/textfile.py`, which writes them whole or not at all.
 WRITERS = {
+    "assay/pytest_plugin.py": "which run a test session has, for its own processes, in its temporary folder",
     "engine/data/textfile.py": "the one that everybody else uses",
     "engine/sandbox/limits.py": "the kernel's own files of a control group",
     "engine/sandbox/jail.py": "the kernel's own files under /proc",
