@@ -28,6 +28,7 @@ FILE = "assay.db"
 SCHEMA = max(path.name[:4] for path in (Path(__file__).parent / "migrations" / "versions").glob("[0-9]*.py"))
 _SHARED_MEMORY = 1 << 15  # bytes that SQLite needs beside the file even to read it, as it is written to
 BUSY_SECONDS = 10.0  # how long a writer waits for another's transaction
+Unavailable = sqlite3.OperationalError  # the file is locked for long, or its disk is full
 PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000", "foreign_keys=ON")
 
 

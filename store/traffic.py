@@ -10,8 +10,8 @@ from dataclasses import dataclass, fields, replace
 from typing import TypeVar
 
 from store.read.query import select, stored
-from store.records import RECORDS, TrafficEvent, TrafficFeedback
-from store.records.columns import columns, table_name, to_json, values_of
+from store.records import RECORDS, EvalProposal, SplitUse, TrafficEvent, TrafficFeedback, TrafficWeek
+from store.records.columns import R, columns, table_name, to_json, values_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,15 @@ class Added:
             self.feedback + other.feedback,
             self.clashes + other.clashes,
         )
+
+
+def keep_week(connection: sqlite3.Connection, week: TrafficWeek) -> None:
+    """Makes a run the one of its week, variant and purpose."""
+    connection.execute(
+        "INSERT INTO trafficweek (start, variant, purpose, run_id, n) VALUES (?, ?, ?, ?, ?) "
+        "ON CONFLICT DO UPDATE SET run_id = excluded.run_id, n = excluded.n",
+        (week.start, week.variant, week.purpose, week.run_id, week.n),
+    )
 
 
 T = TypeVar("T", TrafficEvent, TrafficFeedback)
@@ -98,16 +107,19 @@ def _merge(
             new += before is None
             standing[row.id] = changed[row.id] = joined
     _write(connection, record, list(changed.values()))
+    if record is TrafficEvent:  # what was measured of them was of less
+        known_ids = [(row.id,) for row in changed.values()]
+        connection.executemany("DELETE FROM trafficmeasures WHERE event_id = ?", known_ids)
     updated = len(rows) - new - known - len(clashes)
     return Added(new, known, updated, clashes=tuple(clashes))
 
 
-def _write(connection: sqlite3.Connection, record: type[T], rows: Sequence[T]) -> None:
+def _write(connection: sqlite3.Connection, record: type[R], rows: Sequence[R]) -> None:
     kinds = {column.name: column.kind for column in columns(record)}
     names = ", ".join(f'"{name}"' for name in kinds)
     sql = f"INSERT OR REPLACE INTO {table_name(record)} ({names}) VALUES ({', '.join('?' for _ in kinds)})"
 
-    def bound(row: T) -> list[object]:
+    def bound(row: R) -> list[object]:
         values = values_of(row)
         return [
             to_json(values[name]) if kind == "json" and values[name] is not None else values[name]
@@ -151,6 +163,33 @@ def _newer(known: TrafficFeedback, row: TrafficFeedback) -> TrafficFeedback:
     }
     joined = replace(known, **said)
     return joined if joined == known else replace(joined, time=row.time, received=row.received)
+
+
+class Waiting:
+    """Rows of an import that wait for their other half, in a file that goes with the process."""
+
+    def __init__(self) -> None:
+        self._file = sqlite3.connect("", isolation_level=None)
+        self._file.execute("CREATE TABLE half (key TEXT PRIMARY KEY, sent INTEGER, place TEXT, text TEXT)")
+        self._file.execute("BEGIN")
+
+    def put(self, key: str, sent: bool, place: str, text: str) -> None:
+        self._file.execute("INSERT INTO half VALUES (?, ?, ?, ?)", (key, sent, place, text))
+
+    def take(self, key: str) -> tuple[bool, str, str] | None:
+        """What waits under a key, which then waits no more."""
+        row = self._file.execute(
+            "DELETE FROM half WHERE key = ? RETURNING sent, place, text", (key,)
+        ).fetchone()
+        return row and (bool(row[0]), row[1], row[2])
+
+    def left(self) -> Iterator[tuple[str, bool]]:
+        """The place of each that waits, and whether it was a request."""
+        for place, sent in self._file.execute("SELECT place, sent FROM half ORDER BY rowid"):
+            yield place, bool(sent)
+
+    def close(self) -> None:
+        self._file.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,3 +327,29 @@ def wipe(connection: sqlite3.Connection) -> bool:
     connection.execute("VACUUM")
     (busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     return not busy
+
+
+@contextmanager
+def together(connection: sqlite3.Connection) -> Iterator[None]:
+    """One transaction, which is taken back where anything in it fails."""
+    connection.execute("BEGIN IMMEDIATE")
+    with connection:
+        yield
+
+
+def keep_proposals(connection: sqlite3.Connection, rows: Sequence[EvalProposal]) -> list[EvalProposal]:
+    """Stores proposals, in place of those that have their numbers; a new one, of number 0, gets its own."""
+    new = [row for row in rows if not row.id]
+    _write(connection, EvalProposal, [row for row in rows if row.id])
+    (last,) = connection.execute("SELECT coalesce(max(id), 0) FROM evalproposal").fetchone()
+    numbered = [replace(row, id=last + place) for place, row in enumerate(new, 1)]
+    _write(connection, EvalProposal, numbered)
+    return numbered
+
+
+def take_over_uses(connection: sqlite3.Connection, uses: Iterable[SplitUse], version: str) -> None:
+    """Counts uses of one version's test split as uses of another's."""
+    connection.executemany(
+        "INSERT INTO splituse (run_id, eval_set, split, user, reason, created) VALUES (?, ?, ?, ?, ?, ?)",
+        [(use.run_id, version, use.split, use.user, use.reason, use.created) for use in uses],
+    )

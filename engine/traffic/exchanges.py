@@ -197,6 +197,8 @@ def answer(value: Any) -> Raw:
     if isinstance(value, list):
         while len(value) == 1 and isinstance(value[0], list):
             (value,) = value
+        if not value:
+            return {}
         if _are_turns(value):
             spoken = [turn for turn in turns_of(value) if is_role(str(turn.get("role")), "assistant")]
             return _spoken(spoken[-1]) if spoken else {}

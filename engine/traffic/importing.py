@@ -15,13 +15,14 @@ from typing import Any
 from engine.data.cells import Malformed, listed
 from engine.data.files import data_suffix, is_dataset
 from engine.data.reading import json_objects, read_records
-from engine.data.textfile import text_lines
+from engine.data.textfile import text_lines, text_start
 from engine.errors import BadInput
 from engine.formats.votes import THUMBS
 from engine.traffic import logs, spans
 from engine.traffic.events import ASKED, KEYS, SAID, UNKNOWN_MODEL, read
 from engine.traffic.exchanges import Raw, exchange
 from store.read.history import Connection
+from store.read.traffic import waiting
 from store.records import TrafficEvent, TrafficFeedback
 from store.traffic import Added, add
 
@@ -122,6 +123,7 @@ class TrafficAccount:
     unreadable: int = 0
     left_out: list[str] = field(default_factory=list)
     nameless: int = 0  # events whose log does not say which model answered
+    waiting: int = 0  # feedback in the store whose event is not there
 
     def leave_out(self, reason: str) -> None:
         self.unreadable += 1
@@ -158,7 +160,10 @@ def rows_of(
     Raises Malformed for a record of no known format.
     """
     if format is not None:
-        return format, FORMATS[format][1](record)
+        fits, convert = FORMATS.get(format, (None, None))
+        if convert is None or (fits is not None and format not in (NATIVE, TABLE) and not fits(record)):
+            raise Malformed(f"is no row of {format}")
+        return format, convert(record)
     for name, (fits, convert) in FORMATS.items():
         if fits(record):
             return name, convert(record)
@@ -280,6 +285,7 @@ def import_traffic(
     finally:
         work.halves.close()
     account = work.account
+    account.waiting = waiting(connection)
     if not account.read:
         reasons = account.left_out[:3]
         if account.others:
@@ -293,6 +299,7 @@ def import_traffic(
 
 
 def _read_file(path: Path, work: _Import, format: str | None, fields: Mapping[str, str]) -> None:
+    before = work.account.read
     try:
         if format == VLLM or (format is None and _looks_like_a_log(path)):
             _read_log(path, work)
@@ -304,8 +311,8 @@ def _read_file(path: Path, work: _Import, format: str | None, fields: Mapping[st
             else:
                 work.take(place, record, format)
     except BadInput as error:
-        # What was read before stays, and the reader learns where the file broke off.
-        work.account.leave_out(error.message)
+        rest = "; nothing after that was read" if work.account.read > before else ""
+        work.account.leave_out(f"{error.message}{rest}")
 
 
 def _take_mapped(
@@ -359,8 +366,9 @@ def _records(path: Path, account: TrafficAccount) -> Iterator[tuple[int, Mapping
 
 def _has_long_objects(path: Path) -> bool:
     """Whether the first line begins an object that a later one ends."""
-    first = next((text for _, text in text_lines(path, lambda bad: None) if text.strip()), "")
-    if not first.lstrip().startswith("{") or _is_whole(first):
+    if not text_start(path).lstrip().startswith("{"):
+        return False
+    if _is_whole(next((text for _, text in text_lines(path, lambda bad: None) if text.strip()), "")):
         return False
     try:
         next(json_objects(path), None)

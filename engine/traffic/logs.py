@@ -7,7 +7,6 @@ request log. A row becomes objects of `engine.traffic.events`.
 import ast
 import json
 import re
-import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -20,6 +19,7 @@ from engine.traffic.events import moment
 from engine.traffic.exchanges import Raw, answer, exchange, question, usage
 from engine.traffic.opinions import is_of_users, opinion
 from engine.traffic.spans import as_object, listed_objects, listed_values
+from store.traffic import Waiting
 
 _REQUEST = ("request", "request_body", "requestBody", "body", "req", "kwargs")
 _RESPONSE = ("response", "response_body", "responseBody", "resp", "completion")
@@ -344,30 +344,27 @@ class Halves:
     """Requests and answers that stand apart in the files, kept on disk until their other half comes."""
 
     def __init__(self) -> None:
-        self._waiting = sqlite3.connect("", isolation_level=None)
-        self._waiting.execute("CREATE TABLE half (key TEXT PRIMARY KEY, sent INTEGER, place TEXT, raw TEXT)")
-        self._waiting.execute("BEGIN")
+        self._waiting = Waiting()
 
     def join(self, key: str, raw: Mapping[str, Any], place: str, *, sent: bool) -> Raw | None:
         """The whole exchange, or None until it is there. Raises BadInput where a key stands twice."""
-        row = self._waiting.execute("SELECT sent, place, raw FROM half WHERE key = ?", (key,)).fetchone()
-        if row is None:
-            self._waiting.execute("INSERT INTO half VALUES (?, ?, ?, ?)", (key, sent, place, json.dumps(raw)))
+        other = self._waiting.take(key)
+        if other is None:
+            self._waiting.put(key, sent, place, json.dumps(raw))
             return None
-        if bool(row[0]) == sent:
+        was_sent, where, text = other
+        if was_sent == sent:
             raise BadInput(
-                f"{place}: {key!r:.60} stands twice, here and in {row[1]}, so that nobody can tell which "
+                f"{place}: {key!r:.60} stands twice, here and in {where}, so that nobody can tell which "
                 "answer belongs to which question",
                 "Import one batch at a time.",
             )
-        self._waiting.execute("DELETE FROM half WHERE key = ?", (key,))
-        other: Raw = json.loads(row[2])
-        return other | dict(raw)
+        found: Raw = json.loads(text)
+        return found | dict(raw)
 
     def left(self) -> Iterator[tuple[str, bool]]:
         """Where the halves stand that found no other, and whether that is a request."""
-        for place, sent in self._waiting.execute("SELECT place, sent FROM half ORDER BY rowid"):
-            yield place, bool(sent)
+        return self._waiting.left()
 
     def close(self) -> None:
         self._waiting.close()

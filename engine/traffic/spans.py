@@ -166,12 +166,13 @@ def of_mlflow(record: Mapping[str, Any]) -> Iterator[Raw | None]:
     own = info.get("trace_id") or info.get("request_id")
     kept = {**as_object(info.get("request_metadata")), **as_object(info.get("trace_metadata"))}
     tags = info.get("tags")
-    tags = {tag.get("key"): tag.get("value") for tag in tags} if isinstance(tags, list) else as_object(tags)
+    if isinstance(tags, list):
+        tags = {tag.get("key"): tag.get("value") for tag in listed_objects(tags)}
     beside: Raw = {
         "trace": own,
         "session": kept.get("mlflow.trace.session"),
         "user": kept.get("mlflow.trace.user"),
-        "tags": {key: value for key, value in tags.items() if not str(key).startswith("mlflow.")},
+        "tags": {key: value for key, value in as_object(tags).items() if not str(key).startswith("mlflow.")},
     }
     spans = [_mlflow_span(span) for span in _objects(data.get("spans"), "data.spans")]
     calls = [span for span in spans if _decoded(span.attributes.get("mlflow.spanType")) in _KINDS]

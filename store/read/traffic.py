@@ -6,7 +6,7 @@ from typing import Any, TypedDict, Unpack
 
 from store.errors import StoreError
 from store.read.query import select
-from store.records import TrafficEvent, TrafficFeedback
+from store.records import EvalProposal, TrafficEvent, TrafficFeedback
 from store.records.columns import columns, converter
 
 _COLUMNS = ", ".join(f'e."{column.name}"' for column in columns(TrafficEvent))
@@ -46,6 +46,13 @@ def count(connection: sqlite3.Connection, **which: Unpack[Which]) -> int:
     return int(found)
 
 
+def waiting(connection: sqlite3.Connection) -> int:
+    """How much feedback there is whose event is not there."""
+    known = "SELECT 1 FROM trafficevent e WHERE e.id = f.event_id"
+    sql = f"SELECT count(*) FROM trafficfeedback f WHERE NOT EXISTS ({known})"
+    return int(connection.execute(sql).fetchone()[0])
+
+
 _CONDITIONS = {
     "since": "e.time >= ?",
     "before": "e.time < ?",
@@ -81,3 +88,41 @@ def feedback(connection: sqlite3.Connection, event_ids: Sequence[str]) -> list[T
     marks = ", ".join("?" for _ in event_ids)
     sql = f"SELECT * FROM trafficfeedback WHERE event_id IN ({marks}) ORDER BY time, id"
     return select(connection, TrafficFeedback, sql, *event_ids)
+
+
+ORIGINS = ("correction", "cluster", "thumbs")  # of proposals: those that teach most first
+
+
+def proposals(
+    connection: sqlite3.Connection, eval_set: str | None = None, decision: str | None = None
+) -> list[EvalProposal]:
+    """The proposals for eval sets, or for one by its path, those that teach most first; all of them, or those
+    of one decision, "open" among them.
+    """
+    rank = " ".join(f"WHEN '{origin}' THEN {place}" for place, origin in enumerate(ORIGINS))
+    return select(
+        connection,
+        EvalProposal,
+        "SELECT * FROM evalproposal WHERE (?1 IS NULL OR eval_set = ?1) "
+        f"AND (?2 IS NULL OR coalesce(decision, 'open') = ?2) ORDER BY CASE origin {rank} END, id",
+        eval_set,
+        decision,
+    )
+
+
+def proposal(connection: sqlite3.Connection, number: int) -> EvalProposal:
+    """The proposal of that number. Raises StoreError where there is none."""
+    found = select(connection, EvalProposal, "SELECT * FROM evalproposal WHERE id = ?", number)
+    if not found:
+        raise StoreError(f"there is no proposal {number}", "`assay traffic proposals` lists them")
+    return found[0]
+
+
+def nearest_questions(connection: sqlite3.Connection) -> dict[tuple[str, str], str]:
+    """The questions of the examples that proposals name as nearest, by eval set and id, as runs had them."""
+    rows = connection.execute(
+        "SELECT p.eval_set, p.nearest, (SELECT e.query FROM run r JOIN example e ON e.eval_set = r.eval_set "
+        "WHERE json_extract(r.data_summary, '$.examples_path') = p.eval_set AND e.example = p.nearest "
+        "ORDER BY r.id DESC LIMIT 1) FROM evalproposal p WHERE p.nearest IS NOT NULL"
+    )
+    return {(row[0], row[1]): row[2] for row in rows if row[2] is not None}

@@ -49,11 +49,11 @@ from store.records.run import (
     SplitUse,
     StoredExample,
     StoredLeak,
+    Track,
     Vitals,
 )
 from store.records.traffic import (
     EvalProposal,
-    Track,
     TrafficAlert,
     TrafficEvent,
     TrafficFeedback,

@@ -31,7 +31,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> assay.RunResult:
 
 
 def test_importing_it_imports_nothing_heavy() -> None:
-    code = "import assay, sys; print(*sys.modules)"
+    code = "import assay, sys; assay.run, assay.score; print(*sys.modules)"
     said = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, check=True).stdout
     heavy = {
         *("torch", "transformers", "numpy", "pandas", "pyarrow", "sqlalchemy", "sqlmodel", "pydantic"),
@@ -61,9 +61,9 @@ def test_a_module_in_place_of_ours_is_named(tmp_path: Path) -> None:
     (tmp_path / "engine").mkdir()
     (tmp_path / "engine/__init__.py").write_text("")
     root = Path(assay.__file__).parents[1]
-    code = f"import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(root)!r}]; import assay"
+    code = f"import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(root)!r}]; import assay; assay.run"
     ended = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, cwd="/")
-    assert "stands in place of Assay's" in ended.stderr
+    assert "ImportError: the module `engine` comes from" in ended.stderr
 
 
 def test_a_result_says_what_the_run_says(done: assay.RunResult) -> None:

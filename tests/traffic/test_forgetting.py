@@ -67,7 +67,7 @@ def weekly_run(folder: Path, answers: dict[str, str]) -> None:
         example = recorder.insert(row)
         recorder.append(StoredResponse(model_id=model, example_id=example, text=text, created=AT))
         lines.append({"id": event_id(own), "response": text, "line": "\u2028"})
-    recorder.append(TrafficWeek(start=AT, variant="", purpose="random", run_id=run_id))
+    recorder.append(TrafficWeek(start=AT, variant="", purpose="random", run_id=run_id, n=1))
     recorder.append(TrafficMeasures(event_id=event_id("b1"), version="1"))
     for own in ("b1", "a1"):
         asked = [{"role": "user", "content": SECRET}]

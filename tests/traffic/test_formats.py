@@ -481,3 +481,14 @@ def test_latencies_without_a_unit_or_with_a_clock_that_went_back_are_missing() -
 def test_a_record_of_no_format_is_told_with_its_keys() -> None:
     with pytest.raises(Malformed, match="no known format; its keys are a, b"):
         rows_of({"a": 1, "b": 2})
+
+
+def test_what_a_format_has_of_no_use_does_not_break_it() -> None:
+    trace = {"id": "t", "timestamp": START, "input": "hi", "output": [[]], "userId": "u"}
+    assert only(trace).response is None
+    spans = {"spans": [{"attributes": {"mlflow.spanInputs": '"hi"'}, "start_time": START}]}
+    assert only({"info": {"trace_id": "x", "tags": [1, ["k"]]}, "data": spans}).messages == HI
+    with pytest.raises(Malformed, match="is no row of mlflow"):
+        rows_of({"a": 1}, "mlflow")
+    with pytest.raises(Malformed, match="is no row of openai-batch"):
+        rows_of({"a": 1}, "openai-batch")

@@ -126,8 +126,8 @@ def test_feedback_before_its_event_and_of_events_that_never_come(
 ) -> None:
     said = [{"event_id": "r1", "thumbs": "down"}, {"event_id": "nowhere", "rating": 2}]
     found = take(connection, write(tmp_path / "said.jsonl", said))
-    assert (found.added.feedback, stored(connection)) == (2, [])
-    take(connection, write(tmp_path / "log.jsonl", [row(1)]))
+    assert (found.added.feedback, found.waiting, stored(connection)) == (2, 2, [])
+    assert take(connection, write(tmp_path / "log.jsonl", [row(1)])).waiting == 1
     (thumb,) = traffic.feedback(connection, [event_id("r1")])
     assert thumb.thumbs == -1
 
@@ -234,7 +234,7 @@ def test_a_packed_file_that_broke_off_gives_what_it_has(connection: Connection, 
     found = take(connection, file)
     assert 0 < found.added.new < 2_000
     assert found.left_out == [f"{file}: is incomplete or damaged gzip data: Compressed file ended before the "
-        "end-of-stream marker was reached"]  # fmt: skip
+        "end-of-stream marker was reached; nothing after that was read"]  # fmt: skip
 
 
 def test_columns_are_mapped_by_name_and_by_path(connection: Connection, tmp_path: Path) -> None:

@@ -129,6 +129,7 @@ def _values(found: "TrafficAccount") -> dict[str, Any]:
         "unreadable": found.unreadable,
         "reasons": found.left_out,
         "without_model": found.nameless,
+        "waiting_feedback": found.waiting,
     }
 
 
@@ -143,6 +144,8 @@ def _print_account(found: "TrafficAccount") -> None:
     out(f"{counted(added.new, 'new event')}, {added.known:,} known already, {added.updated:,} with more")
     if added.feedback:
         out(f"feedback on {counted(added.feedback, 'answer')} new or changed")
+    if found.waiting:
+        out(f"feedback on {counted(found.waiting, 'answer')} waits for its event")
     if found.nameless:
         paragraph(f"{counted(found.nameless, 'event')} without a model's name: it counts as unknown")
     if found.others:
@@ -173,8 +176,8 @@ def list_(
     if thumbs not in (None, "up", "down"):
         raise BadInput(f"--thumbs {thumbs}: must be up or down")
     which: stored.Which = {
-        "since": _time("--since", since),
-        "before": _time("--before", before),
+        "since": time_given("--since", since),
+        "before": time_given("--before", before),
         "variant": variant,
         "model": model,
         "thumbs": None if thumbs is None else 1 if thumbs == "up" else -1,
@@ -210,7 +213,7 @@ def _row(event: "TrafficEvent", said: "list[TrafficFeedback]") -> list[str]:
         event.id[:10],
         moment(event.time),
         (event.variant or MISSING) + (" (shadow)" if event.shadow else ""),
-        event.model,
+        cut(event.model, 30),
         "".join(sorted(_opinions(said))) or MISSING,
         cut(asked["content"][:500], _SHOWN),
         cut(answer[:500], _SHOWN),
@@ -316,7 +319,7 @@ def forget(
             "assay traffic forget --user ID, --session ID, or --before 2026-01-31",
         )
     with opened(folder) as connection:
-        what = Meant(before=_time("--before", before), **_people(folder, user, session))
+        what = Meant(before=time_given("--before", before), **_people(folder, user, session))
         found = traces(connection, what)
         if (found.ids or found.feedback) and not yes:
             _confirm(len(found.ids), found.feedback, what)
@@ -370,7 +373,7 @@ def _people(folder: Path, user: str | None, session: str | None) -> dict[str, st
     }
 
 
-def _time(option: str, text: str | None) -> float | None:
+def time_given(option: str, text: str | None) -> float | None:
     """A day or a time, in seconds since 1970. Raises BadInput for what is none."""
     from engine.traffic.events import moment as read
 

@@ -25,17 +25,19 @@ CREATE TABLE trafficreceipt ("key" VARCHAR NOT NULL, content VARCHAR NOT NULL, i
     FLOAT NOT NULL, PRIMARY KEY ("key")) WITHOUT ROWID;
 CREATE INDEX ix_trafficreceipt_received ON trafficreceipt (received);
 CREATE TABLE trafficmeasures (event_id VARCHAR NOT NULL, version VARCHAR NOT NULL, characters INTEGER,
-    cut BOOLEAN, refused BOOLEAN, well_formed BOOLEAN, language VARCHAR, same_language BOOLEAN, cluster
-    INTEGER, distance FLOAT, PRIMARY KEY (event_id)) WITHOUT ROWID;
+    cut BOOLEAN, refused BOOLEAN, well_formed BOOLEAN, language VARCHAR, same_language BOOLEAN, traits
+    JSON, space VARCHAR, cluster INTEGER, distance FLOAT, PRIMARY KEY (event_id)) WITHOUT ROWID;
 CREATE TABLE trafficweek (id INTEGER NOT NULL, start FLOAT NOT NULL, variant VARCHAR NOT NULL, purpose
-    VARCHAR NOT NULL, run_id INTEGER NOT NULL, PRIMARY KEY (id), UNIQUE (start, variant, purpose));
+    VARCHAR NOT NULL, run_id INTEGER NOT NULL, n INTEGER NOT NULL, PRIMARY KEY (id),
+    UNIQUE (start, variant, purpose));
 CREATE TABLE trafficalert (id INTEGER NOT NULL, start FLOAT NOT NULL, days INTEGER NOT NULL, variant
-    VARCHAR NOT NULL, measure VARCHAR NOT NULL, cause VARCHAR, evidence JSON NOT NULL, created FLOAT NOT
-    NULL, acknowledged FLOAT, "by" VARCHAR, PRIMARY KEY (id), UNIQUE (start, variant, measure));
+    VARCHAR NOT NULL, measure VARCHAR NOT NULL, reference VARCHAR NOT NULL, cause VARCHAR, evidence JSON NOT
+    NULL, created FLOAT NOT NULL, acknowledged FLOAT, "by" VARCHAR, PRIMARY KEY (id), UNIQUE (start, days,
+    variant, measure, reference));
 CREATE TABLE evalproposal (id INTEGER NOT NULL, event_id VARCHAR NOT NULL, eval_set VARCHAR NOT NULL, origin
     VARCHAR NOT NULL, why VARCHAR NOT NULL, messages JSON NOT NULL, reference VARCHAR, rejected VARCHAR,
-    created FLOAT NOT NULL, decision VARCHAR, decided FLOAT, "by" VARCHAR, PRIMARY KEY (id), UNIQUE
-    (event_id, eval_set));
+    personal JSON, nearest VARCHAR, similarity FLOAT, created FLOAT NOT NULL, decision VARCHAR, decided
+    FLOAT, "by" VARCHAR, PRIMARY KEY (id), UNIQUE (event_id, eval_set));
 CREATE TABLE track (run_id INTEGER NOT NULL, tracker VARCHAR NOT NULL, place VARCHAR NOT NULL, tracked
     VARCHAR, status VARCHAR NOT NULL, attempts INTEGER NOT NULL, reason VARCHAR, updated FLOAT NOT NULL,
     PRIMARY KEY (run_id, tracker), FOREIGN KEY (run_id) REFERENCES run (id) ON DELETE CASCADE) WITHOUT ROWID
