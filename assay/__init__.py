@@ -5,9 +5,9 @@
     result = assay.run("plan.toml")
     assay.score([{"query": "2 + 2?", "response": "4", "reference": "4"}], ["exact_match"])
 
-Importing it imports nothing else: each name is loaded when it is used. What goes wrong raises AssayError, with
-the way out in its text. A value that cannot be computed is None, and has its `reason`. The command `assay` is
-`python -m assay`.
+Importing it imports nothing else: each name is loaded when it is used. What goes wrong raises AssayError,
+with the way out in its text. A value that cannot be computed is None, and has its `reason`. The command
+`assay` is `python -m assay`.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -138,7 +138,7 @@ class _Chosen:
         config = request.config
         marked: dict[str, Any] = {}
         for mark in request.node.iter_markers(MARK):
-            marked = {**mark.kwargs, **marked}
+            marked = {**dict(zip(("plan", "run", "store"), mark.args, strict=False)), **mark.kwargs, **marked}
 
         def given(name: str) -> tuple[str | None, Path]:
             """A value, and the folder that a path starts at."""

@@ -2,6 +2,7 @@
 the judge's answers, in the cache.
 """
 
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -82,8 +83,8 @@ def judge_rows(
     """
     texts = _TEXTS[judge.kind]
     examples, answers = _read(rows, texts)
-    grader = load_judge(judge, cache)
-    with _purse(Ledger(read_prices(prices), max_cost)):
+    grader = load_judge(judge, cache, patient=False)
+    with _ONE, _purse(Ledger(read_prices(prices), max_cost)):
         if isinstance(grader, PointwiseJudge):
             found = _rated(grader, examples, [each[0] for each in answers])
             rate = None
@@ -122,6 +123,9 @@ def _read(
     if not examples:
         raise BadInput(f"{ROWS}: there is none", "give at least one row")
     return examples, answers
+
+
+_ONE = threading.Lock()  # the ledger is the process's
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import pytest
 
 import assay
 from engine.servers import control
-from tests.judges.scripted import JudgeServer, prefers, says
+from tests.judges.scripted import JudgeServer, kept_port, prefers, says
 
 ROWS = [
     {"query": "2 + 2?", "response": "4", "reference": "4"},
@@ -152,6 +152,31 @@ def test_a_pointwise_judge_scores_single_responses(server: JudgeServer, tmp_path
     )
     assert [row["score"] for row in found.rows] == [8.0, None]
     assert found.rows[1]["reason"] == "the model gave no response"
+
+
+def test_a_judge_that_is_not_there_is_told_at_once(server: JudgeServer, tmp_path: Path) -> None:
+    with kept_port() as port, pytest.raises(assay.AssayError, match=str(port)):
+        assay.judge(
+            [{"query": "a", "candidate": "x", "baseline": "y"}],
+            {"server": f"http://127.0.0.1:{port}/v1", "model": "m", "retries": 0},
+            store=tmp_path,
+        )
+
+
+def test_no_more_is_asked_beyond_max_cost_and_what_was_answered_is_kept(
+    server: JudgeServer, tmp_path: Path
+) -> None:
+    prices = tmp_path / "prices.toml"
+    prices.write_text("[models.judge]\ninput = 100.0\noutput = 100.0\n")
+    pairs = [{"query": str(n), "candidate": "x", "baseline": "y"} for n in range(20)]
+    table = {"server": server.url, "model": "judge", "concurrency": 1, "max_tokens": 20}
+    with pytest.raises(assay.AssayError, match="max_cost"):
+        assay.judge(pairs, table, store=tmp_path, prices=prices, max_cost=0.2)
+    asked = len(server.requests)
+    assert 0 < asked < 40
+    found = assay.judge(pairs, table, store=tmp_path, prices=prices)
+    assert len(server.requests) == 40
+    assert found.cost == pytest.approx((40 - asked) * 110 * 100 / 1e6)
 
 
 def test_a_key_in_a_judges_table_is_refused_and_not_repeated(tmp_path: Path) -> None:
