@@ -94,6 +94,8 @@ def assay_run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     found = known[chosen.key]
     if isinstance(found, str):
         pytest.fail(found, pytrace=False)
+    if found.status != "finished":
+        pytest.fail(f"assay_run: run {found.id} is {found.status}: its values are not final", pytrace=False)
     return AssayRun(found)
 
 
@@ -283,6 +285,8 @@ class AssayRun:
             self._fail(f"{where} was not measured{_of(model)}", _known("measures", self._measures(slice)))
         for row in rows:
             said = f"{where} of {row['model']}"
+            if "judge" in row:
+                said += f" over {row['baseline']} ({row['judge']})"
             if row["value"] is None:
                 self._fail(f"{said} is missing", row["reason"] or "no reason was recorded")
             held = row[bound]

@@ -84,7 +84,12 @@ def judge_rows(
     texts = _TEXTS[judge.kind]
     examples, answers = _read(rows, texts)
     grader = load_judge(judge, cache, patient=False)
-    with _ONE, _purse(Ledger(read_prices(prices), max_cost)):
+    listed = read_prices(prices)
+    if max_cost is not None and judge.server and listed.of(judge.model or "", str(judge.server)) is None:
+        raise BadInput(
+            f"max_cost cannot be enforced: {judge.model} has no price", "give prices=FILE with its price"
+        )
+    with _ONE, _purse(Ledger(listed, max_cost)):
         if isinstance(grader, PointwiseJudge):
             found = _rated(grader, examples, [each[0] for each in answers])
             rate = None

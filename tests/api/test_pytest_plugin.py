@@ -1,6 +1,7 @@
 """The pytest plugin, in processes of pytest's own: what passes, what fails and how it says why."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,12 +9,14 @@ from pathlib import Path
 import pytest
 
 import assay
+from assay.pytest_plugin import AssayRun
 from assay.runs import evaluate
 from engine.run import launch
 from store import database
-from tests.api.plans import RIGHT, WRONG, write
-from tests.engine.runs import work_here
+from tests.api.plans import EXAMPLES, REST, RIGHT, WRONG, write
+from tests.engine.runs import recorded_plan, work_here
 from tests.judges.scripted import JudgeServer, says
+from tests.tui.history import build
 
 pytest_plugins = ["pytester"]
 pytestmark = pytest.mark.e2e
@@ -299,3 +302,45 @@ def test_a_session_that_does_not_use_it_imports_nothing_of_it() -> None:
     code = "import assay.pytest_plugin, sys; print(*sys.modules)"
     said = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, check=True).stdout
     assert {"numpy", "sqlite3", "pydantic", "textual", "rich", "torch"} & set(said.split()) == set()
+
+
+@pytest.fixture(scope="module")
+def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with a passed, a failed and an unfinished run."""
+    return build(tmp_path_factory.mktemp("history") / "store")
+
+
+def test_slices_benchmarks_and_win_rates_are_measures_too(history: Path) -> None:
+    run = AssayRun(assay.results(2, store=history))
+    run.assert_at_least("exact_match", 0.0, slice="category: billing")
+    run.assert_at_least("win_rate", 0.4, confident=True)
+    with pytest.raises(
+        AssertionError, match=r"win_rate of good over base \(.+\) is 0.818 .* wanted at least 0.99"
+    ):
+        run.assert_at_least("win_rate", 0.99)
+    with pytest.raises(AssertionError, match="acc of good is"):
+        run.assert_at_least("arithmetic · acc", 0.9)
+    with pytest.raises(AssertionError, match="has no interval"):
+        run.assert_at_least("arithmetic · acc", 0.0, confident=True)
+    with pytest.raises(AssertionError, match="3 alerts"):
+        run.assert_no_alerts()
+    with pytest.raises(AssertionError, match=r"(?s)a gate failed.*arithmetic fell by 0.62"):
+        run.assert_gates()
+
+
+def test_the_values_of_an_unfinished_run_are_no_result(run: Run, history: Path) -> None:
+    tests = "def test_it(assay_run): assay_run.assert_at_least('win_rate', 0.0)"
+    ended = run(tests, "--assay-run", "3", "--assay-store", history)
+    ended.assert_outcomes(errors=1)
+    ended.stdout.fnmatch_lines(["*run 3 is *: its values are not final*"])
+
+
+def test_the_tests_on_the_page_hold_for_a_better_candidate(run: Run, tmp_path: Path) -> None:
+    page = (ROOT / "docs/ci.md").read_text()
+    code = re.findall(r"```python\n(.*?)```", page[page.index("## From pytest") :], re.DOTALL)[0]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(launch, "start", work_here)
+        rest = REST.replace('["exact_match"]', '["exact_match", "rouge"]')
+        plan = recorded_plan(tmp_path, EXAMPLES, {"base": WRONG, "tuned": RIGHT}, rest)
+        assay.run(plan, store=tmp_path / "store")
+    run(code, *stored(tmp_path)).assert_outcomes(passed=2)

@@ -179,6 +179,13 @@ def test_no_more_is_asked_beyond_max_cost_and_what_was_answered_is_kept(
     assert found.cost == pytest.approx((40 - asked) * 110 * 100 / 1e6)
 
 
+def test_a_limit_that_cannot_be_held_is_refused(server: JudgeServer, tmp_path: Path) -> None:
+    pairs = [{"query": "a", "candidate": "x", "baseline": "y"}]
+    with pytest.raises(assay.AssayError, match="max_cost cannot be enforced: m has no price"):
+        assay.judge(pairs, {"server": server.url, "model": "m"}, store=tmp_path, max_cost=1.0)
+    assert server.requests == []
+
+
 def test_a_key_in_a_judges_table_is_refused_and_not_repeated(tmp_path: Path) -> None:
     key = "sk-" + "a1" * 20
     with pytest.raises(assay.AssayError) as error:
