@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 FAST := tests/data tests/formats tests/report tests/sections tests/servers tests/stats tests/store
 
-.PHONY: help setup demo demo-traffic lint test test-fast test-dist dist lock clean
+.PHONY: help setup demo demo-traffic lint test test-fast test-dist docs dist lock clean
 .DEFAULT_GOAL := test
 
 help: ## List the targets
@@ -55,6 +55,9 @@ test-fast: setup ## Check style and the parts without models or terminals, in le
 
 test-dist: setup ## Install the wheel into a new environment, and use it there from an empty folder
 	$(BIN)/pytest -v -m dist tests/install
+
+docs: setup ## Build the manual's site in build/site, strictly
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 dist: setup ## Build the wheel, the source archive and the bill of materials in dist/
 	rm -rf dist
