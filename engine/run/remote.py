@@ -16,14 +16,13 @@ import sys
 import tarfile
 import tempfile
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Annotated, ClassVar, Literal, TypeVar
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -216,7 +215,8 @@ def pull(
     Raises BadInput and CannotRun in words; what had arrived is kept, and the next try goes on from there.
     """
     host, folder = destination(place)
-    database.prepare(store)
+    if database.exists(store):  # what is wrong with it is said before a password is asked for
+        database.prepare(store)
     with _linked(host, "send", assay) as wire:
         _greet(wire, folder, "send", say)
         return _receive(wire, store, list(runs) or None, told)
@@ -227,7 +227,7 @@ def push(
 ) -> Moved:
     """Adds the finished runs of this store, or these of them, to the one at HOST[:FOLDER], as `pull` does."""
     host, folder = destination(place)
-    with opened(store):  # which says it before a password is asked for
+    with opened(store):  # the same
         pass
     with _linked(host, "receive", assay) as wire:
         _greet(wire, folder, "receive", say)
@@ -244,11 +244,10 @@ def serve(side: Side) -> int:
     try:
         wire.put(_hello())
         folder = wire.get(_Place).folder
-        store = database.locate(None, Path.cwd()) if folder is None else _store_in(Path(folder).expanduser())
+        store = database.locate(None, Path.cwd()) if folder is None else _store_in(folder)
         if side == "send":
             _send(wire, store, None, None)
         else:
-            database.prepare(store)
             _receive(wire, store, None, None)
     except (AssayError, StoreError) as error:
         with suppress(_Broken):
@@ -259,8 +258,12 @@ def serve(side: Side) -> int:
     return 0
 
 
-def _store_in(folder: Path) -> Path:
+def _store_in(text: str) -> Path:
     """A folder as people name it: the store itself, or what has it as `.assay`."""
+    try:
+        folder = Path(text).expanduser().absolute()
+    except RuntimeError as error:
+        raise BadInput(f"{text}: {error}") from error
     inner = folder / ".assay"
     return inner if inner.is_dir() else folder
 
@@ -285,15 +288,17 @@ def _greet(wire: _Wire, folder: str | None, theirs: Side, say: Callable[[str], N
 
 def destination(text: str) -> tuple[str, str | None]:
     """HOST[:FOLDER] or ssh://[USER@]HOST[:PORT][/FOLDER] as ssh's destination and the folder."""
-    host, folder = text, ""
     if text.startswith("ssh://"):
-        parts = urlsplit(text)
-        host, folder = f"ssh://{parts.netloc}" if parts.netloc else "", unquote(parts.path)
+        netloc, slash, path = text.removeprefix("ssh://").partition("/")
+        if ":" in netloc.rpartition("@")[0]:
+            raise BadInput("an address for ssh holds no password", "ssh asks for it, or use a key")
+        host, folder = f"ssh://{netloc}" if netloc else "", unquote(slash + path)
     elif bracketed := re.fullmatch(r"(.*@)?\[([^\]]*)\](?::(.*))?", text, re.DOTALL):  # an IPv6 address
         host, folder = (bracketed[1] or "") + bracketed[2], bracketed[3] or ""
     else:
         host, _, folder = text.partition(":")
-    if not host or host.startswith("-") or re.search(r"[\s\x00-\x1f\x7f]", host) or "\0" in folder:
+    # What begins with a dash would be an option.
+    if not host or re.search(r"(^|@|/)-|[\s\x00-\x1f\x7f]", host) or "\0" in folder:
         raise BadInput(f"{text!r} names no machine", "give HOST or HOST:FOLDER, with HOST as ssh takes it")
     return host, folder or None
 
@@ -309,7 +314,10 @@ def _linked(host: str, side: Side, assay: str) -> Iterator[_Wire]:
 
     $ASSAY_SSH is used in place of "ssh", with its own options. Only at a terminal may ssh ask for anything.
     """
-    command = [*(shlex.split(os.environ.get("ASSAY_SSH", "")) or ["ssh"]), *_OPTIONS]
+    try:
+        command = [*(shlex.split(os.environ.get("ASSAY_SSH", "")) or ["ssh"]), *_OPTIONS]
+    except ValueError as error:
+        raise BadInput(f"$ASSAY_SSH is no command: {error}", "quote it as in a shell") from error
     if not sys.stdin.isatty():
         command += ["-o", "BatchMode=yes"]
     try:
@@ -347,27 +355,27 @@ class _Tail:
     """The last that a stream said; all of it is read, so that nobody waits."""
 
     def __init__(self, stream: IO[bytes]) -> None:
-        self._blocks: deque[bytes] = deque(maxlen=_SAID)
+        self._kept = b""
         self._stream = stream
         self._thread = threading.Thread(target=self._drain, daemon=True)
         self._thread.start()
 
     def _drain(self) -> None:
-        kept = b""
         while block := os.read(self._stream.fileno(), _SAID):
-            kept = (kept + block)[-_SAID:]
-            self._blocks.append(kept)
+            self._kept = (self._kept + block)[-_SAID:]
 
     def text(self) -> str:
         """Its last three lines as one."""
         self._thread.join(1)
-        lines = (self._blocks[-1] if self._blocks else b"").decode("utf-8", "replace").split("\n")
+        lines = self._kept.decode("utf-8", "replace").split("\n")
         return "; ".join([line.strip() for line in lines if line.strip()][-3:])
 
 
 def _explained(wire: _Wire, code: int | None, said: str, assay: str) -> AssayError:
     """Why the link is gone, from ssh's exit code: the command's own, or 255."""
     host, words = wire.name, f": {said}" if said else ""
+    if wire.heard and code is not None and 0 < code < 255:
+        return CannotRun(f"assay on {host} failed{words}", "what has arrived is kept")
     if wire.heard:
         return CannotRun(
             f"the link to {host} broke{words}", "nothing is lost: the same command goes on from there"
@@ -497,17 +505,18 @@ def _steps(start: int, end: int) -> Iterator[range]:
 
 
 def _receive(wire: _Wire, store: Path, runs: list[str] | None, told: Told | None) -> Moved:
+    database.prepare(store)
     with opened(store) as connection:
         wire.put(_Want(runs=runs, known=[run.key for run in movable(connection)]))
         outline = wire.get(_Outline)
         incoming = store / "incoming"
-        incoming.mkdir(mode=0o700, exist_ok=True)
         joined: dict[int, int] = {}
         came = 0
         for place in range(1, outline.runs + 1):
             offer = wire.get(_Offer)
             part = incoming / f"{offer.key}.part"
             try:
+                incoming.mkdir(mode=0o700, exist_ok=True)
                 with os.fdopen(os.open(part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "r+b") as file:
                     came += _fill(file, wire, offer, place, outline.runs, told)
                     if _hash(file, offer.size) != offer.sha256:

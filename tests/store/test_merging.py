@@ -130,6 +130,53 @@ def test_a_run_that_was_held_against_another_keeps_its_reference(
     assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
 
 
+def test_a_reference_of_a_reference_comes_along(folder: Path, other: Path, tmp_path: Path) -> None:
+    theirs = Path(shutil.copytree(other, tmp_path / "theirs"))
+    with closing(history.attach(database.connect(theirs))) as there:
+        first = "(SELECT min(id) FROM model WHERE run_id = ? AND role = 'candidate')"
+        for pair in ((3, 2), (2, 1)):
+            there.execute(
+                "INSERT INTO comparison (candidate_id, baseline_id, kind, measure, direction, delta, n, "
+                f"standing, family, family_size) VALUES ({first}, {first}, 'metric', 'held', 'higher', 0.1, "
+                "12, 'not tested', 'checked', 0)",
+                pair,
+            )
+        there.execute("UPDATE run SET status = 'finished' WHERE id = 3")
+        for run in (1, 2):
+            people.delete(there, run, "ann")
+    database.prepare(folder)
+    with closing(history.attach(database.connect(folder))) as here:
+        assert merge(here, theirs).joined == {3: 3}
+        assert [bool(people.is_deleted(here, run)) for run in (1, 2, 3)] == [True, True, False]
+        assert here.execute("PRAGMA foreign_key_check").fetchall() == []
+
+
+def test_logs_come_along_but_no_file_that_a_link_leads_to(
+    connection: history.Connection, folder: Path, other: Path, tmp_path: Path
+) -> None:
+    theirs = Path(shutil.copytree(other, tmp_path / "theirs"))
+    (theirs / "logs").mkdir()
+    (theirs / "logs/run-1.log").write_text("loading weights\n")
+    (tmp_path / "secret").write_text("mine")
+    (theirs / "logs/run-2.log").symlink_to(tmp_path / "secret")
+    assert merge(connection, theirs).joined == {1: 3, 2: 4}
+    assert (folder / "logs/run-3.log").read_text() == "loading weights\n"
+    assert [history.run(connection, run).log for run in (3, 4)] == ["logs/run-3.log", None]
+    assert not (folder / "logs/run-4.log").exists()
+
+
+def test_rows_that_refer_to_nothing_are_refused_in_words(
+    connection: history.Connection, other: Path, tmp_path: Path
+) -> None:
+    theirs = Path(shutil.copytree(other, tmp_path / "theirs"))
+    with closing(database.connect(theirs)) as there:
+        there.execute("PRAGMA foreign_keys=OFF")
+        there.execute("UPDATE comparison SET baseline_id = 9999 + baseline_id")
+    with pytest.raises(StoreError, match="don't fit together"):
+        merge(connection, theirs)
+    assert runs.count(connection) == 2
+
+
 def test_what_is_no_store_is_refused(connection: history.Connection, folder: Path, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="no store in"):
         merge(connection, tmp_path / "none")
