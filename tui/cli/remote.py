@@ -124,7 +124,7 @@ class _Bars:
             [
                 PhaseProgress(
                     f"run {now.run}", (), now.done // size, max(1, now.size // size), unit, rate / size,
-                    left / rate if rate else None, f"{now.place} of {now.runs} runs",
+                    left / rate if rate else None, f"{now.place}/{now.runs} runs",
                 )
             ]
         )  # fmt: skip
