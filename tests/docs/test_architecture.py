@@ -57,6 +57,8 @@ WRITERS = {
     "engine/sandbox/limits.py": "the kernel's own files of a control group",
     "engine/sandbox/jail.py": "the kernel's own files under /proc",
     "engine/run/launch.py": "a log, which grows line by line",
+    "engine/run/remote.py": "a run that arrives, which the next try goes on with",
+    "store/transfer/merge.py": "a run's log, beside the store that takes the run in",
     "tui/app/terminal.py": "a copied text, for its owner alone and never through a link",
     "tui/cli/run.py": "the summary of a CI job, which other steps add to as well",
     "tui/screens/review/aside.py": "a draft for the editor, in a folder of its own, gone afterwards",
