@@ -11,6 +11,7 @@ from engine.plan.plan import Model
 if TYPE_CHECKING:
     from engine.models.fingerprint import FileHashes
     from engine.models.local import LocalBase, LocalModel
+    from engine.servers.vllm import VllmServer
 
 BaseKey = tuple[object, ...]
 
@@ -24,12 +25,21 @@ def base_key(model: Model) -> BaseKey:
 class Holder:
     """Opens models; another base than the last one's takes that one's place.
 
-    `cache` is for their answers; the likelihoods of texts stand beside it.
+    `cache` is for their answers; the likelihoods of texts stand beside it. With a `server` no weights are
+    loaded here: it answers, and each request may take `timeout_s`. `hashes` are those of files read already.
     """
 
-    def __init__(self, cache: Path | None) -> None:
+    def __init__(
+        self,
+        cache: Path | None,
+        server: "VllmServer | None" = None,
+        timeout_s: float = 120.0,
+        hashes: "FileHashes | None" = None,
+    ) -> None:
         self._cache = cache
-        self._hashes: FileHashes | None = None
+        self._server = server
+        self._timeout_s = timeout_s
+        self._hashes = hashes
         self._base: LocalBase | None = None
         self._key: BaseKey | None = None
 
@@ -55,11 +65,15 @@ class Holder:
         assert self._base is not None
         if self._hashes is None:
             self._hashes = FileHashes(self._cache)
-        if self._cache is None:
-            return self._base.generator(model, hashes=self._hashes)
-        return self._base.generator(
-            model, ResponseCache(self._cache), JsonCache(self._cache.parent / "likelihoods"), self._hashes
-        )
+        answers = likelihoods = None
+        if self._cache is not None:
+            answers, likelihoods = ResponseCache(self._cache), JsonCache(self._cache.parent / "likelihoods")
+        if self._server is None:
+            return self._base.generator(model, answers, likelihoods, self._hashes)
+        from engine.models.served import ServedModel
+
+        how = self._server, answers, likelihoods, self._hashes, self._timeout_s
+        return ServedModel(self._base, model, *how)
 
     def close(self) -> None:
         if self._base is not None:

@@ -22,8 +22,10 @@ from store.read.query import by_key
 if TYPE_CHECKING:
     from engine.benchmarks.results import KnownTask, TaskResult
     from engine.metrics.perplexity import CorpusNll, Nll
+    from engine.models.fingerprint import FileHashes
     from engine.models.local import LocalModel, Probe
     from engine.models.noise import NoiseFloor
+    from engine.servers.vllm import VllmServer
 
 
 def settings_of(generation: Generation) -> Settings:
@@ -130,11 +132,17 @@ PROBE_PROMPTS = 4
 
 
 class Loader:
-    """Opens the plan's models and does the work that needs weights; one base at a time is in memory."""
+    """Opens the plan's models and does the work that needs weights; one base at a time is in memory.
 
-    def __init__(self, work: Work) -> None:
+    With a `server`, local models are those that it answers for; `hashes` are those of files read already.
+    """
+
+    def __init__(
+        self, work: Work, server: "VllmServer | None" = None, hashes: "FileHashes | None" = None
+    ) -> None:
         self._work = work
-        self._holder = Holder(work.cache / "responses" if work.cache else None)
+        cache = work.cache / "responses" if work.cache else None
+        self._holder = Holder(cache, server, work.plan.generation.timeout_s, hashes)
 
     def open(self, model: Model) -> Generator:
         generation = self._work.plan.generation
