@@ -178,7 +178,7 @@ class LocalBase:
         return self._whole_config.get_text_config()
 
     @cached_property
-    def _shape(self) -> Any:
+    def shape(self) -> Any:
         """The model without its weights: their shapes alone."""
         from transformers import AutoModelForCausalLM
 
@@ -193,7 +193,7 @@ class LocalBase:
         from transformers import GenerationConfig
 
         if is_gguf(self.folder) or not (self.folder / "generation_config.json").is_file():
-            return self._shape.generation_config
+            return self.shape.generation_config
         with self._bad_input(self.path):
             return GenerationConfig.from_pretrained(self.folder)
 
@@ -203,12 +203,12 @@ class LocalBase:
 
         Told without loading the weights.
         """
-        return str(self._shape.config._attn_implementation)
+        return str(self.shape.config._attn_implementation)
 
     @property
     def architecture(self) -> str:
         """The class of the model, as its configuration names it."""
-        return str((self.config.architectures or [type(self._shape).__name__])[0])
+        return str((self.config.architectures or [type(self.shape).__name__])[0])
 
     @property
     def turn_ends(self) -> frozenset[int]:

@@ -1,15 +1,13 @@
 """Local weights in a vLLM server of the run's own: prompts, texts and cache as for any other weights."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from engine.data.example import Example
 from engine.errors import CannotRun
 from engine.models.fingerprint import FileHashes, ResponseCache, digest
-from engine.models.folder import adapter_of, base_of, weight_shapes
-from engine.models.gguf_file import is_gguf
+from engine.models.folder import adapter_of, weight_shapes
 from engine.models.likelihood import Surprise, Window
 from engine.models.local import PROBE_PROMPTS, LocalBase, LocalModel, Pending, Probe
 from engine.models.model import Load, Response, Settings, missing
@@ -17,67 +15,11 @@ from engine.models.rows import Completion, DecodingRow, Rules
 from engine.plan.paths import read_adapter_config
 from engine.plan.plan import OF_VLLM, Compute, Model
 from engine.servers.client import CallFailed
-from engine.servers.vllm import AT_ONCE, NEWER, RANKS, Holding, Installed, VllmServer, choice_of, distance
+from engine.servers.vllm import AT_ONCE, NEWER, Holding, VllmServer, choice_of, distance
 from engine.servers.wire import Reply
 from store.cache import JsonCache
 
-MOST_ADAPTERS = 15  # on one server, which has memory for all of them at the largest rank
 SHORT = 4096  # tokens that any server has room for, where the model has
-# What vLLM reads otherwise than PEFT does, or not at all.
-_NOT_READ = (
-    *("use_dora", "modules_to_save", "rank_pattern", "alpha_pattern", "lora_bias", "trainable_token_indices"),
-    *("target_parameters", "alora_invocation_tokens", "layer_replication", "fan_in_fan_out", "use_qalora"),
-    *("use_bdlora", "arrow_config", "megatron_config", "kasa_config", "velora_config", "monteclora_config"),
-)
-_HEADS = ("lm_head", "embed_out", "embed_tokens", "wte", "embed_in", "word_embeddings")
-_PEFT = "base_model.model."
-
-
-def why_not(model: Model, vllm: Installed) -> str | None:
-    """Why vLLM would not answer with a model as transformers does; None where it would.
-
-    Raises BadInput when the model's files cannot be read.
-    """
-    folder = base_of(model, download=True)
-    for is_so, why in (
-        (is_gguf(folder), "vLLM reads no GGUF file as transformers does"),
-        (model.quantize is not None, f'quantize = "{model.quantize}" is bitsandbytes\' in transformers'),
-        (model.device_map is not None, "device_map is transformers'; vLLM has tensor_parallel_size"),
-        (model.device == "mps", "vLLM does not run on mps"),
-        (
-            model.device == "cpu" and not vllm.on_cpu,
-            'device = "cpu", and this vLLM needs a GPU',
-        ),
-        (model.device.startswith("cuda") and vllm.on_cpu, "this vLLM was built for processors"),
-    ):
-        if is_so:
-            return why
-    adapter = adapter_of(model, download=True)
-    return None if adapter is None else _why_no_adapter(folder, adapter)
-
-
-def _why_no_adapter(folder: Path, adapter: Path) -> str | None:
-    config = read_adapter_config(adapter)
-    kind = str(config.get("peft_type")).upper()
-    if kind != "LORA":
-        return f"{adapter.name} is {kind}; vLLM attaches LoRA alone"
-    if named := next((key for key in _NOT_READ if config.get(key)), None):
-        return f"{adapter.name} sets {named}, which vLLM does not apply as PEFT does"
-    if config.get("bias") not in (None, "none"):
-        return f"{adapter.name} has biases, which vLLM leaves out"
-    if isinstance(config.get("init_lora_weights"), str) and config["init_lora_weights"].lower() != "gaussian":
-        return f"{adapter.name} began as {config['init_lora_weights']}, which vLLM refuses"
-    known = {name.removesuffix(".weight") for name in weight_shapes(folder)}
-    for tensor in weight_shapes(adapter):
-        module, _, part = tensor.removesuffix(".weight").rpartition(".")
-        if part not in ("lora_A", "lora_B") or module.endswith(_HEADS):
-            return f"{adapter.name} has {tensor}, which vLLM leaves out"
-        if not tensor.startswith(_PEFT) or module.removeprefix(_PEFT) not in known:
-            return f"{adapter.name} has {tensor}, a name that vLLM does not find in the base"
-    rank = config.get("r")
-    if type(rank) is not int or rank > RANKS[-1]:
-        return f"{adapter.name} has rank {rank}; vLLM takes {RANKS[-1]} at most"
-    return None
 
 
 def holding(models: Sequence[Model], compute: Compute, longest: int | None) -> Holding:
@@ -148,6 +90,7 @@ def longest(models: Iterable[Model], examples: Collection[Example], room: int) -
     return most
 
 
+TokenLogprob = tuple[float, int]  # and how many tokens are as likely at least
 _TURN = 64  # tokens that a template writes around a turn
 
 
@@ -209,7 +152,7 @@ class ServedModel(LocalModel):
         length = len(item.request.ids)
         if isinstance(reply, CallFailed):
             return missing(item.example, reply.reason, length)
-        answer = completion(item.request.ids, reply, DecodingRow(0, item.request, rules))
+        answer = completion(reply, DecodingRow(0, item.request, rules))
         self._totals[0] += length
         self._totals[1] += answer.tokens
         return self._response(item, answer)
@@ -233,13 +176,25 @@ class ServedModel(LocalModel):
 
     def window_nll(self, windows: Sequence[Window]) -> list[Surprise]:
         """By the log-probabilities of the prompt's tokens; one token is generated, since one has to be."""
+        told = self.logprobs([window.ids for window in windows])
+        found = {place: _surprise(windows[place], values) for place, values in told}
+        return [found[place] for place in range(len(windows))]
+
+    def logprobs(self, texts: Sequence[Sequence[int]]) -> Iterator[tuple[int, list[TokenLogprob]]]:
+        """Each text's place and the log-probabilities of its tokens after the first, as they come."""
         asked = {"max_tokens": 1, "temperature": 0, "prompt_logprobs": 0}
-        questions = [{"prompt": list(window.ids), **asked} for window in windows]
-        found: dict[int, Surprise] = {}
+        questions = [{"prompt": list(ids), **asked} for ids in texts]
         for batch in self.server.ask(self._on_server, questions):
             for place, reply in batch:
-                found[place] = _surprise(windows[place], token_logprobs(reply, windows[place].ids))
-        return [found[place] for place in range(len(windows))]
+                yield place, token_logprobs(reply, texts[place])
+
+    def continued(self, prompts: Sequence[Sequence[int]], how: Mapping[str, Any]) -> list[list[int]]:
+        """The tokens that follow each prompt; `how` is the rest of a completion request."""
+        questions = [{"prompt": list(ids), "return_token_ids": True, **how} for ids in prompts]
+        found: dict[int, list[int]] = {}
+        for batch in self.server.ask(self._on_server, questions):
+            found |= {place: token_ids(reply) for place, reply in batch}
+        return [found[place] for place in range(len(prompts))]
 
     def active(self) -> Any:
         raise CannotRun(f"{self.name}: its weights are on a server, and not in this process")
@@ -266,15 +221,20 @@ def _question(item: Pending, rules: Rules) -> dict[str, Any]:
     return body
 
 
-def completion(prompt: Sequence[int], reply: Reply, row: DecodingRow) -> Completion:
+def token_ids(reply: Reply | CallFailed) -> list[int]:
+    """The answer's tokens, the end token included. Raises CannotRun where the server sent none."""
+    tokens = choice_of(reply).get("token_ids")
+    if not isinstance(tokens, list) or not all(type(token) is int for token in tokens):
+        raise CannotRun("vLLM's answers have no token ids", NEWER)
+    return tokens
+
+
+def completion(reply: Reply, row: DecodingRow) -> Completion:
     """The answer by this program's rules: the server's text is not the decoded text of its tokens.
 
     Raises CannotRun where the server sent no tokens.
     """
-    choice = choice_of(reply)
-    tokens = choice.get("token_ids")
-    if not isinstance(tokens, list) or not all(type(token) is int for token in tokens):
-        raise CannotRun("vLLM's answers have no token ids", NEWER)
+    tokens = token_ids(reply)
     row.started(reply.latency_s)
     for token in tokens:
         if (answer := row.add(token)) is not None:
@@ -282,7 +242,7 @@ def completion(prompt: Sequence[int], reply: Reply, row: DecodingRow) -> Complet
     return row.end("length" if reply.finish_reason == "length" else "stop")
 
 
-def token_logprobs(reply: Reply | CallFailed, ids: Sequence[int]) -> list[tuple[float, int]]:
+def token_logprobs(reply: Reply | CallFailed, ids: Sequence[int]) -> list[TokenLogprob]:
     """The log-probability and the rank of each of a prompt's tokens after the first.
 
     Raises CannotRun where the server did not give them.
@@ -298,7 +258,7 @@ def token_logprobs(reply: Reply | CallFailed, ids: Sequence[int]) -> list[tuple[
         ) from None
 
 
-def _surprise(window: Window, logprobs: Sequence[tuple[float, int]]) -> Surprise:
-    values = [-value for value, _ in logprobs]
+def _surprise(window: Window, told: Sequence[TokenLogprob]) -> Surprise:
+    values = [-value for value, _ in told]
     end = len(values) - window.ending
     return sum(values[end - window.predicted : end]), sum(values[end:])

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from engine.metrics.perplexity import CorpusNll, Nll
     from engine.models.fingerprint import FileHashes
     from engine.models.local import LocalModel, Probe
-    from engine.models.noise import NoiseFloor
+    from engine.models.noise import Agreement, NoiseFloor
     from engine.servers.vllm import VllmServer
 
 
@@ -104,8 +104,9 @@ def measure_noise(work: Work, model: Model, loader: "Loader") -> None:
     work.recorder.set_model(work.model_ids[model.name], details=details)
 
 
-def noise_of(plan: Plan, most: int) -> Iterator[tuple[Model, "NoiseFloor"]]:
-    """Each local model of a plan with its noise floor on at most that many of the plan's examples.
+def noise_of(plan: Plan, most: int) -> Iterator[tuple[Model, "NoiseFloor", "Agreement | None"]]:
+    """Each local model of a plan with its noise floor on at most that many of the plan's examples; and where
+    vLLM answers, how many of its answers are those of transformers.
 
     No reference is read and no score computed, so a test split stays unseen. Raises BadInput for data or
     models that cannot be used.
@@ -114,12 +115,17 @@ def noise_of(plan: Plan, most: int) -> Iterator[tuple[Model, "NoiseFloor"]]:
 
     data = plan.data
     examples = sample(in_part(whole_set(data), data), most, data.seed)
+    if plan.generation.engine == "vllm":
+        from engine.phases.served import served_noise
+
+        yield from served_noise(plan, examples)
+        return
     holder = Holder(None)
     try:
         # Models of one base side by side, so that each base is loaded once.
         for model in sorted(plan.models, key=lambda model: str(base_key(model))):
             if model.kind == "local":
-                yield model, noise_floor(holder.model(model), examples, settings_of(plan.generation))
+                yield model, noise_floor(holder.model(model), examples, settings_of(plan.generation)), None
     finally:
         holder.close()
 
@@ -248,8 +254,7 @@ def generate(work: Work, model: Model, loader: Loader) -> None:
     generator = loader.open(model)
     if model.kind != "local":
         hold_to_fingerprint(work, model, generator)
-    if _needs_probe(work, model):
-        _probe(work, model, loader)
+    probe(work, model, loader)
     facts: dict[str, Any] = {}
     generation = work.plan.generation
 
@@ -320,14 +325,17 @@ def _needs_probe(work: Work, model: Model) -> bool:
     return work.recorder.rows(records.StoredModel, id=work.model_ids[model.name])[0].probe is None
 
 
-def _probe(work: Work, model: Model, loader: Loader) -> None:
-    probe = loader.probe(model, work.examples[:PROBE_PROMPTS])
+def probe(work: Work, model: Model, loader: Loader) -> None:
+    """Stores whether the model's adapter does something, where that is not known yet."""
+    if not _needs_probe(work, model):
+        return
+    found = loader.probe(model, work.examples[:PROBE_PROMPTS])
     work.recorder.set_model(
         work.model_ids[model.name],
         probe={
-            "max_difference": probe.max_difference,
-            "mean_difference": probe.mean_difference,
-            "prompts": probe.prompts,
+            "max_difference": found.max_difference,
+            "mean_difference": found.mean_difference,
+            "prompts": found.prompts,
         },
     )
 

@@ -6,43 +6,17 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
+from engine.data.example import Example
 from engine.models.fingerprint import FileHashes
-from engine.models.folder import adapter_of
-from engine.models.holder import base_key
-from engine.models.served import MOST_ADAPTERS, holding, longest, why_not
-from engine.phases.generate import Loader, Step
+from engine.models.holder import Holder, served
+from engine.models.noise import Agreement, NoiseFloor, agreement, noise_floor, texts
+from engine.models.served import holding, longest
+from engine.phases.generate import Loader, Step, probe, settings_of
 from engine.phases.work import Stopped, Work
 from engine.plan.plan import Model, Plan
-from engine.servers.vllm import Installed, VllmServer, installed
-from store.read.query import by_key
+from engine.servers.vllm import VllmServer, installed
 
 HALT = "halt"  # the request that stops the other models of a base once one has failed
-
-
-def served(plan: Plan, vllm: Installed) -> tuple[list[list[Model]], dict[str, str]]:
-    """The models that vLLM answers for, those of one server together; and of other bases' models why not.
-
-    A base of which vLLM would not answer for one model is answered by transformers as a whole, so that
-    its models are compared under one engine. Raises BadInput for files that cannot be read.
-    """
-    groups: list[list[Model]] = []
-    others: dict[str, str] = {}
-    local = [model for model in plan.models if model.kind == "local"]
-    for models in by_key((base_key(model), model) for model in local).values():
-        reasons = {model.name: why for model in models if (why := why_not(model, vllm))}
-        if reasons:
-            first = next(iter(reasons))
-            others |= {model.name: f"{first}: {reasons[first]}" for model in models} | reasons
-        else:
-            groups += _in_parts(models)
-    return groups, others
-
-
-def _in_parts(models: Sequence[Model]) -> Iterator[list[Model]]:
-    """At most so many adapters to a server; models with the same one stay together."""
-    sets = list(by_key((adapter_of(model, download=True), model) for model in models).values())
-    for start in range(0, len(sets), MOST_ADAPTERS):
-        yield [model for models in sets[start : start + MOST_ADAPTERS] for model in models]
 
 
 class Serving:
@@ -51,7 +25,7 @@ class Serving:
     def __init__(self, work: Work) -> None:
         self._work = work
         self._vllm = installed(work.plan.compute.vllm)
-        self._groups, self._others = served(work.plan, self._vllm)
+        self._groups, self._others = served(work.plan.models, self._vllm)
         self._hashes = FileHashes(work.cache / "responses" if work.cache else None)
         self._server: VllmServer | None = None
         self._held: list[Model] = []
@@ -117,7 +91,13 @@ class Serving:
             finally:
                 loader.close()
 
-        with ThreadPoolExecutor(len(models), thread_name_prefix="served") as pool:
+        if work.options.get("only") in (None, "generate"):
+            for model in models:  # while nothing else is asked, whose batches would change the last bits
+                probe(work, model, Loader(work, server, self._hashes))
+        # What has to be asked alone is not asked beside other models.
+        generation = work.plan.generation
+        alone = generation.deterministic or generation.noise_floor is not None
+        with ThreadPoolExecutor(1 if alone else len(models), thread_name_prefix="served") as pool:
             threads = [pool.submit(advance, model) for model in models]
         errors = [error for thread in threads if (error := thread.exception()) is not None]
         for error in sorted(errors, key=lambda error: isinstance(error, Stopped)):
@@ -127,3 +107,34 @@ class Serving:
         if self._server is not None:
             self._server.close()
         self._server, self._held = None, []
+
+
+def served_noise(
+    plan: Plan, examples: Sequence[Example]
+) -> Iterator[tuple[Model, NoiseFloor, Agreement | None]]:
+    """As `noise_of`, of a plan that vLLM answers for, and how many answers are those of transformers.
+
+    The server's memory is free again before the weights are loaded here.
+    """
+    vllm, settings = installed(plan.compute.vllm), settings_of(plan.generation)
+    groups, _ = served(plan.models, vllm)
+    names = {model.name for group in groups for model in group}
+    here = Holder(None)
+    try:
+        for model in plan.models:
+            if model.kind == "local" and model.name not in names:
+                yield model, noise_floor(here.model(model), examples, settings), None
+        for group in groups:
+            here.close()
+            most = longest(group, examples, settings.max_new_tokens)
+            server = VllmServer(vllm, holding(group, plan.compute, most))
+            holder = Holder(None, server, plan.generation.timeout_s)
+            try:
+                floors = [noise_floor(holder.model(model), examples, settings) for model in group]
+                told = [texts(holder.model(model), examples, settings) for model in group]
+            finally:
+                server.close()
+            for model, floor, answers in zip(group, floors, told, strict=True):
+                yield model, floor, agreement(answers, texts(here.model(model), examples, settings))
+    finally:
+        here.close()

@@ -33,6 +33,7 @@ from engine.models.folder import (
     quantised_as,
 )
 from engine.models.gguf_file import is_gguf
+from engine.models.holder import served
 from engine.models.model import conversation
 from engine.models.recorded import RecordedModel, RunAnswers
 from engine.plan.errors import Finding, Level, in_units
@@ -41,8 +42,9 @@ from engine.plan.paths import read_json
 from engine.plan.plan import Data, Model, Plan
 from engine.plan.selection import asked, part_name, whole_set, without_excluded
 from engine.plan.training_config import read_training_config
-from engine.preflight.estimate import disk_bytes, judge_model, local_judge, memory, time_needed
+from engine.preflight.estimate import disk_bytes, gain, judge_model, local_judge, memory, time_needed
 from engine.servers.transport import NamedServer, reach
+from engine.servers.vllm import installed
 from store import database
 from store.people import excluded
 from store.read import history
@@ -268,7 +270,9 @@ def check(plan: Plan, store: Path, *, allow_code: bool = False) -> list[Finding]
     findings += [Finding(*found) for found in cost_findings(plan, chosen)]
     findings += _local_judges(plan, chosen, store)
     findings += [*_disk(plan, chosen, store), *memory(plan, chosen)]
-    taken = time_needed(plan, len(chosen), _past(store, speeds))
+    past = _past(store, speeds)
+    findings += _vllm(plan, past)
+    taken = time_needed(plan, len(chosen), past)
     return [*findings, *([taken] if taken else [])]
 
 
@@ -544,6 +548,35 @@ def _sweep(plan: Plan, examples: list[Example], allow_code: bool) -> Iterator[Fi
 def _compute(plan: Plan) -> Iterator[Finding]:
     if plan.compute.engine == "ray" and find_spec("ray") is None:
         yield Finding("error", "compute", 'engine = "ray" needs the package ray', INSTALL)
+
+
+def _vllm(plan: Plan, past: Sequence[SpeedRow]) -> Iterator[Finding]:
+    """Whether vLLM is here, which of the plan's models it answers for, and how much faster it was before."""
+    asked = plan.generation.engine == "vllm"
+    local = [model for model in plan.models if model.kind == "local"]
+    if not (asked or (local and plan.compute.engine == "local" and shutil.which("vllm"))):
+        return
+    try:
+        vllm = installed(plan.compute.vllm)
+        groups, others = served(local, vllm)
+    except BadInput as error:  # of a model's files it is told with the model
+        if asked:
+            yield _wrong("engine", error)
+        return
+    names = ", ".join(model.name for group in groups for model in group)
+    gained = gain(local, past)
+    told = f"; {gained}" if gained else ""
+    if not asked:
+        if names:
+            hint = 'engine = "vllm" under [generation]'
+            yield Finding(
+                "ok", "engine", f"vLLM {vllm.version} is here, and can answer for {names}{told}", hint
+            )
+        return
+    if names:
+        yield Finding("ok", "engine", f"vLLM {vllm.version} answers for {names}{told}")
+    for name, why in others.items():
+        yield Finding("warning", f"model {name}", f"transformers answers, and not vLLM: {why}")
 
 
 def _servers(plan: Plan, silent: Mapping[str, str]) -> Iterator[Finding]:

@@ -419,7 +419,8 @@ def time_needed(plan: Plan, count: int, past: Sequence[Any]) -> Finding | None:
         return None
     seconds, runs, unknown = 0.0, set(), []
     for model in asked:
-        known = next((row for row in past if _same(model, row)), None)
+        engine = plan.generation.engine if model.kind == "local" else "transformers"
+        known = next((row for row in past if _same(model, row) and engine_of(row) == engine), None)
         if known is None:
             unknown.append(model.name)
         else:
@@ -434,6 +435,24 @@ def time_needed(plan: Plan, count: int, past: Sequence[Any]) -> Finding | None:
     message = f"about {in_words(seconds)} for the answers to {count:,} examples, at the pace of "
     message += f"run{'s' * (len(runs) > 1)} {', '.join(map(str, sorted(runs)))}"
     return Finding("ok", "time", message + (f"; not counting {', '.join(unknown)}" if unknown else ""))
+
+
+def engine_of(row: Any) -> str:
+    """The engine that answered in a previous run."""
+    return "vllm" if str((row.details or {}).get("engine")).startswith("vllm") else "transformers"
+
+
+def gain(models: Sequence[Model], past: Sequence[Any]) -> str | None:
+    """How many times as fast vLLM answered as transformers, where one of the models has run on both here."""
+    for model in models:
+        rows = {engine_of(row): row for row in reversed(past) if _same(model, row)}
+        if len(rows) == 2:
+            vllm, other = rows["vllm"], rows["transformers"]
+            times = (vllm.answers / vllm.seconds) / (other.answers / other.seconds)
+            return (
+                f"about {times:.2g} times as fast for {model.name} (run {vllm.run_id} against {other.run_id})"
+            )
+    return None
 
 
 def _same(model: Model, row: Any) -> bool:

@@ -342,7 +342,8 @@ class VllmServer:
         """The log-probability of every token after each prompt, by token."""
         whole = {"max_tokens": 1, "temperature": 0, "logprobs": -1, "return_tokens_as_token_ids": True}
         found: dict[int, dict[int, float]] = {}
-        for batch in self.ask(name, [{"prompt": list(ids), **whole} for ids in prompts]):
+        # One after another: in a batch the last bits differ, and an adapter without effect would have some.
+        for batch in self.ask(name, [{"prompt": list(ids), **whole} for ids in prompts], 1):
             found |= {place: _next(choice_of(reply)) for place, reply in batch}
         return [found[place] for place in range(len(prompts))]
 
