@@ -192,6 +192,7 @@ class _Running:
         self._redact = Redactor(self.key)
         self._process: subprocess.Popen[bytes] | None = None
         self._stopping = False
+        self._orphaned: float | None = None  # since when
         command = [str(vllm.python), "-P", "-m", "vllm.entrypoints.openai.api_server"]
         command += ["--host", "127.0.0.1", "--port", str(port), *holding.flags()]
         self._started = threading.Event()
@@ -248,6 +249,15 @@ class _Running:
         by = f"killed by signal {code - 128}" if code is not None and code > 128 else f"exit code {code}"
         last = self._lines[-1][:300] if self._lines else "it said nothing"
         return f"{by}; its last line: {last}"
+
+    def look(self) -> None:
+        """Ends what a keeper left that was killed: the server is told to end then, and gets time for it."""
+        if self._process is None or self._process.poll() is None or self.ended.is_set():
+            return
+        self._orphaned = self._orphaned or time.monotonic()
+        if time.monotonic() - self._orphaned > GRACE_S:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
 
     async def is_healthy(self, names: Sequence[str]) -> bool:
         """Whether it answers under the key, and has these models."""
@@ -329,7 +339,10 @@ class VllmServer:
                     for place, _ in batch:
                         del left[place]
                     yield batch
-                    if (outage := running.place.breaker.outage) is not None:
+                    running.look()
+                    outage = running.place.breaker.outage
+                    # One that dies refuses connections before its end is noticed.
+                    if outage is not None and not running.ended.wait(_NOTICE_S):
                         running.stop(f"it did not answer any more: {outage.reason}")
                     if running.ended.is_set():
                         break  # a request that began since then would wait for an address that nobody has
@@ -383,9 +396,10 @@ class VllmServer:
         running = _Running(self.vllm, self.holding)
         try:
             while not asyncio.run(running.is_healthy(self.holding.names)):
-                self._between()
                 taken = time.monotonic() - begun
                 running.place.awaited = f"vLLM is starting for {said}: {running.stage} ({taken:.0f} s)"
+                self._between()
+                running.look()
                 if running.ended.wait(HAND_OVER):
                     raise CannotRun(
                         f"vLLM {self.vllm.version} could not serve {said}: {running.cause}",
