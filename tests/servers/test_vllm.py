@@ -1,6 +1,6 @@
 """A vLLM of the run's own: found, started, asked, restarted once, and never left behind.
 
-The program behind it is a stand-in that lives and dies as vLLM does; tests/models/test_vllm.py has the real one.
+A stand-in lives and dies as vLLM does; tests/models/test_vllm.py has the real one.
 """
 
 import json
@@ -110,7 +110,9 @@ def test_every_flag_is_given_whose_default_computes_something_else() -> None:
     flags = " ".join(holding().flags())
     assert "--dtype float32" in flags and "--max-model-len 97" in flags
     assert "--lora-modules 0=/adapters/one 1=/adapters/two" in flags
-    assert "--max-loras 3" in flags  # one more than there are adapters: with fewer, base rows get an adapter's
+    assert (
+        "--max-loras 3" in flags
+    )  # one more than there are adapters: with fewer, base rows get an adapter's
     assert "--max-lora-rank 16" in flags and "--lora-target-modules k_proj q_proj" in flags
     assert "--generation-config vllm" in flags and "--max-logprobs -1" in flags
     alone = Holding(Path("/models/base"), (), 0, (), "bfloat16", 97, options={"tensor_parallel_size": 2})
@@ -164,14 +166,12 @@ def test_a_server_that_dies_is_started_again_and_asked_for_the_rest(ways: Ways) 
     assert sorted(found) == list(range(40))
     assert all(isinstance(reply, Reply) for reply in found.values())
     warned = [said for level, said in ways.told if level == "warning"]
-    assert warned == [
-        "vLLM, serving base, died and is started again: torch.OutOfMemoryError: no memory left"
-    ]
+    assert warned == ["vLLM, serving base, died and is started again: torch.OutOfMemoryError: no memory left"]
 
 
 def test_a_server_that_dies_again_pauses_the_run(ways: Ways) -> None:
     server = ways.server(dies=5, always=True)
-    with pytest.raises(Paused, match="died again: torch.OutOfMemoryError: no memory left"):
+    with pytest.raises(Paused, match=r"died again: torch\.OutOfMemoryError: no memory left"):
         answers(server, 40)
     assert are_gone(ways.pids)
 
