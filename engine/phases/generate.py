@@ -310,8 +310,10 @@ def hold_to_fingerprint(work: Work, model: Model, generator: Generator) -> None:
     row = work.recorder.rows(records.StoredModel, id=model_id)[0]
     recorded = row.fingerprint
     if recorded is not None and recorded != generator.fingerprint:
+        engines = ((row.details or {}).get("engine"), generator.describe().get("engine"))
+        what = "the files of" if engines[0] == engines[1] else "the engine or its version of"
         raise CannotRun(
-            f"the files of model {model.name!r} have changed since this run began",
+            f"{what} model {model.name!r} have changed since this run began",
             "start a new run with `assay run`, so that the answers of two models are not mixed",
         )
     if recorded is None:

@@ -155,17 +155,17 @@ def test_a_run_survives_kill_9_of_its_worker_and_a_pause(tmp_path: Path) -> None
     text = text.replace("[data]", "[data]\nsample = 30")
     plan = tmp_path / "plan.toml"
     plan.write_text(text)
-    store, here = tmp_path / "store", tmp_path / "here"
+    store, here, others = tmp_path / "store", tmp_path / "here", set(processes())
     run = queue(store, plan)
     worker = Worker(store, run, kill_at=(20, ("response",)))
     worker.wait(300)
     assert worker.poll() == -signal.SIGKILL
-    psutil.wait_procs(processes(), 15)
-    assert not processes()
+    psutil.wait_procs([one for one in processes() if one not in others], 15)
+    assert set(processes()) <= others
     before = rows(store, "response")
     worker = Worker(store, run)
     assert worker.wait(400) == 0
-    assert before >= 20 and not processes()
+    assert before >= 20 and set(processes()) <= others
     plan.write_text(text.replace('engine = "vllm"', "").replace(f"vllm = {json.dumps(str(PROGRAM))}", ""))
     assert Worker(here, queue(here, plan)).wait(300) == 0
     with closing(reader(store)) as one, closing(reader(here)) as other:
