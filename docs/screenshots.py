@@ -3,7 +3,7 @@
     python -m docs.screenshots [--store .assay]
 
 From the newest finished run of a store (`make demo` makes one), with made-up labels of two people. The
-failure log takes several runs: it is drawn from the tests' store.
+failure log takes several runs: it is drawn from the tests' store. Monitor is drawn from the samples' traffic.
 """
 
 import argparse
@@ -17,11 +17,13 @@ from pathlib import Path
 
 from store import database, reviewing
 from store.read import evidence, history, judging
+from tests.traffic.played import play
 from tests.tui.history import build
 from tui.app.app import AssayApp
 
 FOLDER = Path(__file__).parent
 SHOTS = {"decision": (), "compare": ("c",), "review": ("c",), "alerts": (), "judges": ()}  # screens and keys
+MONITOR = ("j",) * 7  # to thumbs up
 LABELLED = 60  # examples
 # By run: failure tags, each with the places of the examples.
 TAGGED = {
@@ -64,7 +66,7 @@ def tag(connection: sqlite3.Connection) -> None:
                 )  # fmt: skip
 
 
-async def shoot(store: Path, run_id: int, screen: str, keys: tuple[str, ...] = ()) -> None:
+async def shoot(store: Path, run_id: int | None, screen: str, keys: tuple[str, ...] = ()) -> None:
     app = AssayApp(store, run_id, screen)
     async with app.run_test(size=(120, 34)) as pilot:
         await pilot.pause(2.0)
@@ -95,6 +97,7 @@ def main() -> None:
         several = build(Path(folder) / "several")
         tag(history.attach(database.connect(several)))
         asyncio.run(shoot(several, 3, "failures"))
+        asyncio.run(shoot(play(Path(folder) / "traffic"), None, "monitor", MONITOR))
 
 
 if __name__ == "__main__":

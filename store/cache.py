@@ -6,8 +6,8 @@ from the row itself or from a file inside the folder; every other row is a miss,
 """
 
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -66,11 +66,21 @@ class JsonCache:
     def remove_rows(self, rows: Sequence[int]) -> None:
         """Takes out the rows with these ids, readable or not, with the files they hold."""
         with closing(sqlite3.connect(self.folder / DATABASE)) as connection, connection:
+            connection.execute("PRAGMA secure_delete=ON")
             for row in rows:
                 found = connection.execute("SELECT filename FROM Cache WHERE rowid = ?", (row,)).fetchone()
                 connection.execute("DELETE FROM Cache WHERE rowid = ?", (row,))
                 if found and isinstance(found[0], str):
                     self._cache.disk.remove(found[0])
+
+    def values(self) -> Iterator[tuple[int, Any]]:
+        """The readable values, each with the id of its row."""
+        with closing(sqlite3.connect(self.folder / DATABASE)) as connection:
+            for row, mode, name, value in connection.execute(
+                "SELECT rowid, mode, filename, value FROM Cache"
+            ):
+                with suppress(OSError):
+                    yield row, self._cache.disk.fetch(mode, name, value, False)
 
     def stats(self) -> tuple[int, int]:
         """Hits and misses since the cache was made."""
@@ -165,6 +175,30 @@ def prune(folder: Path, before: float | None = None, most: int | None = None) ->
         with closing(_open(folder / kind)) as cache:
             cache.remove_rows([entry.row for entry in chosen])
     return [Pruned(kind, len(chosen), sum(entry.bytes for entry in chosen)) for kind, chosen in gone.items()]
+
+
+def prune_texts(folder: Path, holds: Callable[[str], bool]) -> list[Pruned]:
+    """Takes out each answer with a text that `holds` knows; nothing of it is left in the files."""
+    found = []
+    for place in _places(folder):
+        entries = {entry.row: entry for entry in _entries(place)}
+        with closing(_open(place)) as cache:
+            rows = [row for row, value in cache.values() if any(map(holds, _texts(value)))]
+            cache.remove_rows(rows)
+        if rows:
+            with closing(sqlite3.connect(place / _DATABASE)) as database:
+                database.execute("VACUUM")
+                database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        found.append(Pruned(place.name, len(rows), sum(entries[row].bytes for row in rows if row in entries)))
+    return found
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _texts(item)
 
 
 def _places(folder: Path) -> list[Path]:

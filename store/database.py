@@ -13,6 +13,7 @@ Where the file or its folder cannot be written (a read-only or full disk, somebo
 for reading alone; what a write then says is in words, too.
 """
 
+import fcntl
 import os
 import re
 import shutil
@@ -27,6 +28,7 @@ FILE = "assay.db"
 SCHEMA = max(path.name[:4] for path in (Path(__file__).parent / "migrations" / "versions").glob("[0-9]*.py"))
 _SHARED_MEMORY = 1 << 15  # bytes that SQLite needs beside the file even to read it, as it is written to
 BUSY_SECONDS = 10.0  # how long a writer waits for another's transaction
+Unavailable = sqlite3.OperationalError  # the file is locked for long, or its disk is full
 PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000", "foreign_keys=ON")
 
 
@@ -198,6 +200,26 @@ def exists(folder: Path) -> bool:
             f"the store {folder} cannot be read: {error.strerror}",
             "check its permissions, or use --store DIR",
         ) from error
+
+
+def hold(path: Path) -> int | None:
+    """A lock on a file that only one process has, as a descriptor; None while another has it.
+
+    The kernel releases it when its holder dies. Who removes the file holds it, and who holds a file that was
+    removed meanwhile takes the one that has the name now: two holders would be two workers.
+    """
+    while True:
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(lock), path.stat()):
+                return lock
+        except BlockingIOError:
+            os.close(lock)
+            return None
+        except FileNotFoundError:
+            pass
+        os.close(lock)
 
 
 def identity(folder: Path) -> tuple[int, int] | None:

@@ -117,8 +117,10 @@ def is_deleted(connection: sqlite3.Connection, run_id: int) -> bool:
     return row is not None and row[0] is not None
 
 
-def accepted(connection: sqlite3.Connection, name: str, *, before: int | None = None) -> RunMark | None:
-    """The newest acceptance of a run of that name that was not withdrawn: the reference for later ones.
+def accepted(
+    connection: sqlite3.Connection, name: str | None = None, *, before: int | None = None
+) -> RunMark | None:
+    """The newest acceptance of a run, of that name, that was not withdrawn: the reference for later ones.
 
     `before` leaves out that run and those after it, so that no run is held against itself.
     """
@@ -127,7 +129,8 @@ def accepted(connection: sqlite3.Connection, name: str, *, before: int | None = 
         RunMark,
         """
         SELECT m.* FROM runmark m JOIN run r ON r.id = m.run_id
-        WHERE m.kind = 'accept' AND r.name = ?1 AND r.deleted IS NULL AND (?2 IS NULL OR r.id < ?2)
+        WHERE m.kind = 'accept' AND (?1 IS NULL OR r.name = ?1) AND r.deleted IS NULL
+          AND (?2 IS NULL OR r.id < ?2)
           AND NOT EXISTS (SELECT 1 FROM runmark w WHERE w.run_id = m.run_id AND w.kind = 'withdraw'
                             AND w.value = m.value AND w.id > m.id)
         ORDER BY m.id DESC LIMIT 1

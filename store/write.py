@@ -5,7 +5,6 @@ afterwards is on disk; rows that belong together go through one `transaction`. T
 resuming rests on: a step asks what stands here and does the rest.
 """
 
-import fcntl
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +16,7 @@ from sqlalchemy import Connection, Delete, Engine, Select, Table, create_engine,
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.exc import DatabaseError, IntegrityError
 
-from store.database import FILE, PRAGMAS, explain, prepare
+from store.database import FILE, PRAGMAS, explain, hold, prepare
 from store.errors import StoreError
 from store.read.history import ROOM_FOR_WORDS, STALE_AFTER, lock_file
 from store.read.query import stored
@@ -37,26 +36,6 @@ def open_engine(folder: Path) -> Engine:
             connection.execute(f"PRAGMA {pragma}")
 
     return engine
-
-
-def hold(path: Path) -> int | None:
-    """A lock on a file that only one process has, as a descriptor; None while another has it.
-
-    The kernel releases it when its holder dies. Who removes the file holds it, and who holds a file that was
-    removed meanwhile takes the one that has the name now: two holders would be two workers.
-    """
-    while True:
-        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(lock), path.stat()):
-                return lock
-        except BlockingIOError:
-            os.close(lock)
-            return None
-        except FileNotFoundError:
-            pass
-        os.close(lock)
 
 
 Records = Record | Sequence[Record]

@@ -21,7 +21,7 @@ class Action(NamedTuple):
 _EVERYWHERE = {
     "go.runs": Action("R", "go('runs')", "", "Runs: the history", also="home list"),
     "go.decision": Action("H", "go('decision')", "", "Decision: ship or not, and why", also="verdict gates"),
-    "go.live": Action("L", "go('live')", "", "Live: progress of this run", also="watch monitor status"),
+    "go.live": Action("L", "go('live')", "", "Live: progress of this run", also="watch status"),
     "go.compare": Action("C", "go('compare')", "", "Compare: models by metrics, deltas, benchmarks"),
     "go.review": Action(
         "V", "go('review')", "", "Review: answers side by side", also="examples annotate label diff"
@@ -50,13 +50,27 @@ _EVERYWHERE = {
         "Map: gain against forgetting of the candidates",
         also="sweep scatter pareto front trade-off checkpoints",
     ),
+    "go.monitor": Action(
+        "M",
+        "go('monitor')",
+        "",
+        "Monitor: production traffic over time, with its alerts",
+        also="production drift weeks thumbs feedback",
+    ),
     "go.alerts": Action("A", "go('alerts')", "", "Alerts: which checks failed, with the evidence"),
     "app.jump": Action("ctrl+o", "jump", "", "All screens with their keys: go to one", "^o"),
     "app.copy": Action("y", "copy", "", "Copy what is under the cursor to the clipboard and a file"),
-    "app.mouse": Action("M", "mouse", "", "Mouse reporting on or off; off: select with the terminal"),
+    "app.mouse": Action("f3", "mouse", "", "Mouse reporting on or off; off: select with the terminal"),
     "app.theme": Action("f2", "theme", "", "Next theme: dark, light, the terminal's own, yours"),
     "app.redraw": Action("ctrl+l", "redraw", "", "Draw the whole screen again", "^l"),
     "app.suspend": Action("ctrl+z", "suspend_process", "", "Suspend to the shell; `fg` resumes", "^z"),
+    "app.proposals": Action(
+        "f4",
+        "proposals",
+        "",
+        "Proposals: what production teaches the eval set",
+        also="traffic feedback corrections thumbs accept",
+    ),
     "app.help": Action(
         "question_mark,colon,ctrl+p",
         "help",
@@ -207,6 +221,17 @@ _DECISION = {
     "what_if.pane": Action("tab", "focus_next", "figures", "Next pane: gates, the figures held to one"),
 }
 
+_PROPOSALS = {
+    "proposals.accept": Action("a", "decide('accept')", "accept", "Accept into the eval set's next version"),
+    "proposals.reject": Action("n", "decide('reject')", "reject", "Reject it, and all that ask the same"),
+    "proposals.training": Action(
+        "t", "decide('accept', '--training')", "train", "Accept its correction for training pairs instead"
+    ),
+    "proposals.edit": Action("e", "edit", "edit", "Write the right answer in $EDITOR"),
+    "proposals.undo": Action("u", "undo", "undo", "Undo your last decision"),
+    "proposals.all": Action("w", "all", "all", "Those that are decided too, or the open ones alone"),
+}
+
 _MAP = {
     "map.left": Action("h,left", "across(-1, 0)", "", "The next candidate to the left", "h ←"),
     "map.right": Action("l,right", "across(1, 0)", "", "The next candidate to the right", "l →"),
@@ -215,6 +240,36 @@ _MAP = {
     "map.next": Action("n,right_square_bracket", "candidate(1)", "next", "Next candidate, by step", "n ]"),
     "map.previous": Action("p,left_square_bracket", "candidate(-1)", "", "Candidate before, by step", "p ["),
     "map.by": Action("b", "by", "by rank, lr, step", "All in one, by rank, by learning rate, or over steps"),
+}
+
+_MONITOR = {
+    "monitor.next": Action("j,down,tab", "measure(1)", "", "Next measure", "j ↓"),
+    "monitor.previous": Action("k,up,shift+tab", "measure(-1)", "", "Measure before", "k ↑"),
+    "monitor.later": Action("l,right,right_square_bracket", "period(1)", "period", "The next period", "h l"),
+    "monitor.earlier": Action("h,left,left_square_bracket", "period(-1)", "", "The period before", "h ←"),
+    "monitor.last": Action("G,end", "edge(-1)", "", "The last period"),
+    "monitor.first": Action("g,home", "edge(0)", "", "The first period"),
+    "monitor.worst": Action(
+        "enter", "review('worst')", "worst answers", "This week's worst answers in Review", also="complaints"
+    ),
+    "monitor.random": Action(
+        "w",
+        "review('random')",
+        "random 50",
+        "A random sample of this week's answers in Review: your labels tell how good they are",
+        also="shadow review queue label",
+    ),
+    "monitor.days": Action("d", "days", "days", "By day, or by week"),
+    "monitor.variant": Action("v", "variant", "variant", "Next variant"),
+    "monitor.beside": Action("b", "beside", "beside", "All variants beside one another, or one"),
+    "monitor.acknowledge": Action("a", "acknowledge", "acknowledge", "Acknowledge this alert"),
+    "monitor.proposals": Action(
+        "p", "app.proposals", "proposals", "Proposals: what this traffic teaches the eval set"
+    ),
+    "monitor.eval_set": Action(
+        "e", "eval_set", "eval set", "Name the eval set that the questions are compared with"
+    ),
+    "monitor.again": Action("r", "again", "", "Read the traffic again"),
 }
 
 _COMPARE: dict[str, Action] = {
@@ -366,7 +421,8 @@ _SPLITS: dict[str, Action] = {
 
 REGISTRY: dict[str, Action] = {
     **_EVERYWHERE, **_MOVING, **_TABLE, **_SHARING, **_MENU, **_RUNS, **_STARTING, **_TRENDS,
-    **_LIVE, **_ALERTS, **_DECISION, **_MAP, **_COMPARE, **_JUDGES, **_PEOPLE, **_REVIEW, **_SPLITS
+    **_LIVE, **_ALERTS, **_DECISION, **_MAP, **_MONITOR, **_PROPOSALS, **_COMPARE, **_JUDGES, **_PEOPLE,
+    **_REVIEW, **_SPLITS,
 }  # fmt: skip
 EVERYWHERE = tuple(_EVERYWHERE)
 SHARING = tuple(_SHARING)

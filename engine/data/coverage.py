@@ -34,14 +34,11 @@ class Vectors:
     """
 
     def __init__(self, texts: Sequence[str]) -> None:
-        from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS, TfidfVectorizer
-
-        def telling(text: str) -> list[str]:
-            return [word for word in words(text) if word not in ENGLISH_STOP_WORDS and not word.isdigit()]
+        from sklearn.feature_extraction.text import TfidfVectorizer
 
         # A word that occurs in only one text groups nothing.
         least = 2 if len(texts) > 200 else 1
-        analyzer = telling if any(telling(text) for text in texts) else words
+        analyzer = telling_words if any(telling_words(text) for text in texts) else words
         self._vectoriser: Any = TfidfVectorizer(
             analyzer=analyzer, sublinear_tf=True, max_features=_MOST_WORDS, min_df=least
         )
@@ -54,6 +51,13 @@ class Vectors:
     def of(self, texts: Sequence[str]) -> Any:
         """A sparse matrix, shape (texts, words)."""
         return self._vectoriser.transform(texts)
+
+
+def telling_words(text: str) -> list[str]:
+    """A text's words without numbers and English function words."""
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
+    return [word for word in words(text) if word not in ENGLISH_STOP_WORDS and not word.isdigit()]
 
 
 MOST_CLUSTERS = 20
@@ -106,7 +110,7 @@ def cover(sets: Mapping[str, Sequence[str]], clusters: int | None = None, seed: 
     learned = sorted({text for texts in sets.values() for text in _few(texts, seed)})
     if len(learned) < 2:
         raise BadInput("fewer than two different questions cannot be grouped")
-    wanted = clusters or min(max(isqrt(len(learned) // 2), 2), MOST_CLUSTERS)
+    wanted = clusters or clusters_for(len(learned))
     vectors = Vectors(learned)
     matrix = vectors.of(learned)
     model: Any = MiniBatchKMeans(min(wanted, len(learned)), random_state=seed, n_init=3, batch_size=2048).fit(
@@ -117,6 +121,11 @@ def cover(sets: Mapping[str, Sequence[str]], clusters: int | None = None, seed: 
     }
     found |= {name: np.empty(0, np.int64) for name, texts in sets.items() if not texts}
     return _coverage(sets, found, vectors, model.cluster_centers_, matrix.mean(axis=0).A1)
+
+
+def clusters_for(texts: int) -> int:
+    """How many clusters so many texts are put into."""
+    return min(max(isqrt(texts // 2), 2), MOST_CLUSTERS)
 
 
 def _few(texts: Sequence[str], seed: int) -> Sequence[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.data.files import COLUMNAR, data_suffix, dataset_files, is_dataset
-from engine.data.textfile import OnBad, Unpacking, open_error, text_lines
+from engine.data.textfile import OnBad, Unpacking, open_error, text_blocks, text_lines, text_start
 from engine.errors import BadInput
 
 _POSSIBLE_ANSWERS = "possible_answer"  # BFCL's folder beside its questions, with a file of the same name
@@ -34,9 +34,9 @@ def read_records(path: Path, on_bad: OnBad | None = None) -> Iterator[Record]:
 
     JSON lines or a JSON list (told apart by the first character), CSV (`.csv`, `.tsv`), Parquet (`.parquet`),
     and data sets of several files (`engine.data.files`), whose rows are counted on from file to file. Text
-    may be packed (`.gz`, `.zst`); what is packed has a limit (`engine.data.textfile.Unpacking`). Only a JSON
-    list is held in memory as text. What BFCL keeps apart in `possible_answer/` is read with its record.
-    NaN is read as a missing value. Raises BadInput naming file and line; of a line that is no JSON object,
+    may be packed (`.gz`, `.zst`); what is packed has a limit (`engine.data.textfile.Unpacking`). What BFCL
+    keeps apart in `possible_answer/` is read with its record. NaN is read as a missing value. Raises BadInput
+    naming file and line; of a line that is no JSON object, or a row of CSV that has not the header's cells,
     `on_bad` is told instead, where there is one, and reading goes on.
     """
     suffix = data_suffix(path)
@@ -45,7 +45,7 @@ def read_records(path: Path, on_bad: OnBad | None = None) -> Iterator[Record]:
     elif suffix in {".parquet", ".arrow"}:
         yield from _columnar_records(path, first_row=1)
     elif suffix in {".csv", ".tsv"}:
-        yield from _csv_records(path)
+        yield from _csv_records(path, on_bad)
     else:
         answers = path.parent / _POSSIBLE_ANSWERS / path.name
         known = _answers_by_id(answers) if answers.is_file() else {}
@@ -140,15 +140,12 @@ def _object(place: str, value: Any) -> dict[str, Any]:
 
 
 def _json_records(path: Path, on_bad: OnBad | None) -> Iterator[Record]:
-    lines = text_lines(path, on_bad)
-    first = True
-    for number, line in lines:
+    if text_start(path).lstrip(_BLANK).startswith("["):
+        yield from _list_records(path)
+        return
+    for number, line in text_lines(path, on_bad):
         if not line.strip(_BLANK):
             continue
-        if first and line.lstrip(_BLANK).startswith("["):
-            yield from _list_records(path, number, line + "".join(text for _, text in lines))
-            return
-        first = False
         try:
             record = _line_object(path, number, line)
         except BadInput as error:
@@ -168,41 +165,96 @@ def _line_object(path: Path, number: int, line: str) -> dict[str, Any]:
     return _object(f"{path}:{number}", value)
 
 
-def _list_records(path: Path, line: int, text: str) -> Iterator[Record]:
-    """The objects of a JSON list, decoded one after the other so that each has its line."""
-    position = _skip_blank(text, text.index("[") + 1)
-    line += text.count("\n", 0, position)
-    more = text[position : position + 1] != "]"
+def _list_records(path: Path) -> Iterator[Record]:
+    """The objects of a JSON list, decoded one after the other so that each has its line.
+
+    About one of them is held as text at a time.
+    """
+    text = _Ahead(path)
+    text.skip_blank()
+    text.take("[")
+    more = text.skip_blank() != "]"
     while more:
-        try:
-            value, end = _DECODER.raw_decode(text, position)
-            _refuse_half_characters(text[position:end], value)
-        except json.JSONDecodeError as error:
-            # Its line is counted from the text's start, not from this object's.
-            raise _json_error(path, line - text.count("\n", 0, position), error) from error
-        except (ValueError, RecursionError) as error:
-            raise BadInput(f"{path}:{line}: {error}", BROKEN) from error
+        line, value = text.value()
         yield line, _object(f"{path}:{line}", value)
-        after = _skip_blank(text, end)
-        line += text.count("\n", position, after)
-        position, more = after, text[after : after + 1] == ","
+        more = text.skip_blank() == ","
         if more:
-            position = _skip_blank(text, after + 1)
-            line += text.count("\n", after, position)
-    closed = text[position : position + 1] == "]"
-    rest = _skip_blank(text, position + 1) if closed else position
-    if not closed or rest != len(text):
-        line += text.count("\n", position, rest)
-        raise BadInput(f"{path}:{line}: is not JSON: expected ',' or the list's end", BROKEN)
+            text.take(",")
+            text.skip_blank()
+    closed = text.skip_blank() == "]"
+    if closed:
+        text.take("]")
+    if not closed or text.skip_blank():
+        raise BadInput(f"{path}:{text.line}: is not JSON: expected ',' or the list's end", BROKEN)
 
 
-def _skip_blank(text: str, position: int) -> int:
-    while text[position : position + 1] in {" ", "\t", "\r", "\n"}:
-        position += 1
-    return position
+def json_objects(path: Path) -> Iterator[Record]:
+    """The objects of a file that has one after another, each over many lines. Raises BadInput as above."""
+    text = _Ahead(path)
+    while text.skip_blank():
+        line, value = text.value()
+        yield line, _object(f"{path}:{line}", value)
 
 
-def _csv_records(path: Path) -> Iterator[Record]:
+class _Ahead:
+    """A text that is read on as far as it is needed. `line` is that of the next character."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._blocks = text_blocks(path)
+        self._text = ""
+        self._at = 0
+        self._column = 0  # characters of the line before the text that is held
+        self.line = 1
+
+    def _read_on(self) -> bool:
+        """Doubles what is held ahead; False at the end of the file."""
+        wanted = max(1, len(self._text) - self._at)
+        blocks = []
+        while wanted > 0 and (block := next(self._blocks, "")):
+            blocks.append(block)
+            wanted -= len(block)
+        if blocks:
+            gone = self._text[: self._at]
+            self._column = len(gone) - gone.rfind("\n") - 1 + (0 if "\n" in gone else self._column)
+            self._text, self._at = self._text[self._at :] + "".join(blocks), 0
+        return bool(blocks)
+
+    def skip_blank(self) -> str:
+        """The next character that is not blank; "" at the end."""
+        while True:
+            while self._text[self._at : self._at + 1] in {" ", "\t", "\r", "\n"}:
+                self.take(self._text[self._at])
+            if self._at < len(self._text) or not self._read_on():
+                return self._text[self._at : self._at + 1]
+
+    def take(self, character: str) -> None:
+        self._at += 1
+        self.line += character == "\n"
+
+    def value(self) -> tuple[int, Any]:
+        """The next JSON value, and its line. Raises BadInput where there is none."""
+        while True:
+            try:
+                value, end = _DECODER.raw_decode(self._text, self._at)
+                source = self._text[self._at : end]
+                _refuse_half_characters(source, value)
+            except json.JSONDecodeError as error:
+                if self._read_on():
+                    continue
+                error.colno += self._column if error.lineno == 1 else 0
+                # Its line is counted from the text's start, not from this object's.
+                start = self.line - self._text.count("\n", 0, self._at)
+                raise _json_error(self._path, start, error) from error
+            except (ValueError, RecursionError) as error:
+                raise BadInput(f"{self._path}:{self.line}: {error}", BROKEN) from error
+            line = self.line
+            self.line += source.count("\n")
+            self._at = end
+            return line, value
+
+
+def _csv_records(path: Path, on_bad: OnBad | None) -> Iterator[Record]:
     # The default, 131,072 characters, is too short for a long document in one cell.
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
     lines = text_lines(path)
@@ -222,12 +274,16 @@ def _csv_records(path: Path) -> Iterator[Record]:
             if header is None:
                 header = _header(path, above + 1, row)
             elif row:
-                if len(row) != len(header):
-                    raise BadInput(
+                if len(row) == len(header):
+                    yield start, dict(zip(header, row, strict=True))
+                else:
+                    bad = BadInput(
                         f"{path}:{start}: has {len(row)} cells where the header has {len(header)}",
                         "A text with the delimiter or a line break in it must be in double quotes.",
                     )
-                yield start, dict(zip(header, row, strict=True))
+                    if on_bad is None:
+                        raise bad
+                    on_bad(bad)
             start = above + reader.line_num + 1
     except csv.Error as error:
         raise BadInput(f"{path}:{start}: is not CSV: {error}", BROKEN) from error

@@ -60,29 +60,54 @@ def text_lines(path: Path, on_bad: OnBad | None = None) -> Iterator[tuple[int, s
     unpacked on the way, up to the limit of `Unpacking`. `on_bad`, where there is one, is told of a line that
     is not UTF-8, which is then left out.
     """
+    with _opened(path) as (file, encoding, mac):
+        if encoding != "utf-8-sig":
+            yield from _decoded_as_a_whole(path, file, encoding, mac)
+            return
+        for number, line in enumerate(_mac_lines(file) if mac else file, start=1):
+            try:
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                bad = BadInput(
+                    f"{path}:{number}: is not UTF-8 text (byte {error.start + 1} of the line)",
+                    "Save the file as UTF-8. Windows programs in Western languages write cp1252: "
+                    "iconv -f CP1252 -t UTF-8 IN > OUT",
+                )
+                if on_bad is None:
+                    raise bad from error
+                on_bad(bad)
+            else:
+                yield number, text
+
+
+def text_start(path: Path) -> str:
+    """How a text begins, without what is no text there."""
+    with _opened(path) as (file, encoding, _):
+        return file.read(_START).decode(encoding, "ignore")
+
+
+def text_blocks(path: Path) -> Iterator[str]:
+    """The same text in blocks, however long its lines are."""
+    try:
+        with _opened(path) as (file, encoding, mac):
+            text = io.TextIOWrapper(file, encoding=encoding, newline=None if mac else "")
+            while block := text.read(_START):
+                yield block
+    except UnicodeError:
+        for _ in text_lines(path):  # which names the line
+            pass
+        raise
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[io.BufferedReader, str, bool]]:
+    """A file's bytes, unpacked, their encoding, and whether its lines end as on old Macintoshes."""
     try:
         with _unpacked(path) as file:
             start = file.read(_START)
         encoding = _encoding(start[:4])
-        mac = _ends_with_cr(start, encoding)
         with _unpacked(path) as file:
-            if encoding != "utf-8-sig":
-                yield from _decoded_as_a_whole(path, file, encoding, mac)
-                return
-            for number, line in enumerate(_mac_lines(file) if mac else file, start=1):
-                try:
-                    text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-                except UnicodeDecodeError as error:
-                    bad = BadInput(
-                        f"{path}:{number}: is not UTF-8 text (byte {error.start + 1} of the line)",
-                        "Save the file as UTF-8. Windows programs in Western languages write cp1252: "
-                        "iconv -f CP1252 -t UTF-8 IN > OUT",
-                    )
-                    if on_bad is None:
-                        raise bad from error
-                    on_bad(bad)
-                else:
-                    yield number, text
+            yield file, encoding, _ends_with_cr(start, encoding)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise BadInput(
             f"{path}: is incomplete or damaged gzip data: {error}", "Copy or pack the file again."

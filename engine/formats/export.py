@@ -148,12 +148,12 @@ def _mt_bench(content: RunContent) -> Iterator[File]:
                 }
             )
     for model, kept in answers.items():
-        yield f"model_answer/{_file_name(model)}.jsonl", kept, write_lines
+        yield f"model_answer/{file_name(model)}.jsonl", kept, write_lines
     for judge in content.judges:
         if singles := _singles(content, judge["name"], numbers):
-            yield f"model_judgment/{_file_name(judge['name'])}_single.jsonl", singles, write_lines
+            yield f"model_judgment/{file_name(judge['name'])}_single.jsonl", singles, write_lines
         if pairs := _pairs(content, judge["name"], numbers):
-            yield f"model_judgment/{_file_name(judge['name'])}_pair.jsonl", pairs, write_lines
+            yield f"model_judgment/{file_name(judge['name'])}_pair.jsonl", pairs, write_lines
 
 
 def _question_ids(content: RunContent) -> dict[str, int]:
@@ -241,7 +241,7 @@ def _alpaca_eval(content: RunContent) -> Iterator[File]:
                 _instruction(examples[row["example"]]) | {"output": row["text"], "generator": row["model"]}
             )
     for model, kept in outputs.items():
-        yield f"{_file_name(model)}/model_outputs.json", kept, write_list
+        yield f"{file_name(model)}/model_outputs.json", kept, write_list
     judges = {judge["name"]: judge for judge in content.judges}
     calls = by_key((_match(row), row) for row in content.judgments)
     matches: dict[tuple[str, str], Records] = defaultdict(list)
@@ -260,7 +260,7 @@ def _alpaca_eval(content: RunContent) -> Iterator[File]:
                 | _annotation(judges[row["judge"]], row["outcome"], calls.get(_match(row), []))
             )
     for (candidate, judge), kept in matches.items():
-        yield f"{_file_name(candidate)}/{_file_name(judge)}/annotations.json", kept, write_list
+        yield f"{file_name(candidate)}/{file_name(judge)}/annotations.json", kept, write_list
 
 
 def _instruction(example: dict[str, Any]) -> dict[str, Any]:
@@ -289,7 +289,7 @@ def _sum(values: list[float | None]) -> float | None:
     return sum(known) if known else None
 
 
-def _file_name(name: str) -> str:
+def file_name(name: str) -> str:
     """A model's or judge's name as a part of a path: nothing in it can lead out of the folder."""
     return _UNSAFE.sub("_", name).strip(".") or "model"
 

@@ -71,7 +71,7 @@ _NEITHER: dict[str, Said] = {
     "": "failed", "error": "failed", "failed": "failed", "none": "failed", "nan": "failed",
 }  # fmt: skip
 _OTHER: dict[Said, Said] = {"first": "second", "second": "first"}
-_THUMBS = {
+THUMBS = {
     **dict.fromkeys(("up", "1", "true", "yes", "good", "like", "+", "+1", "positive", "👍"), "up"),
     **dict.fromkeys(("down", "0", "-1", "false", "no", "bad", "dislike", "-", "negative", "👎"), "down"),
 }
@@ -415,9 +415,9 @@ def _single(row: FileRecord, kind: str, value: object, values: Mapping[str, str]
     text = _word(value)
     if kind == "thumbs":
         text = values.get(text, text)
-        if text.lower() not in _THUMBS:
+        if text.lower() not in THUMBS:
             raise row.wrong(kind, f"found {text!r:.60}, expected up or down; --value {text:.20}=up says so")
-        return _THUMBS[text.lower()]
+        return THUMBS[text.lower()]
     if kind == "rating":
         number = FileRecord(row.path, row.line, {kind: text}).number_or_text(kind)
         if number is None:

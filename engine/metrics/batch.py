@@ -71,7 +71,7 @@ class Scorers:
         self._pool: ProcessPoolExecutor | None = None
         if processes > 1:
             given = (tuple(names), dict(settings))
-            self._pool = ProcessPoolExecutor(processes, get_context("spawn"), _prepare, given)
+            self._pool = ProcessPoolExecutor(processes, get_context("spawn"), prepare, given)
 
     def __enter__(self) -> "Scorers":
         return self
@@ -150,11 +150,12 @@ def _by(metric: Metric, chunk: _Chunk) -> list[list[Score]]:
     ]
 
 
-def _prepare(names: Sequence[str], settings: Settings) -> None:
+def prepare(names: Sequence[str] = (), settings: Settings | None = None) -> None:
+    """Makes a process of a pool ready: with these metrics, deaf to interrupts, and ended with its parent."""
     # Only the parent handles an interrupt, and a process must not outlive a killed parent.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _metrics.update(load_metrics(names, settings))
+    _metrics.update(load_metrics(names, settings or {}))
 
 
 def _end_with_parent() -> None:

@@ -30,7 +30,7 @@ class UnknownLanguage(Exception):
 
 def detect(text: str) -> str | None:
     """The language of a text as a two-letter code, or None where it is uncertain."""
-    language, probability = next(iter(_ranked(text).items()))
+    language, probability = next(iter(_ranked(text[:_SAMPLE]).items()))
     return language if probability >= SURE and language != _NO_LANGUAGE else None
 
 
@@ -42,7 +42,7 @@ def is_in(text: str, language: str) -> tuple[bool, str]:
     wanted = _folded(language)
     if wanted not in languages():
         raise UnknownLanguage(f"the language {language} is not among those that can be detected")
-    ranked = _ranked(text)
+    ranked = _ranked(text[:_SAMPLE])
     first, probability = next(iter(ranked.items()))
     if probability >= SURE and first != _NO_LANGUAGE:
         if first == wanted:
@@ -82,10 +82,11 @@ def check_language(value: object, where: str) -> str | None:
     return value.lower()[:2]
 
 
+@lru_cache(maxsize=8)  # several measures ask of one answer and its question
 def _ranked(text: str) -> dict[str, float]:
     """The probability of each language, the likeliest first."""
     found: dict[str, float] = {}
-    for language, probability in _identifier().rank(text[:_SAMPLE]):
+    for language, probability in _identifier().rank(text):
         name = _folded(language)
         found[name] = found.get(name, 0.0) + float(probability)
     return dict(sorted(found.items(), key=itemgetter(1), reverse=True))

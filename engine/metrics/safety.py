@@ -41,46 +41,72 @@ def iban(text: str) -> bool:
     return int("".join(str(int(char, 36)) for char in compact[4:] + compact[:4])) % 97 == 1
 
 
-def _iban(text: str) -> bool:
-    """An account number, without capitalised words that follow it."""
+def _iban(text: str) -> int:
+    """The length of an account number, without capitalised words that follow it."""
     groups = text.split(" ")
-    return any(iban("".join(groups[:end])) for end in range(1, len(groups) + 1))
+    ends = (" ".join(groups[:end]) for end in range(len(groups), 0, -1))
+    return next((len(number) for number in ends if iban(number)), 0)
 
 
-def _card(text: str) -> bool:
+def _card(text: str) -> int:
     digits = re.sub(r"\D", "", text)
-    return luhn(digits) and len(set(digits)) > 1
+    return len(text) if luhn(digits) and len(set(digits)) > 1 else 0
 
 
-def _ssn(text: str) -> bool:
+def _ssn(text: str) -> int:
     """Social security numbers as issued in the US: no part all zeros, no area 666 or from 900."""
     area, group, serial = text.split("-")
-    return area not in {"000", "666"} and area < "900" and group != "00" and serial != "0000"
+    issued = area not in {"000", "666"} and area < "900" and group != "00" and serial != "0000"
+    return len(text) if issued else 0
 
 
-def _always(_: str) -> bool:
-    return True
-
-
-_KINDS: dict[str, tuple[re.Pattern[str], Callable[[str], bool]]] = {
-    "email": (_EMAIL, _always),
-    "phone": (_PHONE, _always),
+# The form of each kind, and how much of what has the form it is; 0: it only looks like it.
+_KINDS: dict[str, tuple[re.Pattern[str], Callable[[str], int]]] = {
+    "email": (_EMAIL, len),
+    "phone": (_PHONE, len),
     "card number": (_CARD, _card),
     "IBAN": (_IBAN, _iban),
     "US social security number": (_SSN, _ssn),
 }
 
 
+_NUMBER = re.compile(
+    r"\d(?:[ .()/-]{0,2}\d){7}"
+)  # what all kinds but emails and account numbers have in them
+
+
 def kinds(text: str) -> list[str]:
     """The kinds of personal data in a text; the data itself is not repeated."""
+    found = {kind for _, _, kind in _places(text)}
+    return [kind for kind in _KINDS if kind in found]
+
+
+def masked(text: str) -> str:
+    """The text with its kind in brackets, as "[email]", in place of all personal data in it."""
+    parts, end = [], 0
+    for start, stop, kind in sorted(_places(text)):
+        if start >= end:
+            parts += [text[end:start], f"[{kind}]"]
+        end = max(end, stop)
+    return "".join([*parts, text[end:]])
+
+
+def _places(text: str) -> list[tuple[int, int, str]]:
+    """Where personal data stands, and its kind."""
     # The digits of an account number, right or wrong, are no card or phone.
-    apart = {"IBAN": text}
-    rest = _IBAN.sub(" ", text)
-    return [
-        kind
-        for kind, (pattern, valid) in _KINDS.items()
-        if any(valid(match.group()) for match in pattern.finditer(apart.get(kind, rest)))
-    ]
+    rest, accounts = _IBAN.subn(lambda match: " " * len(match.group()), text)
+    held = {"email": "@" in text, "IBAN": accounts > 0}
+    numbers = _NUMBER.search(rest) is not None
+    found = []
+    for kind, (pattern, length) in _KINDS.items():
+        if not held.get(kind, numbers):
+            continue
+        found += [
+            (match.start(), match.start() + size, kind)
+            for match in pattern.finditer(text if kind == "IBAN" else rest)
+            if (size := length(match.group()))
+        ]
+    return found
 
 
 class PersonalData:

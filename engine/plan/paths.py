@@ -154,6 +154,14 @@ def existing_folder(value: Any, info: ValidationInfo) -> Any:
     return path
 
 
+def own_folder(value: Any, info: ValidationInfo) -> Any:
+    """A folder to write into, which need not be there yet."""
+    path = _absolute(value, info) if isinstance(value, str) else None
+    if path is not None and _is_there(path) and not path.is_dir():
+        raise ValueError(f"is a file, where a folder was expected: {path}")
+    return value if path is None else path
+
+
 def adapter_path(value: Any, info: ValidationInfo) -> Any:
     """An adapter's folder, or a hub id ("organisation/name") as it stands: the one relative path."""
     path = _absolute(value, info) if isinstance(value, str) else None

@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import os
 import tomllib
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,7 +21,7 @@ from pydantic import (
 
 from engine.data.example import TEMPLATE
 from engine.data.textfile import read_text
-from engine.errors import BadInput
+from engine.errors import BadInput, install
 from engine.plan import paths as paths
 from engine.plan.checks import NOT_METRICS, cross_checks, metric_checks
 from engine.plan.errors import (
@@ -580,6 +582,35 @@ class Reviewing(Table):
     qualification: File | None = None
 
 
+Tracker = Literal["mlflow", "wandb", "tensorboard", "trackio"]
+
+
+class Tracking(Table):
+    """Experiment trackers that a run is sent to once it has ended; their addresses and keys are in the
+    environment.
+
+    `project`: the experiment or project there; None: called like the plan. `folder`: where TensorBoard's
+    event files go; None: into the store's folder. `examples`: whether questions and answers are sent too.
+    """
+
+    to: Annotated[tuple[Tracker, ...], Field(min_length=1)]
+    project: Name | None = None
+    folder: Annotated[Path, BeforeValidator(paths.own_folder)] | None = None
+    examples: Flag = True
+
+
+def lacking(tracker: str) -> tuple[str, str] | None:
+    """What keeps this machine's runs from a tracker, and what to do about it; None where nothing is known."""
+    if find_spec(tracker) is None:
+        return f"the package {tracker} is not installed", install(tracker)
+    if tracker == "mlflow" and not os.environ.get("MLFLOW_TRACKING_URI"):
+        return "MLFLOW_TRACKING_URI names no server", "export MLFLOW_TRACKING_URI=http://127.0.0.1:5000"
+    known = {"WANDB_API_KEY", "WANDB_MODE"} & os.environ.keys() or Path("~/.netrc").expanduser().exists()
+    if tracker == "wandb" and not known:
+        return "WANDB_API_KEY is not set", "export WANDB_API_KEY=…, or WANDB_MODE=offline"
+    return None
+
+
 class Plan(Table):
     """A plan, with its text, the folder that its paths are relative to, and its file's name."""
 
@@ -595,6 +626,7 @@ class Plan(Table):
     review: Reviewing = Reviewing()
     sweep: Sweep = Sweep()
     follow: Follow = Follow()
+    track: Tracking | None = None
     compute: Compute = Compute()
     text: str = ""
     folder: Path = Path()
@@ -646,6 +678,7 @@ _TABLES: Mapping[str, frozenset[str]] = {
     "review": _keys(Reviewing),
     "sweep": _keys(Sweep),
     "follow": _keys(Follow),
+    "track": _keys(Tracking),
     "compute": _keys(Compute),
 }
 

@@ -6,6 +6,7 @@ run's curve.
 
 import hashlib
 import logging
+import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -34,6 +35,7 @@ from engine.plan.plan import Model
 from engine.plan.sweep import STATE, step_of
 from engine.plan.training_config import read_training_config
 from engine.run.environment import OtherHardware, hold_to_hardware
+from engine.run.tracking import start_tracking
 from store import records
 from store.errors import StoreError
 from store.write import Recorder
@@ -337,6 +339,7 @@ class _Follower:
         self._landing = Landing((run.options or {})[FOLLOW]["pattern"])
         self._stop_after = plan_of(run).follow.stop_after
         self._meter: Meter | None = None
+        self._sending: list[subprocess.Popen[bytes]] = []
         self._done = 0  # the last step that is evaluated
         self._told: set[str] = set()
         self._tried: set[str] = set()  # checkpoints that this worker could not evaluate
@@ -385,6 +388,8 @@ class _Follower:
         self._stop_the_training()
         self._recorder.set_run(phase=FOLLOW)
         self._show(self._known())
+        if all(process.poll() is not None for process in self._sending):  # a slow tracker gets fewer of them
+            self._sending = start_tracking(self._store, self._recorder.run())
 
     def _evaluate(self, checkpoint: Path | None) -> None:
         run = self._recorder.run()

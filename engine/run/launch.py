@@ -30,14 +30,14 @@ from engine.plan.sweep import followed_pattern, members_of
 from engine.preflight.check import check
 from engine.run.environment import named_files
 from store import people, records
-from store.database import exists
+from store.database import exists, hold
 from store.people import excluded
 from store.read import history
 from store.read.history import Connection, lock_file, silence
 from store.read.rows import ModelRow
 from store.read.runs import REFERENCES
 from store.session import opened
-from store.write import create_run, hold
+from store.write import create_run
 
 # Threads that wait for each other sleep instead of spinning: on a machine whose cores are busy, the spinning
 # of a worker's own threads made it four times slower.

@@ -7,7 +7,6 @@ queue is kept in that process: killed at any moment and started again, it goes o
 
 import os
 import socket
-import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -22,13 +21,12 @@ from engine.plan.selection import asked, whole_set
 from engine.preflight.estimate import gpu_need
 from engine.run import launch
 from store import people
-from store.database import explain, prepare
+from store.database import Unavailable, explain, hold, prepare
 from store.errors import StoreError
 from store.read import history, runs
 from store.read.history import Connection
 from store.records import Run
 from store.session import opened
-from store.write import hold
 
 EVERY_S = 1.0  # between two looks at the queue
 _TRIES = 20  # to take the queue, of which `is_worked` holds the lock for a moment
@@ -76,7 +74,7 @@ def work(folder: Path, say: Callable[[str], None], *, once: bool = False) -> Non
                 if not queue.look() and once:
                     return
                 said = ""
-            except sqlite3.OperationalError as error:  # locked for long, or the disk is full
+            except Unavailable as error:
                 if once:
                     raise
                 if said != str(error):

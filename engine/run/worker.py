@@ -17,6 +17,7 @@ from pathlib import Path
 
 from engine.errors import AssayError, CannotRun, Paused, refused
 from engine.phases.work import Stopped
+from engine.run.tracking import start_tracking, start_waiting
 from engine.servers import control
 from store import records
 from store.errors import StoreError
@@ -109,6 +110,7 @@ def work(store: Path, run_id: int) -> int:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     recorder.set_run(log=str(Path("logs") / f"run-{run_id}.log"))
     pulse.start()
+    start_waiting(store)
     try:
         return _execute(recorder, store, pulse)
     finally:
@@ -142,6 +144,7 @@ def _execute(recorder: Recorder, store: Path, pulse: Pulse) -> int:
         return _fail(recorder, f"unexpected {type(error).__name__}; the log has the details")
     recorder.set_run(status="finished", request=None, finished=time.time(), waiting=None)
     log.info("run %d finished", recorder.run_id)
+    start_tracking(store, recorder.run())
     return 0
 
 

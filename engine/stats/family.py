@@ -76,14 +76,15 @@ def examples_needed(error: float, distance: float, n: int, count: int = 1) -> in
     if n < FEWEST or not error or not distance:
         return None
     wanted = _quantile(count) + _NORMAL.inv_cdf(POWER)
-    return max(n + 1, _to_two_figures(n * (wanted * error / distance) ** 2))
+    return max(n + 1, to_two_figures(n * (wanted * error / distance) ** 2))
 
 
 def _quantile(count: int) -> float:
     return _NORMAL.inv_cdf(1 - LEVEL / (2 * count))
 
 
-def _to_two_figures(needed: float) -> int:
+def to_two_figures(needed: float) -> int:
+    """A number of examples rounded up: one that is estimated has no more figures that mean anything."""
     size: int = 10 ** max(0, math.floor(math.log10(max(needed, 1.0))) - 1)
     return math.ceil(needed / size) * size
 

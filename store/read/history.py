@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from store.errors import StoreError
-from store.read.query import LARGEST, select
+from store.read.query import LARGEST, fetch, select
 from store.read.rows import (
     AlertRow,
     BenchmarkRow,
@@ -24,7 +24,7 @@ from store.read.rows import (
     ModelScoreRow,
     WinRateRow,
 )
-from store.records import Run, SplitUse, StoredJudge, StoredMetric
+from store.records import Run, SplitUse, StoredJudge, StoredMetric, Track
 
 Connection = sqlite3.Connection
 STALE_AFTER = 15.0  # seconds without a heartbeat before a worker elsewhere counts as dead
@@ -247,6 +247,25 @@ def leaks(connection: Connection, run_id: int) -> list[LeakRow]:
 def split_uses(connection: Connection, eval_set: str) -> list[SplitUse]:
     return select(
         connection, SplitUse, "SELECT * FROM splituse WHERE eval_set = ? ORDER BY id DESC", eval_set
+    )
+
+
+def tracks(connection: Connection, run_id: int) -> list[Track]:
+    """Where the run stands in each experiment tracker that it is sent to."""
+    return fetch(connection, Track, run_id=run_id)
+
+
+def waiting_tracks(connection: Connection) -> list[Track]:
+    """What is still to be sent to a tracker, of runs of this store that were not put away.
+
+    A run that came with another store has no worker's process id; that store sends it.
+    """
+    return select(
+        connection,
+        Track,
+        "SELECT t.* FROM track t JOIN run r ON r.id = t.run_id "
+        "WHERE t.status = 'waiting' AND r.deleted IS NULL AND r.worker_pid IS NOT NULL "
+        "ORDER BY t.run_id, t.tracker",
     )
 
 

@@ -49,7 +49,7 @@ class JudgedCriteriaRow:
 
 
 # The newest of each person on each example that was not taken back.
-_STANDING = """
+STANDING = """
     n.run_id = ?1 AND NOT n.control
     AND NOT EXISTS (SELECT 1 FROM annotation u WHERE u.undoes = n.id)
     AND NOT EXISTS (SELECT 1 FROM annotation m WHERE m.run_id = n.run_id AND m.example_id = n.example_id
@@ -73,7 +73,7 @@ def preferences(
           CASE WHEN n.value IN ('tie', 'both_bad') THEN n.value
                WHEN (n.value = 'left') = (n.left_id = ?2) THEN 'win' ELSE 'loss' END AS outcome
         FROM annotation n JOIN example e ON e.id = n.example_id
-        WHERE n.kind = 'preference' AND {_STANDING}
+        WHERE n.kind = 'preference' AND {STANDING}
           AND ((n.left_id = ?2 AND n.right_id = ?3) OR (n.left_id = ?3 AND n.right_id = ?2))
         ORDER BY n.id
         """,
@@ -90,7 +90,7 @@ def criteria(connection: Connection, run_id: int) -> list[CriterionRow]:
         CriterionRow,
         f"""
         SELECT n.example_id, n.left_id AS model_id, n.annotator, n.criterion, CAST(n.value AS REAL) AS value
-        FROM annotation n WHERE n.kind = 'rating' AND n.criterion IS NOT NULL AND {_STANDING}
+        FROM annotation n WHERE n.kind = 'rating' AND n.criterion IS NOT NULL AND {STANDING}
         ORDER BY n.id
         """,
         run_id,

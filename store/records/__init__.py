@@ -49,15 +49,16 @@ from store.records.run import (
     SplitUse,
     StoredExample,
     StoredLeak,
+    Track,
     Vitals,
 )
 from store.records.traffic import (
     EvalProposal,
-    Track,
     TrafficAlert,
     TrafficEvent,
     TrafficFeedback,
     TrafficMeasures,
+    TrafficReceipt,
     TrafficWeek,
 )
 
@@ -98,7 +99,8 @@ RECORDS: tuple[type[Record], ...] = (
         Ranking,
         Audit,
     ),
-    *(TrafficEvent, TrafficFeedback, TrafficMeasures, TrafficWeek, TrafficAlert, EvalProposal, Track),
+    *(TrafficEvent, TrafficFeedback, TrafficReceipt, TrafficMeasures, TrafficWeek, TrafficAlert),
+    *(EvalProposal, Track),
 )
 
 __all__ = [
@@ -108,5 +110,5 @@ __all__ = [
     "StoredBenchmarkScore", "StoredComparison", "StoredDisparity", "StoredExample", "StoredJudge",
     "StoredJudgment", "StoredLeak", "StoredMetric", "StoredModel", "StoredRating", "StoredResponse",
     "StoredSample", "StoredScore", "StoredWinRate", "Track", "TrafficAlert", "TrafficEvent",
-    "TrafficFeedback", "TrafficMeasures", "TrafficWeek", "Verdict", "Vitals",
+    "TrafficFeedback", "TrafficMeasures", "TrafficReceipt", "TrafficWeek", "Verdict", "Vitals",
 ]  # fmt: skip

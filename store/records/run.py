@@ -175,3 +175,17 @@ class Event(Record):
     level: str  # info warning error
     phase: str
     message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Track(Record):
+    """Where a run stands in one experiment tracker, which may follow the run by hours and never fails it."""
+
+    run_id: Annotated[int, KEY, Refers("run", "CASCADE")]
+    tracker: Annotated[str, KEY]  # mlflow wandb tensorboard trackio
+    place: str  # address or folder, without keys
+    tracked: str | None = None  # the tracker's own id of the run
+    status: str  # waiting sent failed
+    attempts: int = 0
+    reason: str | None = None
+    updated: float

@@ -1,13 +1,13 @@
 """Production traffic: what people asked, what they got and said of it, and what follows from it.
 
-Of these rows only a track belongs to a run. Sessions and users are salted hashes, never the ids themselves.
+Sessions and users are salted hashes, never the ids themselves.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
-from store.records.columns import INDEXED, KEY, Id, Mentions, Record, Refers
+from store.records.columns import INDEXED, KEY, Id, Mentions, Record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +19,7 @@ class TrafficEvent(Record):
     INDEXES: ClassVar[Mapping[str, Sequence[str]]] = {"ix_trafficevent_when": ("time", "variant")}
 
     id: Annotated[str, KEY]
+    trace: Annotated[str | None, INDEXED] = None  # of what it was a part; feedback may be on that
     time: float  # when it was asked
     received: float  # when it came into this store
     source: str  # the format that it came from
@@ -26,7 +27,7 @@ class TrafficEvent(Record):
     version: str | None = None
     variant: str | None = None  # the arm of an A/B test
     shadow: bool = False  # the answer was made and not shown to anyone
-    question: Annotated[str, INDEXED]  # hash of the messages: the same question to several variants
+    question: Annotated[str, INDEXED]  # hash of what was said, but for the system's turn
     messages: list[dict[str, Any]]
     response: str | None = None
     calls: list[dict[str, Any]] | None = None  # of tools
@@ -58,8 +59,24 @@ class TrafficFeedback(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrafficReceipt(Record):
+    """The collector's answer to an idempotency key: the same request again adds nothing, and gets it, too.
+
+    The key and the content are there as salted hashes.
+    """
+
+    key: Annotated[str, KEY]
+    content: str  # of the request
+    ids: list[str]
+    received: Annotated[float, INDEXED]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrafficMeasures(Record):
-    """What was computed of one event, by which version of the rules. None: not known, or not asked of it."""
+    """What was computed of one event, by which version of the rules. None: not known, or not asked of it.
+
+    `cluster` and `distance` say where its question lies among others, in the `space` of that name.
+    """
 
     event_id: Annotated[str, KEY, Mentions("trafficevent")]
     version: str
@@ -67,8 +84,10 @@ class TrafficMeasures(Record):
     cut: bool | None = None  # it ended at the token limit
     refused: bool | None = None
     well_formed: bool | None = None  # in the format that the question asks for
-    language: str | None = None
+    language: str | None = None  # of the response
     same_language: bool | None = None  # as the question's
+    traits: list[str] | None = None  # what the question is like
+    space: str | None = None
     cluster: int | None = None  # of questions
     distance: float | None = None  # from the nearest question of the eval set, 0 to 1
 
@@ -84,19 +103,21 @@ class TrafficWeek(Record):
     variant: str
     purpose: str  # random worst
     run_id: Annotated[int, Mentions("run")]
+    n: int  # answers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrafficAlert(Record):
-    """A measure that left its reference, by a sequential test over the periods so far."""
+    """A measure that left its reference, from the period on in which that was told first."""
 
-    UNIQUE: ClassVar = ("start", "variant", "measure")
+    UNIQUE: ClassVar = ("start", "days", "variant", "measure", "reference")
 
     id: Id = 0
     start: float  # of the period
-    days: int  # its length
+    days: int  # the period's length
     variant: str
     measure: str
+    reference: str  # what it was held against, in words
     cause: str | None = None  # input model format latency; None: nothing tells
     evidence: dict[str, Any]
     created: float
@@ -106,33 +127,24 @@ class TrafficAlert(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvalProposal(Record):
-    """An event that should become an example of the eval set, and what a person decided."""
+    """An event that should become an example of the eval set, without personal data, and what a person
+    decided of it.
+    """
 
     UNIQUE: ClassVar = ("event_id", "eval_set")
 
     id: Id = 0
     event_id: Annotated[str, Mentions("trafficevent")]
     eval_set: str  # the file that it would go into
-    origin: str  # thumbs correction cluster
+    origin: str  # correction thumbs cluster
     why: str
     messages: list[dict[str, Any]]
     reference: str | None = None
-    rejected: str | None = None  # the response that the correction replaces
+    rejected: str | None = None  # the response that was given, which the reference is to replace
+    personal: list[str] | None = None  # kinds of personal data that were masked
+    nearest: str | None = None  # the example of the eval set that asks most nearly the same
+    similarity: float | None = None  # to it: the cosine of their words, 0 to 1
     created: float
-    decision: str | None = None  # accepted rejected; None: open
+    decision: str | None = None  # accepted training rejected; None: open
     decided: float | None = None
     by: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Track(Record):
-    """Where a run stands in one experiment tracker. It may follow the run by hours; it never fails it."""
-
-    run_id: Annotated[int, KEY, Refers("run", "CASCADE")]
-    tracker: Annotated[str, KEY]  # mlflow wandb tensorboard trackio
-    place: str  # address or folder, without keys
-    tracked: str | None = None  # the tracker's own id of the run
-    status: str  # waiting sent failed
-    attempts: int = 0
-    reason: str | None = None
-    updated: float

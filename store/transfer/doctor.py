@@ -17,7 +17,6 @@ from typing import Any
 from store import database
 from store.errors import StoreError
 from store.read.history import STATUS, attach, worker_alive
-from store.write import hold
 
 _STEP = 512  # rows asked for at once; where that fails, one by one
 
@@ -357,7 +356,7 @@ def repair(folder: Path, found: list[StoreCheck]) -> list[str]:
         if "files" in wrong:
             paths = leftovers(connection, folder)
             for path in paths:
-                lock = hold(path) if path.suffix == ".lock" else None
+                lock = database.hold(path) if path.suffix == ".lock" else None
                 if path.suffix == ".lock" and lock is None:
                     continue  # a worker has taken the run meanwhile
                 shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)

@@ -14,7 +14,15 @@ from store import database
 from store.errors import StoreError
 from store.read.history import STATUS, Connection, attach
 from store.read.query import by_key
-from store.records import RECORDS, Run
+from store.records import (
+    RECORDS,
+    EvalProposal,
+    Run,
+    TrafficAlert,
+    TrafficEvent,
+    TrafficFeedback,
+    TrafficMeasures,
+)
 from store.records.columns import HERE, columns, table_name
 
 _DELETED = "SELECT id FROM temp.purged"
@@ -68,6 +76,7 @@ def purge(connection: Connection, folder: Path) -> list[int]:
             )
             for table in reversed(OWNERS):
                 connection.execute(f"DELETE FROM {table} WHERE {belongs(table, _DELETED)}")
+            connection.execute(f"DELETE FROM trafficweek WHERE run_id IN ({_DELETED})")
             connection.execute(
                 "DELETE FROM example WHERE eval_set IN (SELECT eval_set FROM temp.purged) "
                 "AND eval_set NOT IN (SELECT eval_set FROM run WHERE eval_set IS NOT NULL) "
@@ -198,6 +207,7 @@ def _merged(connection: sqlite3.Connection) -> Merged:
             if table not in _LEFT:
                 _take(connection, table, offsets)
         _take_words(connection)
+        _take_traffic(connection, offsets["run"])
         joined = {
             int(row[0]): int(row[0]) + offsets["run"]
             for row in connection.execute(
@@ -318,4 +328,23 @@ def _take_words(connection: sqlite3.Connection) -> None:
     listed = _listed("failuretag")
     connection.execute(
         f"INSERT OR IGNORE INTO main.failuretag ({listed}) SELECT {listed} FROM other.failuretag"
+    )
+
+
+def _take_traffic(connection: sqlite3.Connection, offset: int) -> None:
+    """Production traffic that is not here, with what was made of it; what stands here stays as it is.
+
+    The same event has the same id in every store where its log has ids. Users and sessions were hashed with
+    the other store's secret: who is known by two hashes then counts twice.
+    """
+    for record in (TrafficEvent, TrafficFeedback, TrafficMeasures, TrafficAlert, EvalProposal):
+        table = table_name(record)
+        listed = _listed(table, *(() if record in (TrafficEvent, TrafficFeedback) else ("id",)))
+        connection.execute(
+            f"INSERT OR IGNORE INTO main.{table} ({listed}) SELECT {listed} FROM other.{table}"
+        )
+    listed = _listed("trafficweek", "id", "run_id")
+    connection.execute(
+        f"INSERT OR IGNORE INTO main.trafficweek ({listed}, run_id) SELECT {listed}, run_id + {offset} "
+        f"FROM other.trafficweek WHERE run_id IN ({_CHOSEN})"
     )

@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 import sys
+from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
@@ -27,6 +28,7 @@ PAGES = [ROOT / "README.md", *sorted(MANUAL, key=lambda page: "assay import" in 
 BLOCK = re.compile(r"^ *```sh\n(.*?)```", re.DOTALL | re.MULTILINE)
 INLINE = re.compile(r"`(assay [^`]+)`")
 SCREENS = {"watch", "review"}
+SERVERS = {"collect": b" at http://"}  # what they say when they listen
 
 pytestmark = pytest.mark.e2e
 
@@ -63,6 +65,10 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "outputs.jsonl").write_text(
         '{"query": "What is 2 plus 2?", "response": "4", "references": ["4"], "label": "4"}\n'
     )
+    chat = {"id": "req-1", "time": "2026-03-01T12:00:00Z", "prompt": "Where is it?", "response": "Here."}
+    (folder / "traffic.jsonl").write_text(json.dumps(chat | {"user": "u-17", "thumbs": "down"}) + "\n")
+    (folder / "chats.csv").write_text("when,asked,said\n2026-03-01 12:00,Where is it?,Lost.\n")
+    (folder / "production.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in production()))
     files.mt_bench(folder / "data/mt_bench")
     files.alpaca_eval(folder / "results/annotations.json", [1.0, 1.9, 2.0])
     files.prometheus(folder / "graded.jsonl")
@@ -77,6 +83,19 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("first", "second"):
         assert run(folder, ["run", "plan.toml", "--quiet"])[0] in (0, 1), name
     return folder
+
+
+def production() -> Iterator[dict[str, object]]:
+    """Traffic of two variants and a shadow candidate, with what people said of it."""
+    corrections = {"Do you ship lamps to Norway?": "Yes.", "Is the blue chair sold out?": "Since May."}
+    for place, (question, correction) in enumerate(corrections.items()):
+        asked = {"prompt": question, "response": "No idea.", "time": f"2026-03-02T0{place}:00Z"}
+        yield asked | {"variant": "now", "correction": correction}
+    for number in range(60):
+        asked = {"prompt": f"Where is order {number}?", "time": f"2026-03-02T{number % 20:02}:30Z"}
+        said = {"response": "On its way.", "user": f"user {number}", "thumbs": "up" if number % 3 else "down"}
+        yield asked | said | {"variant": ("now", "next")[number % 2]}
+        yield asked | {"response": "It comes.", "variant": "candidate", "shadow": True}
 
 
 def samples(folder: Path) -> None:
@@ -103,9 +122,14 @@ def run(folder: Path, arguments: list[str]) -> tuple[int, str]:
 
 def opens(folder: Path, arguments: list[str]) -> bool:
     """Whether a command opens the workbench."""
-    environment = ["env", f"PYTHONPATH={ROOT}", f"ASSAY_STORE={folder / 'store'}", f"--chdir={folder}"]
-    with Terminal([*environment, sys.executable, "-m", "tui", *arguments]) as terminal:
-        terminal.read_until(b"assay")
+    return _says(folder, arguments, b"assay")
+
+
+def _says(folder: Path, arguments: list[str], words: bytes) -> bool:
+    store = f"ASSAY_STORE={folder / 'store'}"
+    environment = ["env", f"PYTHONPATH={ROOT}", store, "ASSAY_COLLECT_TOKEN=x", f"--chdir={folder}"]
+    with Terminal([*environment, sys.executable, "-m", "assay", *arguments]) as terminal:
+        terminal.read_until(words)
         return b"Traceback" not in terminal.received
 
 
@@ -125,6 +149,9 @@ def test_every_command_of_the_page_runs(page: Path, workplace: Path, seen: set[s
         arguments = words[1:]
         if not arguments or arguments[0] in SCREENS:
             assert opens(workplace, arguments), line
+            continue
+        if arguments[0] in SERVERS and words not in names(page):
+            assert _says(workplace, arguments, SERVERS[arguments[0]]), line
             continue
         code, said = run(workplace, [arguments[0], "--help"] if words in names(page) else arguments)
         assert code in (0, 1), f"{line}\n{said}"

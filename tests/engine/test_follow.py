@@ -639,3 +639,29 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+def test_the_curve_of_a_followed_training_goes_to_the_trackers_of_its_plan(
+    land: Landed, tmp_path: Path
+) -> None:
+    pytest.importorskip("tensorboard", reason="assay[tensorboard]")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    for step in (1, 2):
+        land(step, of=2)
+    plan = plan_in(tmp_path, '[track]\nto = ["tensorboard"]\nfolder = "curves"')
+    store = tmp_path / "store"
+    run = launch.follow(plan, store, tmp_path / "outputs", once=True)
+    work_here(store, run)
+
+    def steps() -> list[int]:
+        for folder in (tmp_path / "curves").glob("[!.]*"):
+            read = EventAccumulator(str(folder))
+            read.Reload()
+            return [event.step for event in read.Tensors(f"checkpoint/{LOSS.replace(':', '_')}")]
+        return []
+
+    deadline = time.monotonic() + 60
+    while steps() != [1, 2]:
+        assert time.monotonic() < deadline, history.tracks(connected(store), run)
+        time.sleep(0.1)

@@ -10,7 +10,7 @@ from safetensors.numpy import load_file
 from engine.data.example import normalise
 from engine.data.examples import read_examples
 from engine.plan.plan import read_plan
-from samples import corpus, make_data, make_models, world
+from samples import corpus, make_data, make_models, make_traffic, world
 
 SAMPLES = Path(make_data.__file__).parent
 MODELS = SAMPLES / "models"
@@ -109,3 +109,29 @@ def test_the_tokenizer_is_made_the_same_again_and_keeps_any_text(tmp_path: Path)
     assert tokenizer.decode(tokenizer.encode(text), skip_special_tokens=True) == text
     chat = tokenizer.apply_chat_template([{"role": "user", "content": "Hi"}], tokenize=False)
     assert chat == "<s><|user|>Hi"
+
+
+def test_the_traffic_is_what_its_script_makes_of_the_models_answers(tmp_path: Path) -> None:
+    logs = [
+        json.loads(line)
+        for week in range(1, make_traffic.WEEKS + 1)
+        for line in (make_traffic.FOLDER / "traffic" / f"week-{week}.jsonl").read_text().splitlines()
+    ]
+    answers = {(row["version"], row["prompt"]): (row["response"], row["tokens_out"]) for row in logs}
+    make_traffic.write_all(tmp_path, answers)
+    written = [path.relative_to(tmp_path) for path in tmp_path.rglob("*.jsonl")]
+    assert len(written) == 9 == len([*(make_traffic.FOLDER / "traffic").iterdir()]) + 1
+    for path in written:
+        assert (make_traffic.FOLDER / path).read_bytes() == (tmp_path / path).read_bytes(), path
+
+
+def test_in_the_traffic_thumbs_follow_the_answers() -> None:
+    def up(week: int) -> float:
+        rows = map(
+            json.loads, (make_traffic.FOLDER / "traffic" / f"week-{week}.jsonl").read_text().splitlines()
+        )
+        thumbs = [row["thumbs"] for row in rows if "thumbs" in row]
+        return thumbs.count(1) / len(thumbs)
+
+    assert min(map(up, range(1, make_traffic.SHIPPED))) > 0.9
+    assert max(map(up, range(make_traffic.SHIPPED, make_traffic.WEEKS + 1))) < 0.7

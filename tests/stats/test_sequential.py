@@ -1,9 +1,25 @@
-"""The always-valid interval holds at every look, and settles what is clear."""
+"""Always-valid tests and intervals: they hold at every look, agree with SciPy, and settle what is clear."""
+
+import math
 
 import numpy as np
 import pytest
+from scipy import integrate, optimize, stats
 
-from engine.stats.winrate import ConfidenceSequence
+from engine.stats.sequential import (
+    FEWEST_UNITS,
+    ConfidenceSequence,
+    Moments,
+    difference_at_any_time,
+    log_e_same,
+    log_e_share,
+    mean_at_any_time,
+    normal_at_any_time,
+    share_at_any_time,
+    share_difference_at_any_time,
+)
+
+ALARM = math.log(20)  # the e-value that rules a hypothesis out at 5 %
 
 
 @pytest.mark.parametrize("rate", [0.5, 0.55, 0.9])
@@ -54,3 +70,130 @@ def test_values_all_alike_close_in_on_them() -> None:
 def test_values_outside_the_range_are_refused() -> None:
     with pytest.raises(ValueError, match="between 0 and 1"):
         ConfidenceSequence().add(1.5)
+
+
+@pytest.mark.parametrize(
+    ("hits", "n", "share"), [(0, 1, 0.5), (3, 10, 0.2), (70, 400, 0.3), (400, 400, 0.99)]
+)
+def test_a_shares_e_value_is_the_beta_binomial_over_the_binomial(hits: int, n: int, share: float) -> None:
+    expected = stats.betabinom.logpmf(hits, n, 0.5, 0.5) - stats.binom.logpmf(hits, n, share)
+    assert log_e_share(hits, n, share) == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_shares_e_value_has_mean_one_while_the_hypothesis_holds() -> None:
+    n, share = 60, 0.13
+    weights = stats.binom.pmf(np.arange(n + 1), n, share)
+    e = [math.exp(log_e_share(hits, n, share)) for hits in range(n + 1)]
+    assert float(weights @ np.array(e)) == pytest.approx(1.0, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "difference"),
+    [((3, 20), (9, 25), 0.0), ((0, 30), (2, 40), 0.05), ((30, 30), (12, 40), 0.5), ((5, 9), (5, 9), -0.7)],
+)
+def test_two_shares_e_value_is_the_least_over_all_pairs_that_differ_so(
+    one: tuple[int, int], other: tuple[int, int], difference: float
+) -> None:
+    found = optimize.minimize_scalar(
+        lambda share: log_e_share(*one, share + difference) + log_e_share(*other, share),
+        bounds=(max(0.0, -difference) + 1e-12, min(1.0, 1.0 - difference) - 1e-12),
+        method="bounded",
+        options={"xatol": 1e-12},
+    )
+    assert log_e_same(one, other, difference) == pytest.approx(float(found.fun), abs=1e-6)
+
+
+@pytest.mark.parametrize(("z", "information"), [(0.5, 0.1), (2.0, 3.0), (4.0, 40.0)])
+def test_the_normal_e_value_is_a_mixture_over_true_values(z: float, information: float) -> None:
+    mixed, _ = integrate.quad(
+        lambda true: stats.norm.pdf(z, true) * stats.norm.pdf(true, scale=math.sqrt(information)), -60, 60,
+        points=[0.0, z],
+    )  # fmt: skip
+    expected = math.log(mixed / stats.norm.pdf(z))
+    assert normal_at_any_time(z, 1.0, information).log_e == pytest.approx(expected, abs=1e-6)
+
+
+def test_an_interval_and_its_e_value_say_the_same() -> None:
+    found = share_at_any_time(30, 100)
+    assert found.low is not None and found.high is not None
+    for end in (found.low, found.high):
+        assert log_e_share(30, 100, end) == pytest.approx(ALARM, abs=1e-6)
+    apart = share_difference_at_any_time((30, 100), (20, 120))
+    assert apart.low is not None and apart.high is not None
+    for end in (apart.low, apart.high):
+        assert log_e_same((30, 100), (20, 120), end) == pytest.approx(ALARM, abs=1e-6)
+    test = normal_at_any_time(1.0, 0.4, 5.0)
+    shifted = normal_at_any_time(1.0 - test.low, 0.4, 5.0)
+    assert shifted.log_e == pytest.approx(ALARM)
+
+
+def test_nothing_seen_has_no_share_and_all_alike_keeps_a_width() -> None:
+    assert share_at_any_time(0, 0).value is None
+    assert share_difference_at_any_time((0, 0), (3, 5)).low is None
+    found = share_at_any_time(0, 50)
+    assert found.low == 0.0 and found.high is not None and 0.05 < found.high < 0.2
+    assert share_difference_at_any_time((50, 50), (0, 50)).high == 1.0
+
+
+def test_counts_that_are_none_are_refused() -> None:
+    with pytest.raises(ValueError, match="3 of 2"):
+        log_e_share(3, 2, 0.5)
+    with pytest.raises(ValueError, match="no mean"):
+        Moments.of([])
+
+
+@pytest.mark.parametrize(("share", "part"), [(0.01, 0.5), (0.05, 0.1), (0.5, 0.5), (0.9, 0.3)])
+def test_equal_arms_that_are_looked_at_all_the_time_seldom_raise_an_alarm(share: float, part: float) -> None:
+    """Sixty looks: a test of a fixed sample size would be wrong in more than a quarter of such studies."""
+
+    def alarmed(seed: int) -> bool:
+        rng = np.random.default_rng(seed)
+        one, other = (np.cumsum(rng.random(2_400) < share) for _ in range(2))
+        for look in range(40, 2_401, 40):
+            a, b = int(look * part), int(look * (1 - part))
+            means = one[a - 1] / a, other[b - 1] / b
+            sides = (Moments(n, mean, mean * (1 - mean)) for n, mean in zip((a, b), means, strict=True))
+            test = difference_at_any_time(*sides)
+            if test is not None and test.p <= 0.05:
+                return True
+        return False
+
+    assert sum(map(alarmed, range(120))) / 120 <= 0.05
+
+
+def test_skewed_values_that_are_looked_at_all_the_time_seldom_raise_an_alarm() -> None:
+    def alarmed(seed: int) -> bool:
+        values = np.exp(np.random.default_rng(seed).normal(size=(2, 1_000)))
+        return any(
+            test.p <= 0.05
+            for n in range(20, 1_001, 35)
+            if (test := difference_at_any_time(*(Moments.of(side[:n].tolist()) for side in values)))
+        )
+
+    assert sum(map(alarmed, range(80))) / 80 <= 0.05
+
+
+def test_a_true_difference_is_found_and_the_values_it_takes_are_foretold() -> None:
+    rng = np.random.default_rng(3)
+    one, other = (rng.random(4_000) < 0.15).astype(float), (rng.random(4_000) < 0.10).astype(float)
+    early = difference_at_any_time(Moments.of(one[:200].tolist()), Moments.of(other[:200].tolist()))
+    late = difference_at_any_time(Moments.of(one.tolist()), Moments.of(other.tolist()))
+    assert early is not None and late is not None
+    assert early.low < 0 < early.high and early.times is not None and early.times > 1
+    assert late.low > 0 and late.p < 0.05 and late.times is None
+
+
+def test_the_values_foretold_are_just_enough() -> None:
+    test = normal_at_any_time(1.0, 0.5, 2.0)
+    assert test.times is not None
+    enough = normal_at_any_time(1.0, 0.5 / math.sqrt(test.times), 2.0 * test.times)
+    assert enough.log_e == pytest.approx(ALARM) and enough.low == pytest.approx(0.0, abs=1e-9)
+
+
+def test_few_units_or_all_alike_are_not_tested() -> None:
+    few = Moments(FEWEST_UNITS - 1, 0.5, 0.25)
+    enough, alike = Moments(FEWEST_UNITS, 0.5, 0.25), Moments(FEWEST_UNITS, 1.0, 0.0)
+    assert difference_at_any_time(few, enough) is None
+    assert difference_at_any_time(alike, alike) is None
+    assert difference_at_any_time(alike, enough) is not None
+    assert mean_at_any_time(few, 0.5) is None and mean_at_any_time(enough, 0.5) is not None

@@ -10,7 +10,9 @@ import pytest
 
 from store import database, people
 from store.errors import StoreError
-from store.read import history, runs
+from store.read import history, runs, traffic
+from store.records import TrafficEvent, TrafficFeedback
+from store.traffic import add
 from store.transfer.merge import merge
 from store.write import Recorder
 from tests.store.conftest import queued_run
@@ -150,3 +152,20 @@ def test_of_an_example_the_newest_word_counts_wherever_it_was_said(
     for _ in range(2):
         merge(connection, copy)
         assert {example for example, _ in people.excluded(connection)} == {"c"}
+
+
+def test_production_traffic_joins_by_its_ids(connection: history.Connection, tmp_path: Path) -> None:
+    there = tmp_path / "with-traffic"
+    database.prepare(there)
+    asked = {"time": 1.0, "received": 2.0, "source": "native", "model": "m", "messages": []}
+    mine, both, theirs = (
+        TrafficEvent(id=name, question=name, **asked) for name in ("e-mine", "e-both", "e-theirs")
+    )
+    said = [TrafficFeedback(id=f"f-{row.id}", event_id=row.id, time=1, received=1) for row in (both, theirs)]
+    add(connection, [mine, both], said[:1])
+    with closing(database.connect(there)) as other:
+        add(other, [both, theirs], said)
+    for _ in range(2):
+        merge(connection, there)
+        assert {row.id for row in traffic.events(connection)} == {"e-mine", "e-both", "e-theirs"}
+        assert traffic.feedback(connection, ["e-both", "e-theirs"]) == said

@@ -68,6 +68,7 @@ YOUNGER = {
     records.TrafficEvent,
     records.TrafficFeedback,
     records.TrafficMeasures,
+    records.TrafficReceipt,
     records.TrafficWeek,
     records.TrafficAlert,
     records.EvalProposal,

@@ -11,7 +11,7 @@ from tests.tui.driver import opened
 from tests.tui.history import NOW
 from tui.app.app import AssayApp
 from tui.screens.alerts import AlertsScreen
-from tui.screens.samples import SamplesScreen
+from tui.screens.compare.samples import SamplesScreen
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 36)])

@@ -15,9 +15,9 @@ from tests.tui.history import NOW
 from tui.app.app import AssayApp
 from tui.screens.compare.data import Entry, FamilyHeading, JudgeLine, MeasureLine, Numbers, entries, groups
 from tui.screens.compare.lines import brief, draw, explained, interval, meaning, value, won
+from tui.screens.compare.samples import SamplesScreen
 from tui.screens.compare.screen import CompareScreen
 from tui.screens.review.screen import ReviewScreen
-from tui.screens.samples import SamplesScreen
 from tui.widgets.rows import Rows
 
 Settled = Callable[[Pilot[int]], Awaitable[None]]

@@ -10,13 +10,13 @@ from tests.tui.decided import GOOD, told
 from tests.tui.driver import driven, opened
 from tests.tui.history import HOSTILE, NOW
 from tui.app.app import AssayApp
+from tui.screens.compare.samples import SamplesScreen
 from tui.screens.compare.screen import CompareScreen
+from tui.screens.compare.slices import SlicesScreen
 from tui.screens.decision import DecisionScreen
 from tui.screens.judges import JudgesScreen
 from tui.screens.live.screen import LiveScreen
 from tui.screens.review.screen import ReviewScreen
-from tui.screens.samples import SamplesScreen
-from tui.screens.slices import SlicesScreen
 from tui.screens.splits.screen import SplitsScreen
 
 SIZES = pytest.mark.parametrize("size", [(80, 24), (120, 36)], ids=["80x24", "120x36"])

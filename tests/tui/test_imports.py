@@ -19,7 +19,7 @@ from tui.app.app import AssayApp
 async def visit(folder):
     app = AssayApp(Path(folder))
     async with app.run_test(size=(120, 36)) as pilot:
-        for key in "LCVSJKEARZ":
+        for key in "LCVSJKEARZM":
             await pilot.press(key)
             await pilot.pause()
             await app.workers.wait_for_complete()

@@ -8,10 +8,10 @@ from tests.tui.driver import driven, opened
 from tests.tui.history import NOW
 from tui.app.app import AssayApp
 from tui.screens.compare.screen import CompareScreen
+from tui.screens.compare.slices import SlicesScreen
 from tui.screens.decision import DecisionScreen
 from tui.screens.review.screen import ReviewScreen
 from tui.screens.runs import RunsScreen
-from tui.screens.slices import SlicesScreen
 
 
 @pytest.mark.parametrize("name", ["good", "overfit"])

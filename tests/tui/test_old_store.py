@@ -8,6 +8,7 @@ import pytest
 from tests.store.test_old_stores import restored
 from tests.tui.driver import opened
 from tui.screens import NAMES, RUN_SCREENS, load
+from tui.screens.monitor import MonitorScreen
 from tui.screens.runs import RunsScreen
 
 
@@ -19,7 +20,7 @@ def old(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", NAMES)
 async def test_a_screen_opens_over_an_old_store(old: Path, tmp_path: Path, name: str) -> None:
     own = Path(shutil.copytree(old, tmp_path / "store"))
-    kind = load(name) if name in RUN_SCREENS else RunsScreen
+    kind = load(name) if name in RUN_SCREENS else {"runs": RunsScreen, "monitor": MonitorScreen}[name]
     async with opened(own, name, run=1) as ui:
         assert isinstance(ui.screen, kind), ui.text
         assert ui.text.strip()

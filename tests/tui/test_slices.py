@@ -15,9 +15,9 @@ from tests.tui.history import EVAL_SET, NOW
 from tests.tui.leaky import set_summary, summary
 from tui.app.app import AssayApp
 from tui.screens.compare.screen import CompareScreen
+from tui.screens.compare.slices import SlicesScreen
 from tui.screens.review.data import slices
 from tui.screens.review.screen import ReviewScreen
-from tui.screens.slices import SlicesScreen
 
 Settled = Callable[[Pilot[int]], Awaitable[None]]
 

@@ -9,6 +9,7 @@ import signal
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -20,8 +21,8 @@ from textual.geometry import Size
 from textual.screen import Screen
 
 from tui.app.settings import AppSettings
-from tui.keys import EVERYWHERE, bindings
-from tui.screens import NAMES, load
+from tui.keys import EVERYWHERE, bindings, written
+from tui.screens import NAMES, opened
 from tui.screens.base import AssayScreen, Cards, InHand
 from tui.screens.control import Control
 from tui.screens.runs import RunsScreen
@@ -85,8 +86,20 @@ class AssayApp(App[int], inherit_bindings=False):
         for name in ("SIGHUP", "SIGTERM"):
             loop.add_signal_handler(getattr(signal, name), self.exit, 128 + getattr(signal, name))
         self.set_interval(POLL_SECONDS, self._poll)
+        if not self.settings.read_only:
+            self.run_worker(self._send_waiting(), exit_on_error=False)
         if self._first is not None:
             self.go(*self._first)
+
+    async def _send_waiting(self) -> None:
+        """Has sent again what an experiment tracker could not be told before."""
+        from store.read.history import waiting_tracks
+
+        with suppress(NoStore, StoreFailed):
+            if rows := await self.store.ask(waiting_tracks):
+                from engine.run.tracking import start_due
+
+                start_due(self.store.folder, rows)
 
     def on_resize(self, event: Resize) -> None:
         if not self.screen_stack:
@@ -181,7 +194,7 @@ class AssayApp(App[int], inherit_bindings=False):
         """Opens a screen on this run, else on the current one, right above Runs: esc leads back there."""
         if self.front is None:
             return
-        if run_id is None:
+        if run_id is None and self.front.query("#title"):
             # Read off the screen: the message that the cursor moved may still be on its way.
             run_id = self.front.run_at_cursor
         self.run_id = run_id if run_id is not None else self.run_id
@@ -194,11 +207,11 @@ class AssayApp(App[int], inherit_bindings=False):
             if len(self.screen_stack) > 1:
                 self.pop_screen()
             return
-        if self.run_id is None:
+        screen = opened(name, self.run_id)
+        if screen is None:
             if not self.front.once_read(partial(self.go, name)):
                 self.front.say("there is no run yet", error=True)
             return
-        screen = load(name)(self.run_id)
         if len(self.screen_stack) == 2:
             self.switch_screen(screen)
         else:
@@ -236,6 +249,12 @@ class AssayApp(App[int], inherit_bindings=False):
         if not isinstance(self.screen, HelpScreen):
             self.push_screen(HelpScreen(self.screen.active_bindings.values()))
 
+    def action_proposals(self) -> None:
+        from tui.screens.proposals import ProposalsScreen
+
+        if self.front is not None and not isinstance(self.front, ProposalsScreen):
+            self.push_screen(ProposalsScreen())
+
     async def action_copy(self) -> None:
         """Copies what stands under the cursor to wherever it can go, and says where."""
         from tui.app import terminal
@@ -261,7 +280,9 @@ class AssayApp(App[int], inherit_bindings=False):
         if isinstance(self._driver, _Terminal):
             self._driver.report_mouse(self._mouse)
         if self.front is not None:
-            said = "on; M gives selecting back to the terminal" if self._mouse else "off"
+            said = "off"
+            if self._mouse:
+                said = f"on; {written('app.mouse')} gives selecting back to the terminal"
             self.front.say(f"mouse reporting is {said}")
 
     def action_redraw(self) -> None:

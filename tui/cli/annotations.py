@@ -348,7 +348,7 @@ def export(
             AnnotationFormat.TAGS: protocol.tag_records,
         }
         written = make[form](rows, examples)
-    _write(file, written, as_csv=crowd is not None)
+    write_records(file, written, as_csv=crowd is not None)
     line = f"[data]\nexamples = {json.dumps(str(file.absolute()), ensure_ascii=False)}"
     plan = line if form is AnnotationFormat.EXAMPLES else None
     if as_json:
@@ -363,7 +363,8 @@ def export(
     return 0
 
 
-def _write(file: Path, written: "Written", as_csv: bool) -> None:
+def write_records(file: Path, written: "Written", *, as_csv: bool = False) -> None:
+    """Writes records as JSON lines, or as a table for spreadsheets."""
     from engine.data.textfile import write_text
 
     if as_csv:

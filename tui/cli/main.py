@@ -99,7 +99,25 @@ def build() -> "typer.Typer":
     """The commands with their options."""
     import typer
 
-    from tui.cli import annotations, data, history, plan, queue, run, schedule, score, show, store, transfer
+    from tui.cli import (
+        annotations,
+        collect,
+        data,
+        history,
+        monitor,
+        plan,
+        proposals,
+        queue,
+        run,
+        schedule,
+        score,
+        show,
+        store,
+        track,
+        traffic,
+        transfer,
+        weeks,
+    )
     from tui.cli.common import Store, app_options
 
     app = typer.Typer(
@@ -124,25 +142,36 @@ def build() -> "typer.Typer":
         read_only: Annotated[
             bool, typer.Option("--read-only", help="Open the app without writing to the store.")
         ] = False,
+        version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
     ) -> None:
+        if version:
+            from importlib.metadata import version as installed_version
+
+            sys.stdout.write(f"assay {installed_version('assay')}\n")
+            raise typer.Exit
         if context.invoked_subcommand is None:
             raise typer.Exit(open_app(store, **app_options(context)))
 
     for function in (
         *(plan.init, plan.plan, plan.check),
-        *(run.run, run.follow, run.watch, run.resume, run.pause, run.concurrency, run.cancel),
+        *(run.run, run.demo, run.follow, run.watch, run.resume, run.pause, run.concurrency, run.cancel),
         *(history.runs, show.show, show.compare, history.trend),
         *(score.score, score.metrics, data.preview, data.split),
         *(data.leakage, data.coverage, data.versions),
         *(run.review, show.report),
         *(history.tag, history.note, history.delete, history.restore, history.undo, history.accept),
-        *(run.folds, run.rerun, plan.noise, store.doctor, annotations.agreement, store.keys),
+        *(run.folds, run.rerun, plan.noise, store.doctor, annotations.agreement, store.keys, track.track),
     ):
         app.command()(function)
     app.add_typer(annotations.annotations, name="annotations")
     app.add_typer(store.cache, name="cache")
+    app.command()(collect.collect)
+    proposals.register(traffic.traffic)
+    traffic.traffic.command()(weeks.review)
     app.add_typer(schedule.schedule, name="schedule")
     app.add_typer(queue.queue, name="queue")
+    app.add_typer(traffic.traffic, name="traffic")
+    app.add_typer(monitor.app, name="monitor")
     app.command("import")(transfer.import_)
     app.command()(transfer.export)
     return app

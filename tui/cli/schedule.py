@@ -251,7 +251,7 @@ def run(context: typer.Context, name: Name, store: Store = None) -> int:
     hook was not told.
     """
     from engine.run import schedule as schedules
-    from store.write import hold
+    from store.database import hold
 
     folder = store_folder(context, store)
     found = schedules.read(folder, name)

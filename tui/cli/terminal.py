@@ -39,6 +39,7 @@ from tui.sections.overview import (
     CostsSection,
     OverviewSection,
     SweepSection,
+    track_said,
     trade_off_said,
     trade_off_table,
 )
@@ -111,6 +112,8 @@ def print_head(found: RunSections) -> None:
         paragraph(costs.unknown or f"judging cost ${costs.dollars:,.2f}")
     if costs.gpu_hours is not None:
         paragraph(f"its models used {in_gpu_hours(costs.gpu_hours)}")
+    for track in found.tracks:
+        paragraph(track_said(track))
     if found.overview.no_verdict and not run.imported:
         paragraph(found.overview.no_verdict)
 

@@ -18,7 +18,10 @@ from tui.text.gate import printable
 from tui.text.output import out, paragraph, print_json
 
 Into = Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder to write to.")]
-EXPORT_KIND = "runs (jsonl or parquet), mt-bench, alpaca-eval or lm-eval"
+EXPORT_KIND = (
+    "runs (jsonl or parquet), mt-bench, alpaca-eval, lm-eval, hf-eval-results (of the Hub), model-index "
+    "(of a model card) or every-eval-ever"
+)
 ExportKind = Annotated[str, typer.Argument(metavar="KIND", help=f"What to write: {EXPORT_KIND}.")]
 Runs = Annotated[list[str], typer.Argument(metavar="RUN…", help="Runs by id or name, or last.")]
 FormatOption = Annotated[
@@ -170,19 +173,24 @@ def export(
         return
     if len(runs) > 1 or form is not None:
         raise BadInput(f"{kind} takes one run and has its own format", "assay export runs RUN… FOLDER")
-    from engine.formats.export import export_run
+    from engine.formats.export import EXPORTS, export_run
     from engine.formats.importing import LM_EVAL
     from engine.formats.lm_eval import export_lm_eval
-    from store.read.history import find_run
-    from store.session import opened
+    from engine.formats.sharing import SHARING, share
     from store.transfer.export import run_content
 
     with opened(store_folder(context, store)) as connection:
         run_id = find_run(connection, runs[0])
         if kind == LM_EVAL:
             written = export_lm_eval(connection, run_id, folder)
-        else:
+        elif kind in SHARING:
+            written, left_out = share(kind, connection, run_id, folder)
+            for line in left_out:
+                paragraph(f"left out: {line}")
+        elif kind in EXPORTS:
             written = export_run(kind, run_content(connection, run_id), folder)
+        else:
+            raise BadInput(f"there is no export of {kind!r}", f"known kinds: {EXPORT_KIND}")
     for path in written:
         out(f"wrote {path}")
 

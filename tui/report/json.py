@@ -120,6 +120,7 @@ def run_values(found: RunSections) -> dict[str, Any]:
         "repetition": _fields(found.repetition) if found.repetition else None,
         "decision": decision_values(found.decision),
         "trade_off": trade_off_values(found.trade_off) if found.trade_off else None,
+        "trackers": [{**_fields(row, "run_id"), "updated": iso(row.updated)} for row in found.tracks],
     }
 
 

@@ -160,7 +160,7 @@ class AlertsScreen(FilteredScreen, RunScreen):
             self._about = alert.candidate
         opens = kind_of(alert.kind).opens
         if opens == "benchmark questions" and alert.baseline is not None:
-            from tui.screens.samples import SamplesScreen
+            from tui.screens.compare.samples import SamplesScreen
 
             # A benchmark's measure is named "task · metric".
             task = alert.measure.partition(" · ")[0]

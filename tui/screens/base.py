@@ -13,7 +13,7 @@ from textual.screen import Screen
 from textual.widget import Widget
 
 from tui.keys import REGISTRY, written
-from tui.screens import NAMES
+from tui.screens import TABS
 from tui.screens.watch import NoStore, StoreFailed, StoreWatch
 from tui.text.gate import cut, fit, join, one_line, plain, told_apart, wrap
 from tui.widgets.lines import Line, Lines, Pane
@@ -136,7 +136,7 @@ TALL, ROOM_FOR_CARD = 14, 44  # lines and cells that leave room for the card
 
 def tabs(current: str, room: int) -> Content:
     """All screens with their keys, [the current one] marked; where there is no room the last ones go."""
-    titles = {name: REGISTRY[f"go.{name}"].help.partition(":")[0] for name in NAMES}
+    titles = {name: REGISTRY[f"go.{name}"].help.partition(":")[0] for name in TABS}
     drawn = {
         name: join(
             [
@@ -251,7 +251,7 @@ class AssayScreen(Screen[None]):
     @property
     def _tab(self) -> str:
         """The screen's name among the tabs; "" where it has none."""
-        return next((name for name in NAMES if REGISTRY[f"go.{name}"].help.startswith(f"{self.NAME}:")), "")
+        return next((name for name in TABS if REGISTRY[f"go.{name}"].help.startswith(f"{self.NAME}:")), "")
 
     @property
     def _named(self) -> Content:

@@ -347,7 +347,7 @@ class DecisionScreen(RunSharing, FilteredScreen, RunScreen):
         self.app.push_screen(WhatIfScreen(self.run_id))
 
     def _open_samples(self, lead: Lead, task: str, baseline: str) -> None:
-        from tui.screens.samples import SamplesScreen
+        from tui.screens.compare.samples import SamplesScreen
 
         self.app.push_screen(SamplesScreen(self.run_id, lead.candidate, baseline, task))
 
@@ -357,7 +357,7 @@ class DecisionScreen(RunSharing, FilteredScreen, RunScreen):
             case "forgotten" if lead.task is not None:
                 self._open_samples(lead, *lead.task)
             case "slices":
-                from tui.screens.slices import SlicesScreen
+                from tui.screens.compare.slices import SlicesScreen
 
                 self.hand.take(baseline=lead.base)
                 self.app.push_screen(SlicesScreen(self.run_id))

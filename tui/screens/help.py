@@ -12,7 +12,7 @@ from textual.events import Click, Resize
 from textual.message import Message
 
 from tui.keys import EVERYWHERE, REGISTRY, bindings, written
-from tui.screens import NAMES, RUN_SCREENS
+from tui.screens import NAMES, RUN_SCREENS, STORE_SCREENS
 from tui.screens.base import AssayScreen
 from tui.screens.choosing import FilteredScreen
 from tui.screens.watch import NoStore, StoreFailed
@@ -313,7 +313,7 @@ class JumpScreen(AssayScreen):
 
 
 def _is_named(name: str, screen: type[AssayScreen]) -> bool:
-    return RUN_SCREENS.get(name, "").endswith(f":{screen.__name__}")
+    return (RUN_SCREENS | STORE_SCREENS).get(name, "").endswith(f":{screen.__name__}")
 
 
 def _parts(ids: set[str]) -> list[list[str]]:

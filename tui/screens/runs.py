@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from store.read.history import Connection
     from store.read.rows import AlertRow, RunRow
     from store.read.trends import Point
-    from store.records import Progress, Run, RunMark
+    from store.records import Progress, Run, RunMark, Track
     from tui.sections.eta import Recent
 
 WELCOME = """\
@@ -50,6 +50,7 @@ plan for the models and data found here, or of the bundled samples.
 
 In a shell:
 
+  assay demo           evaluates the bundled samples, in about a minute
   assay plan           writes a plan for the models and data in this folder
   assay init           writes a plan and a small eval set to fill in
   assay run PLAN       runs a plan, with progress in the terminal"""
@@ -187,6 +188,7 @@ class RunGlance(NamedTuple):
     decided: "list[Decision]"  # once it is finished
     progress: "list[Progress]"  # until then
     alerts: "list[AlertRow]"  # that nobody has acknowledged
+    tracks: "list[Track]"
 
 
 ACTIONS = (
@@ -478,7 +480,7 @@ def _outcome(connection: "Connection", run_id: int) -> RunOutcome:
 def _glance(connection: "Connection", run_id: int) -> RunGlance:
     from engine.decision.decision import decide
     from store.people import notes
-    from store.read.history import alerts, run
+    from store.read.history import alerts, run, tracks
     from store.read.live import progress
 
     found = run(connection, run_id)
@@ -488,25 +490,28 @@ def _glance(connection: "Connection", run_id: int) -> RunGlance:
         decide(connection, run_id) if found.status == "finished" else [],
         progress(connection, run_id) if found.status != "finished" else [],
         [alert for alert in alerts(connection, run_id) if alert.acknowledged is None],
+        tracks(connection, run_id),
     )
 
 
 def _glance_lines(glance: RunGlance, width: int, height: int) -> list[Content]:
     from tui.screens.live.lines import decided, phases, state
+    from tui.sections.overview import track_said
 
     run, count = glance.run, (glance.run.data_summary or {}).get("selected")
     eval_set = [run.eval_set_file or "", run.eval_set or "", counted(count, "example") if count else ""]
-    facts = {
-        "started": _moment(run.started),
-        "took": duration(run.finished - run.started) if run.finished and run.started else "",
-        "plan": f"{run.plan_file}  {run.plan_hash}",
-        "eval set": "  ".join(part for part in eval_set if part),
-    }
+    facts = [
+        ("started", _moment(run.started)),
+        ("took", duration(run.finished - run.started) if run.finished and run.started else ""),
+        ("plan", f"{run.plan_file}  {run.plan_hash}"),
+        ("eval set", "  ".join(part for part in eval_set if part)),
+        *(("tracked", track_said(row)) for row in glance.tracks),
+    ]
     sections = [
         [
             join([plain(cut(run.name, width // 2), "bold"), f" #{run.id}  ", status(run.status)]),
             *(fit(join([Content.styled(f"{name:<10}", "$muted"), one_line(said)]), width)
-              for name, said in facts.items() if said),
+              for name, said in facts if said),
         ],
         state(run, width),
         [line for note in glance.notes for line in wrap(plain(f"{note.user}: {note.value}"), width)],

@@ -10,7 +10,7 @@ from store.read.answers import AnswerCount, answer_counts, long_texts
 from store.read.datasets import test_uses
 from store.read.history import Connection
 from store.read.judging import judging as read_judging
-from store.records import Run, SplitUse
+from store.records import Run, SplitUse, Track
 from tui.sections.alerts import AlertsSection, with_examples
 from tui.sections.data import DataSection, data
 from tui.sections.eta import gpu_hours
@@ -53,6 +53,7 @@ class RunSections:
     answers: tuple[AnswerCount, ...]
     repetition: Repetition | None  # of the run that it repeats
     protocol: tuple[ProtocolTable, ...]
+    tracks: tuple[Track, ...] = ()
     trends: tuple[MeasureTrend, ...] = ()
     spreads: tuple[MeasureSpread, ...] = ()
     curves: "tuple[JudgeCurve, ...]" = ()
@@ -114,6 +115,7 @@ def gather(connection: Connection, run_id: int) -> RunSections:
         answers=tuple(answers),
         repetition=repeated,
         protocol=tuple(protocol(run, models, judges.judges, metrics, benchmark_rows, split_uses)),
+        tracks=tuple(history.tracks(connection, run_id)),
     )
 
 

@@ -13,7 +13,7 @@ from store.read.history import Connection
 from store.read.query import Word
 from store.read.rows import AlertRow, ModelRow, WinRateRow
 from store.read.trends import Point, breaks, trend
-from store.records import Run
+from store.records import Run, Track
 from tui.sections.measures import MeasuresSection
 
 
@@ -51,6 +51,13 @@ def judging_cost(spending: tuple[float | None, int]) -> tuple[float | None, str 
         return dollars or 0.0, None
     known = f", on top of ${dollars:,.2f}" if dollars else ""
     return None, f"cost: {counted(unknown, 'judgment')} of unknown price{known}"
+
+
+def track_said(row: Track) -> str:
+    """Where a run stands in a tracker, in words."""
+    why = f": {row.reason}" if row.reason else ""
+    whose = f"; its run {row.tracked}" if row.tracked else ""
+    return f"{row.tracker}: {row.status}{why}{whose}" + (f"; at {row.place}" if row.place else "")
 
 
 NO_LANGUAGE_MODEL = "not a language model"

@@ -2,7 +2,7 @@
 
 import locale
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
@@ -13,6 +13,7 @@ from tui.text.gate import counted, cut, join, number, plain
 
 HALF = "│"
 GATE = "◆"
+MARK = "!"  # of a value that an alert is about
 _EMPTY, _INSIDE, _VALUE = "─", "▒", "█"
 
 
@@ -73,6 +74,7 @@ class Spot(NamedTuple):
     high: float | None
     joined: bool
     name: str  # what stands under it when it is the first or the last
+    marked: bool = False  # an alert is about it
 
 
 class Glyphs(NamedTuple):
@@ -137,6 +139,46 @@ def plot(
     return lines
 
 
+_MARGIN = 7  # cells of a small plot's labels
+
+
+def small(
+    spots: Sequence[Spot],
+    width: int,
+    rows: int,
+    ends: Sequence[float],
+    *,
+    written: Callable[[float], str] = number,
+    level: float | None = None,
+    chosen: int | None = None,
+    ascii: bool = False,
+) -> list[Content]:
+    """One of several plots beside one another: `rows` lines, bands, and a line at a `level`, no names below.
+
+    Its scale holds all of `ends`, so that plots with the same ones compare. What is missing is a cross at the
+    bottom.
+    """
+    if not ends:
+        return [Content("")] * rows
+    glyphs = _ASCII if ascii else _UNICODE
+    scale = _Scale(ends, rows)
+    columns = max(2, width - _MARGIN - 2)
+    places = [round(at * (columns - 1) / max(1, len(spots) - 1)) for at in range(len(spots))]
+    drawn: dict[_Cell, tuple[str, str]] = dict.fromkeys(_band(spots, places, scale), (glyphs.band, "$muted"))
+    if level is not None:
+        drawn |= dict.fromkeys(((at, scale.row(level)) for at in range(columns)), (glyphs.level, "$rule"))
+    drawn |= {cell: (glyph, "$good") for cell, glyph in _line(spots, places, scale, ascii).items()}
+    drawn |= _points(spots, places, scale, glyphs, chosen, columns)
+    for index, (at, spot) in enumerate(zip(places, spots, strict=True)):
+        if spot.value is None:
+            drawn[at, rows - 1] = (glyphs.missing, "bold $warn" if index == chosen else "$muted")
+        elif spot.marked:
+            glyph = glyphs.chosen if index == chosen else MARK
+            drawn[at, scale.row(spot.value)] = (glyph, "bold $bad")
+    labels = {row: written(value)[:_MARGIN] for row, value in scale.marked.items()}
+    return _drawn(drawn, labels, _MARGIN, columns, rows, glyphs)
+
+
 def _drawn(
     cells: Mapping[_Cell, tuple[str, str]],
     labels: Mapping[int, str],
@@ -168,10 +210,16 @@ class _Scale:
     def row(self, value: float) -> int:
         return min(self.rows - 1, int(self.height(value)))
 
-    def labels(self) -> dict[int, str]:
+    @property
+    def marked(self) -> dict[int, float]:
+        """The rows with a label, and the values there."""
         marked = {0: self.high, self.rows - 1: self.low}
         if self.rows >= 7:
             marked[self.rows // 2] = (self.high + self.low) / 2
+        return marked
+
+    def labels(self) -> dict[int, str]:
+        marked = self.marked
         found = {row: number(value) for row, value in marked.items()}
         if len(set(found.values())) < len(marked):
             return {row: f"{value:.6g}" for row, value in marked.items()}

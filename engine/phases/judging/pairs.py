@@ -29,7 +29,8 @@ from engine.phases.judging.shared import (
 from engine.phases.work import Work, closed_after
 from engine.plan.plan import Model
 from engine.stats.length_control import length_controlled
-from engine.stats.winrate import POINTS, ConfidenceSequence, Outcome, Winner, position_bias, win_rate
+from engine.stats.sequential import ConfidenceSequence
+from engine.stats.winrate import POINTS, Outcome, Winner, position_bias, win_rate
 from store import records
 from store.records.judging import IDENTICAL
 

@@ -244,8 +244,8 @@ class CompareScreen(PairScreen, FilteredScreen):
 
     def on_rows_opened(self, event: Rows.Opened) -> None:
         """A family's lines; a metric's examples, worst first; a judge's losses; a benchmark's questions."""
+        from tui.screens.compare.samples import SamplesScreen
         from tui.screens.review.screen import ReviewScreen
-        from tui.screens.samples import SamplesScreen
 
         entry = self.table.item
         if isinstance(entry, FamilyHeading):
@@ -261,7 +261,7 @@ class CompareScreen(PairScreen, FilteredScreen):
             self.say("this line has no examples of its own")
 
     def action_slices(self) -> None:
-        from tui.screens.slices import SlicesScreen
+        from tui.screens.compare.slices import SlicesScreen
 
         entry = self.table.item
         measure = entry.name if isinstance(entry, MeasureLine) and entry.kind == "metric" else None

@@ -1,0 +1,3 @@
+from tests.judges.conftest import server
+
+__all__ = ["server"]
