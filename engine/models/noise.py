@@ -35,7 +35,7 @@ class NoiseFloor:
 
 
 @dataclass(frozen=True, slots=True)
-class Agreement:
+class SameAnswers:
     """The `share` of n answers that two engines give in the same words, and its 95 % interval."""
 
     identical: int
@@ -45,12 +45,12 @@ class Agreement:
     high: float | None
 
 
-def agreement(one: Mapping[str, str], other: Mapping[str, str]) -> Agreement:
+def agreement(one: Mapping[str, str], other: Mapping[str, str]) -> SameAnswers:
     """Of the answers by example that both engines have."""
     both = one.keys() & other.keys()
     same = sum(one[name] == other[name] for name in both)
     found = share_of(same, len(both))
-    return Agreement(same, len(both), found.value, found.low, found.high)
+    return SameAnswers(same, len(both), found.value, found.low, found.high)
 
 
 def noise_floor(

@@ -15,7 +15,6 @@ from engine.models.model import GENERATION, Generator, Load, Response, Settings,
 from engine.models.prompt import converse
 from engine.phases.work import Meter, Work, closed_after
 from engine.plan.plan import Benchmarks, Generation, Model, Plan
-from engine.plan.selection import in_part, whole_set
 from store import records
 from store.read.query import by_key
 
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from engine.metrics.perplexity import CorpusNll, Nll
     from engine.models.fingerprint import FileHashes
     from engine.models.local import LocalModel, Probe
-    from engine.models.noise import Agreement, NoiseFloor
+    from engine.models.noise import NoiseFloor
     from engine.servers.vllm import VllmServer
 
 
@@ -102,32 +101,6 @@ def measure_noise(work: Work, model: Model, loader: "Loader") -> None:
     found = asdict(loader.noise(model, examples, settings_of(work.plan.generation)))
     details = _details(work, model) | {"noise_floor": found}
     work.recorder.set_model(work.model_ids[model.name], details=details)
-
-
-def noise_of(plan: Plan, most: int) -> Iterator[tuple[Model, "NoiseFloor", "Agreement | None"]]:
-    """Each local model of a plan with its noise floor on at most that many of the plan's examples; and where
-    vLLM answers, how many of its answers are those of transformers.
-
-    No reference is read and no score computed, so a test split stays unseen. Raises BadInput for data or
-    models that cannot be used.
-    """
-    from engine.models.noise import noise_floor
-
-    data = plan.data
-    examples = sample(in_part(whole_set(data), data), most, data.seed)
-    if plan.generation.engine == "vllm":
-        from engine.phases.served import served_noise
-
-        yield from served_noise(plan, examples)
-        return
-    holder = Holder(None)
-    try:
-        # Models of one base side by side, so that each base is loaded once.
-        for model in sorted(plan.models, key=lambda model: str(base_key(model))):
-            if model.kind == "local":
-                yield model, noise_floor(holder.model(model), examples, settings_of(plan.generation)), None
-    finally:
-        holder.close()
 
 
 def _details(work: Work, model: Model) -> dict[str, object]:

@@ -1,19 +1,17 @@
 """Answers with vLLM: a server for each base of the plan, asked for all of its models at once."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
-from engine.data.example import Example
 from engine.models.fingerprint import FileHashes
-from engine.models.holder import Holder, served
-from engine.models.noise import Agreement, NoiseFloor, agreement, noise_floor, texts
+from engine.models.holder import served
 from engine.models.served import holding, longest
-from engine.phases.generate import Loader, Step, probe, settings_of
+from engine.phases.generate import Loader, Step, probe
 from engine.phases.work import Stopped, Work
-from engine.plan.plan import Model, Plan
+from engine.plan.plan import Model
 from engine.servers.vllm import VllmServer, installed
 
 HALT = "halt"  # the request that stops the other models of a base once one has failed
@@ -107,34 +105,3 @@ class Serving:
         if self._server is not None:
             self._server.close()
         self._server, self._held = None, []
-
-
-def served_noise(
-    plan: Plan, examples: Sequence[Example]
-) -> Iterator[tuple[Model, NoiseFloor, Agreement | None]]:
-    """As `noise_of`, of a plan that vLLM answers for, and how many answers are those of transformers.
-
-    The server's memory is free again before the weights are loaded here.
-    """
-    vllm, settings = installed(plan.compute.vllm), settings_of(plan.generation)
-    groups, _ = served(plan.models, vllm)
-    names = {model.name for group in groups for model in group}
-    here = Holder(None)
-    try:
-        for model in plan.models:
-            if model.kind == "local" and model.name not in names:
-                yield model, noise_floor(here.model(model), examples, settings), None
-        for group in groups:
-            here.close()
-            most = longest(group, examples, settings.max_new_tokens)
-            server = VllmServer(vllm, holding(group, plan.compute, most))
-            holder = Holder(None, server, plan.generation.timeout_s)
-            try:
-                floors = [noise_floor(holder.model(model), examples, settings) for model in group]
-                told = [texts(holder.model(model), examples, settings) for model in group]
-            finally:
-                server.close()
-            for model, floor, answers in zip(group, floors, told, strict=True):
-                yield model, floor, agreement(answers, texts(here.model(model), examples, settings))
-    finally:
-        here.close()

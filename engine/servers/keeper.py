@@ -1,4 +1,4 @@
-"""Runs a server and ends all its processes with it: `python -P -m engine.servers.keeper PARENT COMMAND…`.
+"""Runs a server and ends all its processes with it: `python -P -m engine.servers PARENT COMMAND…`.
 
 It leads a session of its own and takes in what its descendants leave behind. When the process PARENT dies, by
 whatever signal, when it is told to end, or when the server ends by itself, no process of the server stays.
@@ -69,6 +69,6 @@ def _is_tracker(process: psutil.Process) -> bool:
         return False
 
 
-if __name__ == "__main__":
+def main() -> None:
     code = keep(int(sys.argv[1]), sys.argv[2:])
     sys.exit(code if code >= 0 else 128 - code)

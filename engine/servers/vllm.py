@@ -207,7 +207,7 @@ class _Running:
         self._started.wait()
 
     def _attend(self, command: list[str], environment: dict[str, str]) -> None:
-        keeper = [sys.executable, "-P", "-m", "engine.servers.keeper", str(os.getpid())]
+        keeper = [sys.executable, "-P", "-m", "engine.servers", str(os.getpid())]
         try:
             self._process = subprocess.Popen(
                 [*keeper, *command],

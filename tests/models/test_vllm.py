@@ -24,7 +24,7 @@ from engine.models.served import holding
 from engine.plan.plan import Compute, Model, read_plan
 from engine.servers import control
 from engine.servers.vllm import VllmServer, installed
-from tests.e2e.conftest import queue, reader
+from tests.e2e.conftest import queue, reader, wait_until
 from tests.e2e.forked import Worker, rows
 
 ROOT = Path(__file__).parents[2]
@@ -164,7 +164,11 @@ def test_a_run_survives_kill_9_of_its_worker_and_a_pause(tmp_path: Path) -> None
     assert set(processes()) <= others
     before = rows(store, "response")
     worker = Worker(store, run)
-    assert worker.wait(400) == 0
+    assert wait_until(lambda: rows(store, "response") > before + 20, worker)
+    os.kill(worker.pid, signal.SIGTERM)  # a batch system's way to ask for a pause
+    assert worker.wait(60) == 0 and set(processes()) <= others
+    assert rows(store, "response") < 150
+    assert Worker(store, run).wait(400) == 0
     assert before >= 20 and set(processes()) <= others
     plan.write_text(text.replace('engine = "vllm"', "").replace(f"vllm = {json.dumps(str(PROGRAM))}", ""))
     assert Worker(here, queue(here, plan)).wait(300) == 0

@@ -181,7 +181,7 @@ def noise(plan: Plan, sample: Sample = 50, json: Json = False) -> None:
     is recorded.
     """
     from engine.errors import BadInput
-    from engine.phases.generate import noise_of
+    from engine.phases.noise import noise_of
     from engine.plan.plan import read_plan
     from store.read.history import as_values
 
