@@ -96,9 +96,10 @@ def main() -> None:
                 (folder / "failed").touch()
                 if "hangs" in ways:
                     time.sleep(600)
-                print("(Worker pid=1) torch.OutOfMemoryError: no memory left", flush=True)
-                print("EngineDeadError: EngineCore encountered an issue.", flush=True)
-                os._exit(1)
+                with lock:
+                    print("(Worker pid=1) torch.OutOfMemoryError: no memory left", flush=True)
+                    print("EngineDeadError: EngineCore encountered an issue.", flush=True)
+                    os._exit(1)
             return self.tell(200, told)
 
     ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()
