@@ -98,17 +98,20 @@ _HEADS = ("lm_head", "embed_out", "embed_tokens", "wte", "embed_in", "word_embed
 _PEFT = "base_model.model."
 
 
-def served(models: Sequence[Model], vllm: Installed) -> tuple[list[list[Model]], dict[str, str]]:
+def served(
+    models: Sequence[Model], vllm: Installed, download: bool = False
+) -> tuple[list[list[Model]], dict[str, str]]:
     """The models that vLLM answers for, those of one server together; and of other bases' models why not.
 
     A base of which vLLM would not answer for one model is answered by transformers as a whole, so that
-    its models are compared under one engine. Raises BadInput for files that cannot be read.
+    its models are compared under one engine. With `download`, what is on the hub alone is fetched. Raises
+    BadInput for files that cannot be read.
     """
     groups: list[list[Model]] = []
     others: dict[str, str] = {}
     local = [model for model in models if model.kind == "local"]
     for group in by_key((base_key(model), model) for model in local).values():
-        reasons = {model.name: why for model in group if (why := why_not(model, vllm))}
+        reasons = {model.name: why for model in group if (why := why_not(model, vllm, download))}
         if reasons:
             first = next(iter(reasons))
             others |= {model.name: f"{first}: {reasons[first]}" for model in group} | reasons
@@ -124,12 +127,12 @@ def _in_parts(group: Sequence[Model]) -> Iterator[list[Model]]:
         yield [model for models in sets[start : start + MOST_ADAPTERS] for model in models]
 
 
-def why_not(model: Model, vllm: Installed) -> str | None:
+def why_not(model: Model, vllm: Installed, download: bool = False) -> str | None:
     """Why vLLM would not answer with a model as transformers does; None where it would.
 
     Raises BadInput when the model's files cannot be read.
     """
-    folder = base_of(model)
+    folder = base_of(model, download)
     for is_so, why in (
         (is_gguf(folder), "vLLM reads no GGUF file as transformers does"),
         (model.quantize is not None, f'quantize = "{model.quantize}" is bitsandbytes\' in transformers'),
@@ -143,7 +146,7 @@ def why_not(model: Model, vllm: Installed) -> str | None:
     ):
         if is_so:
             return why
-    adapter = adapter_of(model)
+    adapter = adapter_of(model, download)
     return None if adapter is None else _why_no_adapter(folder, adapter)
 
 

@@ -43,7 +43,7 @@ def _served_noise(
     The server's memory is free again before the weights are loaded here.
     """
     vllm, settings = installed(plan.compute.vllm), settings_of(plan.generation)
-    groups, _ = served(plan.models, vllm)
+    groups, _ = served(plan.models, vllm, download=True)
     names = {model.name for group in groups for model in group}
     here = Holder(None)
     try:

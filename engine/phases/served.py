@@ -23,7 +23,7 @@ class Serving:
     def __init__(self, work: Work) -> None:
         self._work = work
         self._vllm = installed(work.plan.compute.vllm)
-        self._groups, self._others = served(work.plan.models, self._vllm)
+        self._groups, self._others = served(work.plan.models, self._vllm, download=True)
         self._hashes = FileHashes(work.cache / "responses" if work.cache else None)
         self._server: VllmServer | None = None
         self._held: list[Model] = []

@@ -563,10 +563,17 @@ def _vllm(plan: Plan, past: Sequence[SpeedRow]) -> Iterator[Finding]:
         return
     try:
         vllm = installed(plan.compute.vllm)
-        groups, others = served(local, vllm)
-    except BadInput as error:  # of a model's files it is told with the model
+    except BadInput as error:
         if asked:
             yield _wrong("engine", error)
+        return
+    try:
+        groups, others = served(local, vllm)
+    except BadInput as error:  # which is an error, or what a run downloads, as the model's finding says
+        if asked:
+            yield Finding(
+                "warning", "engine", f"what vLLM answers for is known with the files: {error.message}"
+            )
         return
     names = ", ".join(model.name for group in groups for model in group)
     gained = gain(local, past)

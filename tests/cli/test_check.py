@@ -399,3 +399,11 @@ def test_vllm_says_which_models_it_answers_for_and_how_much_faster_it_was(
         f"about 2.5 times as fast as transformers for {model.name}, by run 9 against run 8"
     )
     assert gain([model], past[:1]) is None
+
+
+def test_a_model_that_a_run_downloads_is_no_error_of_the_engine(tmp_path: Path) -> None:
+    program = installed_in(tmp_path / "environment")
+    file = vllm_plan(tmp_path, program)
+    file.write_text(file.read_text().replace(str(SAMPLES / "models" / "base"), "someone/some-model"))
+    level, said = about(file, "engine")
+    assert level == "warning" and "someone/some-model" in said
