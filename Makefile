@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 FAST := tests/data tests/formats tests/report tests/sections tests/servers tests/stats tests/store
 
-.PHONY: help setup demo demo-traffic lint test test-fast test-dist test-vllm dist lock clean
+.PHONY: help setup demo demo-traffic lint test test-fast test-dist test-vllm docs dist lock clean
 .DEFAULT_GOAL := test
 
 help: ## List the targets
@@ -66,6 +66,9 @@ $(VLLM)/.ready:
 
 test-vllm: setup $(VLLM)/.ready ## Install vLLM in an environment of its own, and run the sample models through it
 	$(BIN)/pytest -v tests/models/test_vllm.py
+
+docs: setup ## Build the manual's site in build/site, strictly
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 dist: setup ## Build the wheel, the source archive and the bill of materials in dist/
 	rm -rf dist

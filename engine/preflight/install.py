@@ -27,7 +27,7 @@ EXTRAS = {
     "trl": "trains with TRL, whose checkpoints Assay follows",
     "wandb": "sends runs to Weights & Biases",
 }
-DEVELOPMENT = ("dev",)
+DEVELOPMENT = ("dev", "docs")
 FITTING_TORCH = "Install: uv pip install --torch-backend=auto --reinstall-package torch torch"
 LITTLE_DISK = 1 << 30  # bytes: a warning under it
 NO_DISK = 50 << 20  # bytes: no run under it

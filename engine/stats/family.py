@@ -75,8 +75,22 @@ def examples_needed(error: float, distance: float, n: int, count: int = 1) -> in
     """
     if n < FEWEST or not error or not distance:
         return None
-    wanted = _quantile(count) + _NORMAL.inv_cdf(POWER)
-    return max(n + 1, to_two_figures(n * (wanted * error / distance) ** 2))
+    return max(n + 1, examples_for(distance, error * math.sqrt(n), count))
+
+
+def examples_for(distance: float, deviation: float, count: int = 1) -> int:
+    """`examples_needed` from the standard deviation of the examples' differences; FEWEST at least."""
+    return max(FEWEST, to_two_figures((_errors(count) * deviation / distance) ** 2))
+
+
+def smallest_difference(examples: int, deviation: float, count: int = 1) -> float:
+    """The difference that so many examples show in 80 % of studies: `examples_for` the other way round."""
+    return _errors(count) * deviation / math.sqrt(examples)
+
+
+def _errors(count: int) -> float:
+    """Standard errors that a difference must measure to be shown among so many comparisons."""
+    return _quantile(count) + _NORMAL.inv_cdf(POWER)
 
 
 def _quantile(count: int) -> float:
@@ -89,20 +103,29 @@ def to_two_figures(needed: float) -> int:
     return math.ceil(needed / size) * size
 
 
-_Z = 1.959964 + 0.841621  # two-sided 5 %, power 80 %
 AGREEMENT = 0.875  # of models that differ by a fine-tune, on seven examples of eight
 
 
-def smallest_change(examples: int) -> float:
+def spread_of_shares(differing: float) -> float:
+    """The standard deviation of the differences of a yes-or-no measure between two models.
+
+    `differing` is the share of examples on which one of the two is right alone: only they tell the models
+    apart (McNemar's variance, for small differences).
+    """
+    return math.sqrt(differing)
+
+
+def smallest_change(examples: int, count: int = 1) -> float:
     """The smallest difference between two models' rates that so many paired examples show, from 0 to 1.
 
     For a yes-or-no measure, at 5 % two-sided and 80 % power. AGREEMENT is the share of examples on which
-    both models do equally well: only the others tell them apart (McNemar's variance for small differences).
-    Raises ValueError without examples.
+    both models do equally well, unless they differ by more than it leaves: then they differ on as many
+    examples as the difference says. Raises ValueError without examples.
     """
     if examples < 1:
         raise ValueError("no example, no comparison")
-    return min(_Z * math.sqrt((1 - AGREEMENT) / examples), 1.0)
+    usual = smallest_difference(examples, spread_of_shares(1 - AGREEMENT), count)
+    return usual if usual <= 1 - AGREEMENT else min(_errors(count) ** 2 / examples, 1.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -227,7 +227,7 @@ def test_coverage_reports_and_draws_a_sample(tmp_path: Path, capsys: pytest.Capt
     assert command(arguments) == 0
     said = capsys.readouterr().out
     assert (
-        "What production asks and the eval set lacks" in said and "can show a change of 18.1 points" in said
+        "What production asks and the eval set lacks" in said and "can show a change of 26.2 points" in said
     )
     assert len(drawn.read_text().splitlines()) == 20
     with pytest.raises(BadInput, match="exists already"):

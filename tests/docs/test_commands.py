@@ -22,9 +22,11 @@ from tests.timers import add_crontab
 from tui.cli.main import command, guarded
 
 ROOT = Path(__file__).parents[2]
-MANUAL = sorted((ROOT / "docs").glob("*.md"))
+MANUAL = sorted((ROOT / "docs").rglob("*.md"))
+FIRST = [ROOT / "README.md", ROOT / "docs/tasks.md"]  # as people read them: later pages speak of their runs
 # What is imported is the last run from then on, and other pages speak of the last run of a plan.
-PAGES = [ROOT / "README.md", *sorted(MANUAL, key=lambda page: "assay import" in page.read_text())]
+REST = sorted(set(MANUAL) - set(FIRST), key=lambda page: ("assay import" in page.read_text(), page))
+PAGES = [*FIRST, *REST]
 BLOCK = re.compile(r"^ *```sh\n(.*?)```", re.DOTALL | re.MULTILINE)
 INLINE = re.compile(r"`(assay [^`]+)`")
 SCREENS = {"watch", "review"}

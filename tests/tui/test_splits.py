@@ -31,7 +31,7 @@ async def test_the_judgement_names_every_tier_the_lock_and_the_smallest_change(l
         in first
     )
     assert "1 answer also in training · 2 only similar · test split used twice" in second
-    assert "with 12 examples you can see a 29-point change" in second
+    assert "with 12 examples you can see a 65-point change" in second
 
 
 async def test_every_part_is_one_key_away(leaky: Path) -> None:

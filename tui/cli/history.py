@@ -193,7 +193,7 @@ def trend(
         _print_trend(found, points, gaps, ascii)
 
 
-def find_measure(wanted: str, known: list[trends.Named]) -> trends.Named:
+def find_measure(wanted: str, known: list[trends.Named], missing: str = "no run has a") -> trends.Named:
     """The measure of that name, or the only one that has it in its name.
 
     Raises BadInput for a name that no run has, or that several measures have in theirs.
@@ -204,7 +204,7 @@ def find_measure(wanted: str, known: list[trends.Named]) -> trends.Named:
         return near[0]
     if not near:
         names = ", ".join(item.name for item in known[:12]) + (" …" if len(known) > 12 else "")
-        raise BadInput(f"no run has a measure {wanted!r}", f"measures: {names or 'none yet'}")
+        raise BadInput(f"{missing} measure {wanted!r}", f"measures: {names or 'none yet'}")
     raise BadInput(f"several measures have {wanted!r} in their name", ", ".join(item.name for item in near))
 
 
