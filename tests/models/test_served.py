@@ -14,7 +14,8 @@ from engine.models.holder import MOST_ADAPTERS, Holder, served, why_not
 from engine.models.local import LocalBase
 from engine.models.model import Settings
 from engine.models.served import ServedModel, holding, longest
-from engine.plan.plan import Compute, Model
+from engine.phases.noise import noise_of
+from engine.plan.plan import Compute, Model, parse_plan
 from engine.servers import control
 from engine.servers.vllm import Installed, VllmServer, installed
 from tests.models.tiny import CONTEXT, ask, make_gguf
@@ -182,3 +183,23 @@ def test_perplexity_reads_the_log_probabilities_of_the_prompt(base: Path, server
     assert found.nll == pytest.approx(found.tokens) and found.end == pytest.approx(1.0)
     (long,) = corpus_nll(opened, [(0, "the cat sat on the mat " * 40)])
     assert long.tokens > CONTEXT and long.nll == pytest.approx(long.tokens)  # every token once, over windows
+
+
+def test_noise_tells_how_many_answers_are_those_of_transformers(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_VLLM", json.dumps({"folder": str(tmp_path)}))
+    program = installed_in(tmp_path / "environment")
+    (tmp_path / "eval.jsonl").write_text('{"query": "the cat"}\n{"query": "the dog"}\n')
+    plan = parse_plan(
+        f'name = "n"\n[data]\nexamples = "eval.jsonl"\n[generation]\nengine = "vllm"\nmax_new_tokens = 6\n'
+        f'[compute]\nvllm = "{program}"\n'
+        + "".join(
+            f'[[models]]\nname = "{role}"\nrole = "{role}"\npath = "{base}"\n'
+            for role in ("baseline", "candidate")
+        ),
+        tmp_path,
+    )
+    for _, floor, same in noise_of(plan, 2):
+        assert (floor.changed, floor.n) == (0, 2)
+        assert same is not None and (same.identical, same.n) == (0, 2)  # the stand-in is no model
