@@ -25,6 +25,7 @@ from store.records import TrafficAlert
 
 REFERENCE = 4  # periods
 NEWEST = 4  # periods whose questions are looked through for what the eval set lacks
+YEAR = 366 * DAY  # for which a variant may be away; one event with a wrong clock makes no thousand rows
 _PORTION = 20_000  # events that are made arrays of at a time
 NO_EVENTS = "there is no production traffic in the store: `assay traffic import FILE` reads logs"
 
@@ -175,7 +176,14 @@ def _add(
     now: float,
     against: Sample | None,
 ) -> None:
-    """The next period of a variant: a part of the reference, or looked at, or not over."""
+    """The next period of a variant: a part of the reference, or looked at, or not over.
+
+    Periods without an event before it are rows of their own, up to a year of them.
+    """
+    last = series.rows[-1].end if series.rows else start
+    if start - last <= YEAR:
+        for number in range(round((start - last) / (days * DAY))):
+            series.rows.append(_row(sample_of((), False), variant, last + number * days * DAY, days))
     row = _row(sample, variant, start, days, is_over=start + days * DAY <= now)
     if against is not None:
         row = replace(row, from_eval_set=shifts(against, sample))

@@ -67,8 +67,13 @@ def _last(column: str) -> str:
     )
 
 
+# What repeats the answer corrects nothing: tools send an answer that was opened and left as it was.
+CORRECTED = (
+    "EXISTS (SELECT 1 FROM trafficfeedback f WHERE f.event_id = e.id AND f.correction IS NOT NULL "
+    "AND trim(f.correction, char(9, 10, 13, 32)) IS NOT trim(e.response, char(9, 10, 13, 32)))"
+)
 _UNIT = "coalesce(e.user, e.session, e.id)"
-_FEEDBACK = f"{_last('thumbs')}, {_last('rating')}, {_last('correction')} IS NOT NULL"
+_FEEDBACK = f"{_last('thumbs')}, {_last('rating')}, {CORRECTED}"
 _NONE_SAID = "NULL, NULL, 0"
 
 
@@ -157,6 +162,7 @@ def ratings(connection: sqlite3.Connection) -> list[WeekRating]:
     sql = (
         "SELECT w.start, w.variant, j.name, r.score FROM trafficweek w JOIN judge j ON j.run_id = w.run_id "
         "JOIN rating r ON r.judge_id = j.id "
+        "JOIN run ON run.id = w.run_id AND run.deleted IS NULL "
         "WHERE w.purpose = 'random' AND r.turn = 0 AND r.score IS NOT NULL "
         "ORDER BY w.start, w.variant, r.id"
     )

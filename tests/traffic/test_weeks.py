@@ -10,7 +10,7 @@ from engine.errors import BadInput
 from engine.plan.plan import read_plan
 from engine.traffic.weeks import RANDOM, WORST, Reviewed, last_week, review, scoring_judges
 from store import people, reviewing
-from store.read import evidence, history, weeks
+from store.read import evidence, history, monitor, weeks
 from store.session import opened
 from tests.engine.runs import carry_out
 from tests.judges.scripted import JudgeServer, says
@@ -126,6 +126,9 @@ def test_judges_score_the_answers_one_by_one_and_people_label_them(
             connection, found.run_id, example.id, "thumbs", "down", left_id=model.id, annotator="ann"
         )
         assert weeks.weeks(connection)[0].labelled == 1
+        assert len(monitor.ratings(connection)) == 5
+        connection.execute("UPDATE run SET deleted = 1.0")
+        assert monitor.ratings(connection) == [], "a deleted run's scores are no measure"
     written = read_plan(store / "weeks/2026-02-02-random/plan.toml")
     assert [model.role for model in written.models] == ["candidate"] and not written.baselines
 
