@@ -36,12 +36,13 @@ class Served:
                 spread = (user - first) / max(users - 1, 1) * 6.9  # from the first day to the last
                 at = START + (spread + more.get("after", 0)) * DAY
                 likes = bool(self.rng.random() < up)
+                corrects = "correct" in more and self.rng.random() < more["correct"]
                 words = int(self.rng.integers(5, 9)) * more.get("longer", 1)
                 self._rows.append(
                     {
                         "prompt": f"question {len(self._rows)}",
                         "response": "word " * words if more.get("answered", True) else None,
-                        "correction": "It is so." if "correct" in more and self.rng.random() < more["correct"] else None,
+                        "correction": "It is so." if corrects else None,
                         "model": more.get("model", "m"),
                         "variant": variant,
                         "time": at,
