@@ -92,6 +92,17 @@ def test_what_cannot_be_drawn_is_said(store: Path) -> None:
         assert last_week(connection, "", NOW) == WEEK_5
 
 
+def test_who_names_no_variant_hears_which_there_are(tmp_path: Path) -> None:
+    store = play(tmp_path / "store", weeks=(5,), variant="A")
+    with opened(store) as connection:
+        connection.execute("UPDATE trafficevent SET time = time + ?, shadow = 1 WHERE id > 'e-8'", (WEEK_S,))
+        with pytest.raises(BadInput, match=r"has traffic without a variant\n.*--variant NAME: A$"):
+            last_week(connection, "", NOW)
+        with pytest.raises(BadInput, match=r"to be seen without a variant\n.*--variant NAME: A$"):
+            review(connection, store, WEEK_5, "", RANDOM, now=NOW)
+        assert last_week(connection, "A", NOW) == WEEK_5, "what nobody saw is no traffic of a week"
+
+
 def test_a_deleted_run_is_made_anew(store: Path) -> None:
     first = drawn(store, RANDOM)
     with opened(store) as connection:
