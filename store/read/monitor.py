@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from store.read.labels import STANDING
 from store.read.query import select
 from store.records import TrafficAlert, TrafficEvent
 from store.records.columns import columns, converter
@@ -57,6 +58,14 @@ class WeekRating(NamedTuple):
     variant: str
     judge: str
     score: float
+
+
+class WeekReview(NamedTuple):
+    """Whether more people found one answer of a week's random sample good than bad."""
+
+    start: float
+    variant: str
+    good: bool
 
 
 def _last(column: str) -> str:
@@ -167,6 +176,24 @@ def ratings(connection: sqlite3.Connection) -> list[WeekRating]:
         "ORDER BY w.start, w.variant, r.id"
     )
     return [WeekRating(*row) for row in connection.execute(sql)]
+
+
+def reviews(connection: sqlite3.Connection) -> list[WeekReview]:
+    """What people's thumbs say of the weeks' random samples, but for answers over which they are divided.
+
+    Thumbs of another queue than the random one count once all of a sample have some: it chooses among them.
+    """
+    sql = f"""
+        SELECT w.start, w.variant, sum(CASE n.value WHEN 'up' THEN 1 ELSE -1 END) AS up
+        FROM trafficweek w JOIN run r ON r.id = w.run_id AND r.deleted IS NULL
+        JOIN annotation n ON n.run_id = r.id
+        WHERE w.purpose = 'random' AND n.kind = 'thumbs' AND n.turn = 0 AND {STANDING.replace("?1", "r.id")}
+        GROUP BY w.id, n.example_id HAVING up <> 0 AND (
+          max(n.queue IS 'random') OR w.n <= (SELECT count(DISTINCT a.example_id) FROM annotation a
+          WHERE a.run_id = w.run_id AND a.kind = 'thumbs'))
+        ORDER BY w.start, w.variant, n.example_id
+    """
+    return [WeekReview(start, variant, up > 0) for start, variant, up in connection.execute(sql)]
 
 
 def alerts(

@@ -8,6 +8,7 @@ import pytest
 
 from engine.errors import BadInput
 from engine.plan.plan import read_plan
+from engine.traffic.watch import watch
 from engine.traffic.weeks import RANDOM, WORST, Reviewed, last_week, review, scoring_judges
 from store import people, reviewing
 from store.read import evidence, history, monitor, weeks
@@ -154,3 +155,31 @@ def test_hostile_variants_and_answers_make_a_readable_plan(tmp_path: Path) -> No
     with opened(store) as connection:
         assert [model.name for model in history.models(connection, found.run_id)] == ["production"]
         assert history.run(connection, found.run_id).status == "running"
+
+
+def test_what_people_find_good_in_a_random_sample_is_a_measure_of_its_week(store: Path) -> None:
+    found = drawn(store, RANDOM, n=20)
+    carry_out(store, found.run_id)
+    with opened(store) as connection:
+        model = history.models(connection, found.run_id)[0]
+        rows = evidence.run_examples(connection, found.run_id)
+
+        def label(number: int, word: str, who: str = "ann", queue: str = "random") -> None:
+            to = (connection, found.run_id, rows[number].id, "thumbs", word)
+            reviewing.annotate(*to, left_id=model.id, annotator=who, queue=queue)
+
+        for number in range(15):
+            label(number, "down" if number < 6 else "up")
+        label(0, "up")  # the same person, later
+        label(1, "up", "bob")  # divided
+        label(2, "down", "bob")
+        label(19, "down", queue="lowest")  # chosen, so no part of a sample
+        weekly = next(row for row in watch(connection, now=NOW).rows if row.start == WEEK_5)
+        good = weekly.figures["reviewed"]
+        assert (good.value, good.n) == (10 / 14, 14) and good.low is not None and good.low < 0.5
+        for number in range(15, 19):
+            label(number, "up", queue="all")
+        weekly = next(row for row in watch(connection, now=NOW).rows if row.start == WEEK_5)
+        assert weekly.figures["reviewed"].n == 19, "all are labelled now: nobody chose among them"
+        daily = watch(connection, days=1, now=NOW).rows
+        assert {row.figures["reviewed"].value for row in daily} == {None}
