@@ -156,7 +156,7 @@ def running_store(folder: Path) -> tuple[int, "subprocess.Popen[bytes]"]:
 
 
 def assay(store: Path, *arguments: str) -> list[str]:
-    return ["env", f"ASSAY_STORE={store}", sys.executable, "-m", "tui", *arguments]
+    return ["env", f"ASSAY_STORE={store}", sys.executable, "-m", "assay", *arguments]
 
 
 def say(what: str, value: float, budget: int, unit: str = "bytes") -> None:

@@ -34,7 +34,7 @@ def collecting(folder: Path) -> Iterator[tuple[int, psutil.Process]]:
     """The port of a collector that runs for the block, and its process."""
     arguments = ["collect", "--port", "0", "--rate", "1000000", "--store", str(folder)]
     process = subprocess.Popen(
-        [sys.executable, "-m", "tui", *arguments],
+        [sys.executable, "-m", "assay", *arguments],
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "ASSAY_COLLECT_TOKEN": TOKEN},

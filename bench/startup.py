@@ -46,7 +46,7 @@ def main() -> None:
         store = Path(place)
         many_runs(store, arguments.runs)
         newest = f"bench-{arguments.runs - 1:05}".encode()
-        app = ["env", f"ASSAY_STORE={store}", sys.executable, "-m", "tui"]
+        app = ["env", f"ASSAY_STORE={store}", sys.executable, "-m", "assay"]
         cases = {
             "hello-world Textual app, first frame": ([sys.executable, "-c", HELLO], b"hello world"),
             "assay, first frame": (app, b"assay"),

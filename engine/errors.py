@@ -15,6 +15,11 @@ def is_secret(value: str) -> bool:
     return KEY_SHAPE.search(value) is not None
 
 
+def install(extra: str) -> str:
+    """The way out where a package is missing that only some plans need, of one of our extras."""
+    return f"Install: pip install 'assay[{extra}]'"
+
+
 class AssayError(Exception):
     """A failure with a message for the person at the keyboard; never shown with a traceback."""
 

@@ -5,12 +5,14 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 # Before torch is imported, here and in the processes that tests start. Several threads for each of the
 # processes that share two cores only wait for each other.
@@ -19,6 +21,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # each test process all tests.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+
+# Where many processes share the cores, how long a draw or a test takes says nothing of it.
+settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared")
 
 LONGEST = ("e2e", "docs", "cluster", "benchmarks", "cli")  # folders
 MEMORY = "/dev/shm"
@@ -30,6 +36,14 @@ def pytest_configure(config: pytest.Config) -> None:
     # xdist would begin with the files of most tests; those that take longest have few, and one core would
     # wait at the end for the other.
     config.option.loadscopereorder = False
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """In the process that tells others what to run, and to people what ran."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if session.config.getoption("numprocesses", None) and reporter and reporter.verbosity <= 0:
+        session.config.pluginmanager.register(_Files(reporter))
 
 
 def _work_in_memory(config: pytest.Config) -> None:
@@ -78,3 +92,34 @@ def _own_purse() -> Iterator[None]:
     yield
     if costs := sys.modules.get("engine.servers.costs"):
         costs._current = None
+
+
+class _Files:
+    """Of tests in several processes it says which file ended, how, and how long it took: dots say nothing."""
+
+    def __init__(self, reporter: pytest.TerminalReporter) -> None:
+        self._reporter = reporter
+        self._running: dict[str, tuple[str, float, list[str]]] = {}  # by process: file, start, outcomes
+
+    def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
+        return ("passed", "", "") if report.when == "call" and report.passed else None
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        process = report.node.gateway.id
+        file = report.nodeid.partition("::")[0]
+        if self._running.get(process, ("",))[0] != file:
+            self._end(process)
+            self._running[process] = (file, time.monotonic() - report.duration, [])
+        if report.when == "call" or report.outcome != "passed":
+            self._running[process][2].append(report.outcome)
+
+    def pytest_sessionfinish(self) -> None:
+        for process in list(self._running):
+            self._end(process)
+
+    def _end(self, process: str) -> None:
+        file, since, outcomes = self._running.pop(process, ("", 0.0, []))
+        if file:
+            counts = (f"{outcomes.count(one)} {one}" for one in dict.fromkeys(outcomes))
+            self._reporter.write_line(f"{time.monotonic() - since:6.1f} s  {file}: {', '.join(counts)}")

@@ -8,11 +8,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from engine.errors import CannotRun
+from engine.errors import CannotRun, install
 
 LOCAL = "local"
 KNOCK = 5.0  # seconds for the head of a cluster to take a connection
-INSTALL = "install it with: pip install 'assay[ray]'"
 
 
 def connect(address: str) -> None:
@@ -23,7 +22,7 @@ def connect(address: str) -> None:
     try:
         import ray
     except ImportError as error:
-        raise CannotRun('[compute] engine = "ray" needs the package ray', INSTALL) from error
+        raise CannotRun('[compute] engine = "ray" needs the package ray', install("ray")) from error
     if ray.is_initialized():
         return
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}

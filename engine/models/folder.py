@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn
 
-from engine.errors import BadInput
+from engine.errors import BadInput, install
 from engine.models.gguf_file import check_gguf, is_gguf, read_header
 from engine.plan.paths import HUB_ID, read_adapter_config, read_json
 from engine.plan.plan import Model
@@ -353,7 +353,7 @@ def check_quantised(folder: Path, quantize: str | None = None) -> None:
         if not _installed("bitsandbytes"):
             raise BadInput(
                 f'{folder}: quantize = "{quantize}" needs bitsandbytes.',
-                "Install: pip install 'assay[quantized]'",
+                install("quantized"),
             )
     if found is None:
         return

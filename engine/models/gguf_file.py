@@ -14,7 +14,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from engine.errors import BadInput
+from engine.errors import BadInput, install
 
 SUFFIX = ".gguf"
 _SCALARS = dict(zip((0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 12), "BbHhIif?Qqd", strict=True))
@@ -82,9 +82,7 @@ class Header:
 def read_header(file: Path) -> Header:
     """The header. Raises BadInput for a broken file, or without the package that reads the weights."""
     if find_spec("gguf") is None:
-        raise BadInput(
-            f"{file}: a GGUF file is read with the package gguf.", "Install: pip install 'assay[gguf]'"
-        )
+        raise BadInput(f"{file}: a GGUF file is read with the package gguf.", install("gguf"))
     try:
         status = file.stat()
         return _header(file, status.st_size, status.st_mtime_ns)

@@ -33,6 +33,11 @@ class Sensors:
         """The names of the GPUs as the driver gives them, such as "NVIDIA H200"."""
         return [_text(pynvml.nvmlDeviceGetName(gpu)) for gpu in self._gpus]
 
+    @property
+    def driver(self) -> str:
+        """The version of the GPUs' driver; empty without GPUs."""
+        return _text(pynvml.nvmlSystemGetDriverVersion()) if self._gpus else ""
+
     def _read_gpus(self) -> Iterator[dict[str, Any]]:
         for place, gpu in enumerate(self._gpus):
             row: dict[str, Any] = {"device": f"GPU {place}", "updated": time.time()}

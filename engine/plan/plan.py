@@ -21,7 +21,7 @@ from pydantic import (
 
 from engine.data.example import TEMPLATE
 from engine.data.textfile import read_text
-from engine.errors import BadInput
+from engine.errors import BadInput, install
 from engine.plan import paths as paths
 from engine.plan.checks import NOT_METRICS, cross_checks, metric_checks
 from engine.plan.errors import (
@@ -576,7 +576,7 @@ class Tracking(Table):
 def lacking(tracker: str) -> tuple[str, str] | None:
     """What keeps this machine's runs from a tracker, and what to do about it; None where nothing is known."""
     if find_spec(tracker) is None:
-        return f"the package {tracker} is not installed", f"pip install 'assay[{tracker}]'"
+        return f"the package {tracker} is not installed", install(tracker)
     if tracker == "mlflow" and not os.environ.get("MLFLOW_TRACKING_URI"):
         return "MLFLOW_TRACKING_URI names no server", "export MLFLOW_TRACKING_URI=http://127.0.0.1:5000"
     known = {"WANDB_API_KEY", "WANDB_MODE"} & os.environ.keys() or Path("~/.netrc").expanduser().exists()

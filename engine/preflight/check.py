@@ -1,7 +1,5 @@
 """Preflight: checks everything that a plan needs before a run starts, without torch or loading a model."""
 
-import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -9,7 +7,6 @@ from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 
-from engine.cluster import INSTALL
 from engine.compare.sweep import cheap_measure, general_measure
 from engine.data.example import Example, eval_set_version
 from engine.data.examples import data_rows
@@ -18,7 +15,7 @@ from engine.data.leakage import read_training
 from engine.data.messages import turn_text
 from engine.data.unused import unused_columns
 from engine.data.versions import file_hash, refuse_used_test, used_before
-from engine.errors import AssayError, BadInput
+from engine.errors import AssayError, BadInput, install
 from engine.judges.preflight import cost_findings, judge_findings, left_out
 from engine.metrics.load import CLASH_WAY_OUT, clashes, load_metric
 from engine.metrics.perplexity import read_corpus
@@ -35,13 +32,14 @@ from engine.models.folder import (
 from engine.models.gguf_file import is_gguf
 from engine.models.model import conversation
 from engine.models.recorded import RecordedModel, RunAnswers
-from engine.plan.errors import Finding, Level, in_units
+from engine.plan.errors import Finding, Level
 from engine.plan.metrics import is_own
 from engine.plan.paths import read_json
 from engine.plan.plan import Data, Model, Plan, lacking
 from engine.plan.selection import asked, part_name, whole_set, without_excluded
 from engine.plan.training_config import read_training_config
 from engine.preflight.estimate import disk_bytes, judge_model, local_judge, memory, time_needed
+from engine.preflight.install import disk
 from engine.servers.transport import NamedServer, reach
 from store import database
 from store.people import excluded
@@ -244,8 +242,6 @@ def _embedding(data: Data, folder: Path) -> Finding:
 TRAINING_RECORDS = 1000  # how many of a training file are read here; a run reads all
 _OF_ONE_FOLD = ("time", "store", "memory")  # folds are alike in these
 READ_IT = "a run executes it with your permissions: read it first"
-LITTLE_DISK = 1 << 30  # bytes: a warning under it
-NO_DISK = 50 << 20  # bytes: no run under it
 
 
 def check(plan: Plan, store: Path, *, allow_code: bool = False) -> list[Finding]:
@@ -267,7 +263,7 @@ def check(plan: Plan, store: Path, *, allow_code: bool = False) -> list[Finding]
     findings += [*_sweep(plan, examples, allow_code), *_compute(plan), *_track(plan)]
     findings += [Finding(*found) for found in cost_findings(plan, chosen)]
     findings += _local_judges(plan, chosen, store)
-    findings += [*_disk(plan, chosen, store), *memory(plan, chosen)]
+    findings += [disk(store, disk_bytes(plan, chosen)), *memory(plan, chosen)]
     taken = time_needed(plan, len(chosen), _past(store, speeds))
     return [*findings, *([taken] if taken else [])]
 
@@ -543,7 +539,7 @@ def _sweep(plan: Plan, examples: list[Example], allow_code: bool) -> Iterator[Fi
 
 def _compute(plan: Plan) -> Iterator[Finding]:
     if plan.compute.engine == "ray" and find_spec("ray") is None:
-        yield Finding("error", "compute", 'engine = "ray" needs the package ray', INSTALL)
+        yield Finding("error", "compute", 'engine = "ray" needs the package ray', install("ray"))
 
 
 def _track(plan: Plan) -> Iterator[Finding]:
@@ -583,22 +579,6 @@ def _judges(plan: Plan, examples: list[Example], silent: Mapping[str, str]) -> I
                 f"{bare} of {len(examples)} examples have no reference, which it needs",
                 "add references, or a judge with a server",
             )
-
-
-def _disk(plan: Plan, examples: list[Example], store: Path) -> Iterator[Finding]:
-    folder = store.absolute()
-    while not folder.exists():
-        folder = folder.parent
-    if not (folder.is_dir() and os.access(folder, os.W_OK)):
-        yield Finding(
-            "error", "store", f"{store} cannot be written", "choose another folder with --store DIR"
-        )
-        return
-    free, needed = shutil.disk_usage(folder).free, disk_bytes(plan, examples)
-    message = f"{in_units(free)} free on the disk of {store}; this run takes {in_units(needed)} at most"
-    hint = "free some space, or choose another folder with --store DIR"
-    level: Level = "error" if free < NO_DISK else "warning" if free < LITTLE_DISK + needed else "ok"
-    yield Finding(level, "store", message, "" if level == "ok" else hint)
 
 
 def _local_judges(plan: Plan, examples: list[Example], store: Path) -> Iterator[Finding]:

@@ -98,7 +98,8 @@ def _base(path: Path, name: str, found: Found, assumed: list[str]) -> str | Path
         return plain[0]
     if is_hub:
         return name
-    assumed.append(f"{path.name} is left out: its base {name or '(none)'} is not here")
+    way_out = "put that model's folder here, or a link to it" if name else "its configuration names none"
+    assumed.append(f"{path.name} is left out: its base {name or '(none)'} is not here; {way_out}")
     return None
 
 

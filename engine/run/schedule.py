@@ -268,7 +268,7 @@ class TimerJob:
     @property
     def argv(self) -> tuple[str, ...]:
         """`env` comes first, since systemd refuses programs with unusual characters in their paths."""
-        return ("/usr/bin/env", f"ASSAY_STORE={self.store}", sys.executable, "-P", "-m", "tui", *self.words)
+        return ("/usr/bin/env", f"ASSAY_STORE={self.store}", sys.executable, "-P", "-m", "assay", *self.words)
 
 
 def job_of(schedule: Schedule, store: Path) -> TimerJob:

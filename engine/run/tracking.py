@@ -65,7 +65,7 @@ def send(store: Path, run_id: int, tracked: TrackedRun, tracker: str) -> Track:
         row = _row(store, run_id, tracker)
         if lacks := lacking(tracker):  # another shell may have it
             attempts = row.attempts + 1
-            return _keep(store, replace(row, status="waiting", attempts=attempts, reason=": ".join(lacks)))
+            return _keep(store, replace(row, status="waiting", attempts=attempts, reason="; ".join(lacks)))
         for wait in (*WAITS, None):
             row = replace(row, status="waiting", attempts=row.attempts + 1, reason=_CUT_OFF)
             _keep(store, row)
@@ -189,7 +189,7 @@ def _pause(row: Track) -> float:
 def _start(store: Path, run_id: int, tracker: str) -> subprocess.Popen[bytes]:
     words: list[Any] = ["track", run_id, "--to", tracker, "--store", store]
     return subprocess.Popen(
-        [sys.executable, "-P", "-m", "tui", *map(str, words)],
+        [sys.executable, "-P", "-m", "assay", *map(str, words)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

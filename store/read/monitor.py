@@ -170,9 +170,9 @@ def ratings(connection: sqlite3.Connection) -> list[WeekRating]:
     """What judges of single responses said of the weeks' random samples."""
     sql = (
         "SELECT w.start, w.variant, j.name, r.score FROM trafficweek w JOIN judge j ON j.run_id = w.run_id "
-        "JOIN rating r ON r.judge_id = j.id "
+        "JOIN rating r ON r.judge_id = j.id JOIN model m ON m.id = r.model_id "
         "JOIN run ON run.id = w.run_id AND run.deleted IS NULL "
-        "WHERE w.purpose = 'random' AND r.turn = 0 AND r.score IS NOT NULL "
+        "WHERE w.purpose = 'random' AND m.role = 'candidate' AND r.turn = 0 AND r.score IS NOT NULL "
         "ORDER BY w.start, w.variant, r.id"
     )
     return [WeekRating(*row) for row in connection.execute(sql)]
@@ -186,11 +186,11 @@ def reviews(connection: sqlite3.Connection) -> list[WeekReview]:
     sql = f"""
         SELECT w.start, w.variant, sum(CASE n.value WHEN 'up' THEN 1 ELSE -1 END) AS up
         FROM trafficweek w JOIN run r ON r.id = w.run_id AND r.deleted IS NULL
-        JOIN annotation n ON n.run_id = r.id
+        JOIN annotation n ON n.run_id = r.id JOIN model m ON m.id = n.left_id AND m.role = 'candidate'
         WHERE w.purpose = 'random' AND n.kind = 'thumbs' AND n.turn = 0 AND {STANDING.replace("?1", "r.id")}
         GROUP BY w.id, n.example_id HAVING up <> 0 AND (
           max(n.queue IS 'random') OR w.n <= (SELECT count(DISTINCT a.example_id) FROM annotation a
-          WHERE a.run_id = w.run_id AND a.kind = 'thumbs'))
+          WHERE a.left_id = m.id AND a.kind = 'thumbs'))
         ORDER BY w.start, w.variant, n.example_id
     """
     return [WeekReview(start, variant, up > 0) for start, variant, up in connection.execute(sql)]

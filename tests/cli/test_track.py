@@ -286,7 +286,7 @@ def test_a_sending_that_is_killed_is_known_and_done_again(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", deaf)
     words = ["track", "1", "--to", "mlflow", "--store", str(store)]
     sending = subprocess.Popen(
-        [sys.executable, "-P", "-m", "tui", *words], cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}
+        [sys.executable, "-P", "-m", "assay", *words], cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}
     )
     wait_for(lambda: history.tracks(connected(store), 1))
     sending.kill()

@@ -98,3 +98,12 @@ def test_files_that_people_keep_are_written_by_one_helper_whole_or_not_at_all() 
 )  # fmt: skip
 def test_every_way_to_write_a_file_is_found(code: str) -> None:
     assert list(writes(ast.parse(code)))
+
+
+def test_every_process_that_the_product_starts_has_a_main_module() -> None:
+    floors = ("assay", "tui", "engine", "store")
+    texts = [path.read_text("utf-8") for floor in floors for path in (ROOT / floor).rglob("*.py")]
+    started = {name for text in texts for name in re.findall(r'"-m", "([\w.]+)"', text)}
+    ours = {name for name in started if name.partition(".")[0] in floors}
+    assert {"assay", "engine.run"} <= ours
+    assert [name for name in ours if not (ROOT / name.replace(".", "/") / "__main__.py").is_file()] == []

@@ -128,7 +128,7 @@ def opens(folder: Path, arguments: list[str]) -> bool:
 def _says(folder: Path, arguments: list[str], words: bytes) -> bool:
     store = f"ASSAY_STORE={folder / 'store'}"
     environment = ["env", f"PYTHONPATH={ROOT}", store, "ASSAY_COLLECT_TOKEN=x", f"--chdir={folder}"]
-    with Terminal([*environment, sys.executable, "-m", "tui", *arguments]) as terminal:
+    with Terminal([*environment, sys.executable, "-m", "assay", *arguments]) as terminal:
         terminal.read_until(words)
         return b"Traceback" not in terminal.received
 

@@ -21,7 +21,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
     def assay(*arguments: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
-            [sys.executable, "-m", "tui", *arguments, "--store", str(store)],
+            [sys.executable, "-m", "assay", *arguments, "--store", str(store)],
             cwd=ROOT,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
             stdin=subprocess.DEVNULL,

@@ -92,7 +92,7 @@ class Tmux:
         return done.stdout
 
     def assay(self, store: Path, *words: str) -> None:
-        command = [sys.executable, "-m", "tui", *words, "--store", str(store)]
+        command = [sys.executable, "-m", "assay", *words, "--store", str(store)]
         self("send-keys", "-l", shlex.join(command))
         self("send-keys", "Enter")
 
@@ -124,7 +124,7 @@ class Tmux:
     def app(self) -> int:
         """The process id of the app that runs in it."""
         shell = psutil.Process(int(self("display-message", "-p", "#{pane_pid}")))
-        return int(next(child.pid for child in shell.children(recursive=True) if "tui" in child.cmdline()))
+        return int(next(child.pid for child in shell.children(recursive=True) if "assay" in child.cmdline()))
 
     def close(self) -> None:
         subprocess.run([*self._words, "kill-server"], env=self._environment, capture_output=True, check=False)
@@ -400,7 +400,7 @@ def test_nothing_but_ascii_reaches_a_terminal_that_has_nothing_else(
 ) -> None:
     record = tmp_path / "bytes"
     terminal = tmux(record=record)
-    terminal("send-keys", "-l", shlex.join([sys.executable, "-m", "tui", "--ascii", "--store", str(store)]))
+    terminal("send-keys", "-l", shlex.join([sys.executable, "-m", "assay", "--ascii", "--store", str(store)]))
     terminal.press("Enter")
     terminal.on("Runs", "tickets-v2", "+ passed")
     terminal.press("j")

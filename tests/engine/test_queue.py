@@ -247,7 +247,7 @@ def test_one_process_works_on_a_queue(store: Path) -> None:
 
 
 def working(store: Path, *more: str) -> subprocess.Popen[str]:
-    words = [sys.executable, "-P", "-m", "tui", "queue", "work", "--store", str(store), *more]
+    words = [sys.executable, "-P", "-m", "assay", "queue", "work", "--store", str(store), *more]
     root = str(Path(__file__).parents[2])
     return subprocess.Popen(words, env={**os.environ, "PYTHONPATH": root}, stdout=subprocess.PIPE, text=True)
 

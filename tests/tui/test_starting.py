@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.plan import SAMPLES
 from engine.plan.plan import read_plan
 from tests.engine.runs import lines, recorded_plan
 from tests.tui.driver import driven
@@ -12,7 +13,7 @@ from tests.tui.history import HOSTILE
 from tui.app.app import AssayApp
 from tui.screens.live.screen import LiveScreen
 from tui.screens.runs import RunsScreen
-from tui.screens.start import SAMPLES, CheckScreen, WizardScreen, _prompt_lines, found_plans
+from tui.screens.start import CheckScreen, WizardScreen, _prompt_lines, found_plans
 
 
 @pytest.fixture
@@ -100,7 +101,7 @@ def test_the_plans_of_a_folder_come_likeliest_first(tmp_path: Path) -> None:
     assert [plan.path.name for plan in found][::3] == ["plan.toml", "b.toml"] and len(found) == 4
     assert (found[0].name, found[0].baselines, found[0].candidates) == ("recorded", 1, 1)
     bundled = found_plans(tmp_path)[4:]
-    assert bundled[0].path == SAMPLES / "quickstart.toml" and all(plan.bundled for plan in bundled)
+    assert bundled[0].path == SAMPLES / "plans" / "quickstart.toml" and all(plan.bundled for plan in bundled)
 
 
 async def test_a_plan_is_made_of_the_files_found_with_parts_left_out_and_renamed(folder: Path) -> None:

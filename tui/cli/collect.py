@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from engine.errors import BadInput, CannotRun
+from engine.errors import BadInput, CannotRun, install
 from engine.servers.address import held, read_key
 from store import database
 from store.errors import StoreError
@@ -40,9 +40,7 @@ def collect(
     try:
         from engine.traffic.collector import CollectorSettings, is_loopback, listen, serve
     except ImportError as error:
-        raise BadInput(
-            f"assay collect needs the package {error.name}", "install: pip install 'assay[collect]'"
-        ) from error
+        raise BadInput(f"assay collect needs the package {error.name}", install("collect")) from error
     if no_token and not is_loopback(host):
         raise BadInput(f"--no-token: {host} can be reached from elsewhere", f"export {TOKEN}=… without it")
     token = None if no_token else _token()

@@ -1,7 +1,7 @@
 """Shared parts of commands: options for runs, plans and data files, the store, progress."""
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,11 +11,12 @@ from engine.data.example import MAPPABLE, TEMPLATE
 from engine.errors import BadInput
 from store import database
 from tui.text.gate import printable
-from tui.text.output import err
+from tui.text.output import err, paragraph
 
 if TYPE_CHECKING:
     from engine.data.example import Example
     from engine.data.examples import Account
+    from engine.plan.errors import Finding
 
 
 FAILED_GATE = 1  # the exit code
@@ -95,6 +96,17 @@ def some(file: Path, rows: "Iterator[Example]") -> "Iterator[Example]":
         yield row
     if row is None:
         raise BadInput(f"{file}: has no readable row", "Write one JSON object per line.")
+
+
+MARKS = {"error": "error", "warning": "warn", "ok": "ok"}
+
+
+def print_findings(findings: "Iterable[Finding]") -> None:
+    """Each with its mark, and the way out where something is wrong."""
+    for finding in findings:
+        paragraph(f"{finding.subject}: {finding.message}", " " * 6, f"{MARKS[finding.level]:6}")
+        if finding.hint and finding.level != "ok":
+            paragraph(finding.hint, " " * 8)
 
 
 def told_skipped(account: "Account | None") -> None:

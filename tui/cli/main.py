@@ -142,13 +142,19 @@ def build() -> "typer.Typer":
         read_only: Annotated[
             bool, typer.Option("--read-only", help="Open the app without writing to the store.")
         ] = False,
+        version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
     ) -> None:
+        if version:
+            from importlib.metadata import version as installed_version
+
+            sys.stdout.write(f"assay {installed_version('assay')}\n")
+            raise typer.Exit
         if context.invoked_subcommand is None:
             raise typer.Exit(open_app(store, **app_options(context)))
 
     for function in (
         *(plan.init, plan.plan, plan.check),
-        *(run.run, run.follow, run.watch, run.resume, run.pause, run.concurrency, run.cancel),
+        *(run.run, run.demo, run.follow, run.watch, run.resume, run.pause, run.concurrency, run.cancel),
         *(history.runs, show.show, show.compare, history.trend),
         *(score.score, score.metrics, data.preview, data.split),
         *(data.leakage, data.coverage, data.versions),

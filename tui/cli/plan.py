@@ -8,7 +8,7 @@ import typer
 
 from engine.errors import BadInput
 from engine.propose.proposal import Proposal
-from tui.cli.common import Json, Plan, Store, store_folder
+from tui.cli.common import Json, Plan, Store, print_findings, store_folder
 from tui.text.gate import counted, printable
 from tui.text.output import Column, err, heading, interval, number, out, paragraph, print_json, print_table
 
@@ -33,8 +33,6 @@ AllowCode = Annotated[
 Fold = Annotated[
     int | None, typer.Option("--fold", min=1, metavar="N", help="One of the plan's folds [default: all]")
 ]
-
-MARKS = {"error": "error", "warning": "warn", "ok": "ok"}
 
 
 def init(folder: NewFolder = Path()) -> None:
@@ -93,11 +91,7 @@ def check(
     if json:
         _print_values(findings, shown if show_prompt else None)
         return
-    for finding in findings:
-        mark = f"{MARKS[finding.level]:6}"
-        paragraph(f"{finding.subject}: {finding.message}", " " * 6, mark)
-        if finding.hint and finding.level != "ok":
-            paragraph(finding.hint, " " * 8)
+    print_findings(findings)
     for item in shown if show_prompt else ():
         heading(f"First prompt of {item.model}" + (f", {item.tokens:,} tokens" if item.tokens else ""))
         out(printable(item.text if item.text is not None else "none"))

@@ -161,6 +161,20 @@ def run(
     )
 
 
+def demo(context: typer.Context, store: Store = None) -> int:
+    """Evaluate the bundled sample models: a minute or two on a laptop, and the first run to look at."""
+    from engine.plan import SAMPLES
+    from engine.run import launch
+
+    folder = store_folder(context, store)
+    code = carry_out(folder, launch.create(SAMPLES / "plans" / "quickstart.toml", folder))
+    if code != FAILED_GATE:
+        return code
+    out("\nTwo of the three candidates are broken on purpose: that gates failed is right.")
+    out("Look at the run: assay")
+    return 0
+
+
 def _tell_place(folder: Path, run_id: int, *, json: bool) -> None:
     if json:
         print_json({"id": run_id})

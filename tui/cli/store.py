@@ -3,13 +3,14 @@
 import re
 import time
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from engine.errors import BadInput
 from store.transfer.doctor import StoreCheck, examine, repair
-from tui.cli.common import Json, Store, store_folder
+from tui.cli.common import Json, Store, print_findings, store_folder
 from tui.text.output import Column, moment, number, out, paragraph, print_json, print_table
 
 Repair = Annotated[
@@ -17,12 +18,25 @@ Repair = Annotated[
 ]
 
 
-def doctor(context: typer.Context, mend: Repair = False, json: Json = False, store: Store = None) -> int:
+Install = Annotated[
+    bool, typer.Option("--install", help="Examine the installation instead: packages, GPU, terminal, disk.")
+]
+
+
+def doctor(
+    context: typer.Context,
+    mend: Repair = False,
+    installed: Install = False,
+    json: Json = False,
+    store: Store = None,
+) -> int:
     """Examine the store: damage, lost rows, stuck runs, leftovers, disk space, permissions.
 
     Exit codes: 0 no problem, 1 a problem, 2 no store that this Assay knows.
     """
     folder = store_folder(context, store)
+    if installed:
+        return _install(folder, mend=mend, json=json)
     found = examine(folder)
     done = repair(folder, found) if mend else []
     after = examine(folder) if done else found
@@ -42,6 +56,22 @@ def doctor(context: typer.Context, mend: Repair = False, json: Json = False, sto
                 _print_finding(item)
     elif any(not item.ok and item.repair for item in found):
         out("`assay doctor --repair` repairs this; it copies the store first")
+    return 0 if healthy else 1
+
+
+def _install(folder: Path, *, mend: bool, json: bool) -> int:
+    from engine.preflight.install import install_findings
+
+    if mend:
+        raise BadInput("--install examines, and repairs nothing", "leave out --repair")
+    found = []
+    for finding in install_findings(folder):
+        found.append(finding)
+        if not json:
+            print_findings([finding])
+    healthy = all(finding.level != "error" for finding in found)
+    if json:
+        print_json({"findings": [asdict(finding) for finding in found], "healthy": healthy})
     return 0 if healthy else 1
 
 

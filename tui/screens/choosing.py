@@ -42,7 +42,7 @@ async def run_command(*words: str, store: Path | None = None) -> CommandResult:
     """Runs `assay WORDS`, on the store in this folder where one is given. Cancelled, it ends the process."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-P", "-m", "tui", *words, *(() if store is None else ("--store", str(store)))),
+        *("-P", "-m", "assay", *words, *(() if store is None else ("--store", str(store)))),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

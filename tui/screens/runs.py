@@ -50,6 +50,7 @@ plan for the models and data found here, or of the bundled samples.
 
 In a shell:
 
+  assay demo           evaluates the bundled samples, in about a minute
   assay plan           writes a plan for the models and data in this folder
   assay init           writes a plan and a small eval set to fill in
   assay run PLAN       runs a plan, with progress in the terminal"""

@@ -12,6 +12,7 @@ from textual.app import ComposeResult
 from textual.content import Content
 from textual.events import ScreenResume
 
+from engine.plan import SAMPLES
 from engine.propose.proposal import MODELS, Proposal, ProposalItem, from_json, plan_text
 from tui.keys import bindings, written
 from tui.screens.base import AssayScreen, beside
@@ -22,7 +23,6 @@ from tui.widgets.rows import Columns, FlexColumn, Rows
 
 MOST_BYTES = 256 << 10
 MOST_FILES = 500  # of a folder, that are looked at
-SAMPLES = Path(__file__).parents[2] / "samples" / "plans"
 
 
 class PlanFile(NamedTuple):
@@ -36,7 +36,7 @@ class PlanFile(NamedTuple):
     bundled: bool
 
 
-def found_plans(folder: Path, samples: Path = SAMPLES) -> list[PlanFile]:
+def found_plans(folder: Path, samples: Path = SAMPLES / "plans") -> list[PlanFile]:
     """The likeliest first: plan.toml, then the newest; the bundled ones at the end."""
     here = {path.resolve(): path for path in _files(folder)}
     plans = [plan for path in here.values() if (plan := _look(path, False))]

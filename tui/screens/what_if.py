@@ -50,7 +50,7 @@ class DecisionProcess:
     """A process that decides the run under each set of limits that it is given."""
 
     def __init__(self, run_id: int, store: Path) -> None:
-        self._command = ("-P", "-m", "tui", "show", str(run_id), "--gate", "-", "--store", str(store))
+        self._command = ("-P", "-m", "assay", "show", str(run_id), "--gate", "-", "--store", str(store))
         self._process: Process | None = None
 
     async def ask(self, limits: Mapping[str, float | None]) -> dict[str, Any]:
