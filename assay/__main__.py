@@ -19,12 +19,12 @@ INSTALL_AGAIN = "install assay again with --force-reinstall --no-deps"
 def main() -> None:
     """The console script."""
     _leave_out_current_folder()
-    shadowed = next(_shadowed(), None)
+    foreign = next(shadowed(), None)
     if shell := os.environ.pop("_ASSAY_COMPLETE", ""):  # a key was pressed: nothing more is looked at or told
         from tui.cli.completion import main as complete
 
-        sys.exit(complete(shell, sys.argv[-1]) if shadowed is None else FOREIGN)
-    if problem := shadowed or written_over(ROOT):
+        sys.exit(complete(shell, sys.argv[-1]) if foreign is None else FOREIGN)
+    if problem := foreign or written_over(ROOT):
         sys.stderr.write("assay: " + "".join(c if c.isprintable() else "?" for c in problem) + "\n")
         sys.exit(FOREIGN)
     from tui.cli.main import main as run_command
@@ -39,7 +39,7 @@ def _leave_out_current_folder() -> None:
         del sys.path[0]
 
 
-def _shadowed() -> Iterator[str]:
+def shadowed() -> Iterator[str]:
     """What stands before our modules on the path, without importing it."""
     for name in FLOORS:
         spec = importlib.util.find_spec(name)

@@ -93,7 +93,7 @@ def week(rng: np.random.Generator, told: Traffic) -> Sample:
             "negation": rng.random(n) < 0.1,
         },
         np.full(n, "model", dtype=object),
-        1 + np.floor(10 * rng.random(50)),
+        {"judge": 1 + np.floor(10 * rng.random(50))},
     )
 
 

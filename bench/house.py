@@ -2,9 +2,10 @@
 
     python -m bench.house [--names] [--circles] [--lone]
 
-Reads the imports and classes of `tui`, `engine` and `store` with `ast`; nothing is executed. Imports inside
-functions count, imports for type checkers alone do not. `--names` lists class names that several files
-define, `--circles` modules that import one another, `--lone` files whose only importer lies in their folder.
+Reads the imports and classes of `assay`, `tui`, `engine` and `store` with `ast`; nothing is executed.
+Imports inside functions count, imports for type checkers alone do not. `--names` lists class names that
+several files define, `--circles` modules that import one another, `--lone` files whose only importer lies in
+their folder.
 """
 
 import argparse
@@ -18,7 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 FLOORS = ("assay", "tui", "engine", "store")
 # What a folder may hold, and the whole product: a newcomer has to find the right file from the names alone.
-LIMITS = {"engine": 22, "tui": 10, "tui/screens": 22, "engine/phases": 18}
+LIMITS = {"assay": 7, "engine": 22, "tui": 10, "tui/screens": 22, "engine/phases": 18}
 FILES, LINES = 400, 56_000
 
 

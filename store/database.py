@@ -50,11 +50,11 @@ def connect(folder: Path) -> sqlite3.Connection:
     cannot be opened.
     """
     try:
-        connection = _open(folder, "rw") if is_writable(folder) else _open_to_read(folder)
+        connection = _open(folder, "rw" if is_writable(folder) else _kept_from_writing(folder))
     except sqlite3.OperationalError as error:
         if not is_full(folder):
             raise explain(error, folder) from error
-        connection = _open_to_read(folder)
+        connection = _open(folder, _kept_from_writing(folder))
     except sqlite3.Error as error:
         raise explain(error, folder) from error
     connection.row_factory = sqlite3.Row
@@ -63,7 +63,16 @@ def connect(folder: Path) -> sqlite3.Connection:
 
 def look(folder: Path) -> sqlite3.Connection:
     """A connection that writes nothing, not even the journal mode, which alone would change the file."""
-    return _open(folder, "ro") if is_writable(folder) and not is_full(folder) else _open_to_read(folder)
+    return _open(folder, _reading(folder))
+
+
+def address(folder: Path) -> str:
+    """The store as SQLite's ATTACH takes it, for reading alone."""
+    return f"{(folder / FILE).absolute().as_uri()}?mode={_reading(folder)}"
+
+
+def _reading(folder: Path) -> str:
+    return "ro" if is_writable(folder) and not is_full(folder) else _kept_from_writing(folder)
 
 
 def is_full(folder: Path) -> bool:
@@ -97,15 +106,16 @@ def _open(folder: Path, mode: str) -> sqlite3.Connection:
     return connection
 
 
-def _open_to_read(folder: Path) -> sqlite3.Connection:
-    """Without its shared memory beside it SQLite reads a WAL store only as one that nobody can change.
+def _kept_from_writing(folder: Path) -> str:
+    """How SQLite opens a store that cannot be written, without its shared memory beside it.
 
-    That is true of the main file alone: rows still in a log would be passed over without a word, so they
-    are refused. Where a writer is alive, its shared memory is there, and the log is read with it.
+    It reads a WAL store only as one that nobody can change. That is true of the main file alone: rows still
+    in a log would be passed over without a word, so they are refused. Where a writer is alive, its shared
+    memory is there, and the log is read with it.
     """
     log, shared = folder / f"{FILE}-wal", folder / f"{FILE}-shm"
     if shared.is_file() and shared.stat().st_size and log.is_file():
-        return _open(folder, "ro")
+        return "ro"
     if log.is_file() and log.stat().st_size:
         if is_full(folder):
             raise _full(folder)
@@ -113,7 +123,7 @@ def _open_to_read(folder: Path) -> sqlite3.Connection:
             f"the store {folder} can only be read here, and its newest rows are still in {log.name}",
             "copy the folder to a place that can be written, and use that with --store DIR",
         )
-    return _open(folder, "ro&immutable=1")
+    return "ro&immutable=1"
 
 
 def prepare(folder: Path) -> None:

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 import lm_eval
+import torch
 from lm_eval.api.model import CacheHook
 from lm_eval.models.huggingface import HFLM
 
@@ -38,9 +39,11 @@ from engine.plan.plan import Benchmarks
 
 if TYPE_CHECKING:
     from engine.models.local import LocalModel
+    from engine.models.served import ServedModel
 
 
 TaskProgress = Callable[[int, int], None]
+_AT_ONCE = 256  # requests handed to a server together
 _AUTO, _AUTO_ELSEWHERE = {"cuda": 128}, 16  # requests at a time to begin with
 
 
@@ -96,6 +99,69 @@ class CountingModel(HFLM):  # type: ignore[misc]  # lm-eval is untyped here
             self._count.done = answered
             self.batch_size_per_gpu = max(1, self.batch_size_per_gpu // 2)
             self._local.note_halved(self.batch_size_per_gpu)
+
+
+class ServedCountingModel(CountingModel):
+    """The same with weights in a vLLM server, which is asked with lm-eval's own tokens."""
+
+    def __init__(self, model: "ServedModel", begin: Callable[[], int], progress: TaskProgress) -> None:
+        super().__init__(model.base.shape, model, _AT_ONCE, begin, progress)
+        self._device = torch.device("cpu")
+        self._served = model
+
+    def _loglikelihood_tokens(
+        self,
+        requests: list[tuple[Any, list[int], list[int]]],
+        disable_tqdm: bool = False,
+        override_bs: int | None = None,
+    ) -> list[tuple[float, bool]]:
+        # Cut from the left as lm-eval does it, by a token more: the server reads the last one too.
+        texts = [(context + continued)[-self.max_length :] for _, context, continued in requests]
+        found: dict[int, tuple[float, bool]] = {}
+        for place, told in self._served.logprobs(texts):
+            key, _, continued = requests[place]
+            last = told[-len(continued) :]
+            found[place] = sum(value for value, _ in last), all(rank == 1 for _, rank in last)
+            if key is not None:
+                self.cache_hook.add_partial("loglikelihood", key, found[place])
+        return [found[place] for place in range(len(requests))]
+
+    def _model_generate(
+        self, context: Any, max_length: int, stop: list[str], attention_mask: Any, **settings: Any
+    ) -> Any:
+        drawn = settings.pop("do_sample", None) or settings.get("temperature", 0) > 0
+        known: dict[str, Any] = {
+            name: settings[name] for name in ("top_p", "top_k", "min_p") if drawn and name in settings
+        }
+        ends = self._served.base.generation_config.eos_token_id
+        how: dict[str, Any] = {
+            "max_tokens": max_length - context.shape[1],
+            "temperature": settings.get("temperature", 1.0) if drawn else 0,
+            **known,
+            "repetition_penalty": settings.get("repetition_penalty", 1.0),
+            "stop": stop,
+            "stop_token_ids": [self.eot_token_id, *(ends if isinstance(ends, list) else [ends] * bool(ends))],
+        }
+        rows = zip(context.tolist(), attention_mask.tolist(), strict=True)
+        prompts = [[token for token, shown in zip(*row, strict=True) if shown] for row in rows]
+        answers = self._served.continued(prompts, how)
+        width, pad = max(map(len, answers)), self.tokenizer.pad_token_id
+        padded = torch.tensor([tokens + [pad] * (width - len(tokens)) for tokens in answers])
+        return torch.cat([context, padded], dim=1)
+
+
+@contextmanager
+def _asked(
+    model: "LocalModel", settings: Benchmarks, begin: Callable[[], int], report: TaskProgress
+) -> Iterator[CountingModel]:
+    """What lm-eval is to ask."""
+    from engine.models.served import ServedModel
+
+    if isinstance(model, ServedModel):
+        yield ServedCountingModel(model, begin, report)
+        return
+    with model.active() as active:
+        yield CountingModel(active, model, settings.batch_size, begin, report)
 
 
 class _Count(CacheHook):  # type: ignore[misc]  # lm-eval is untyped here
@@ -252,10 +318,10 @@ def _run(
 
     try:
         loaded = load_task(task, settings.shots, manager)
-        with model.active() as active:
+        with _asked(model, settings, begin, report) as asked:
             # What `simple_evaluate` does, without its four seconds of listing installed packages.
             found = evaluate(
-                CountingModel(active, model, settings.batch_size, begin, report),
+                asked,
                 loaded,
                 limit=settings.limit,
                 bootstrap_iters=BOOTSTRAP_DRAWS,

@@ -155,6 +155,8 @@ def settings_apart(sides: Sides, pairs: Sequence[Pair]) -> list[str]:
 def _asked(model: ModelRow) -> dict[str, Any]:
     details = model.details or {}
     own = {name: details[name] for name in _ASKED if details.get(name)}
+    if model.kind == "local":
+        own["engine"] = details.get("engine", "transformers")
     return own | (details.get(GENERATION) or {}) if GENERATION in details else {}
 
 

@@ -650,14 +650,12 @@ def _edited(text: str, path: Sequence[str], value: float | None) -> str:
     """The text with one key of one table set, or taken out; at the table's end where it is new."""
     *tables, key = path
     lines, end = text.split("\n"), "\r" if "\r\n" in text else ""
-    header = re.compile(r"\s*\[\s*" + r"\s*\.\s*".join(map(re.escape, tables)) + r"\s*\]\s*(#.*)?$")
-    start = next((place for place, line in enumerate(lines) if header.match(line)), None)
+    start, after = _table_lines(lines, tables)
     if start is None:
         if value is None:
             return text
         new = ("", f"[{'.'.join(tables)}]", f"{_key_written(key)} = {_said(value)}", "")
         return f"{end}\n".join((text.rstrip(), *new))
-    after = next((n for n in range(start + 1, len(lines)) if _HEADER.match(lines[n])), len(lines))
     assigned = re.compile(r"(\s*[\"']?" + re.escape(key) + r"[\"']?\s*=\s*)([-+\w.]+)(\s*(?:#.*)?)$")
     for place in range(start + 1, after):
         if found := assigned.match(lines[place]):
@@ -669,6 +667,29 @@ def _edited(text: str, path: Sequence[str], value: float | None) -> str:
         is_end = last == len(lines) - 1  # of the file, without a line end
         lines[last : last + 1] = [lines[last] + end, line] if is_end else [lines[last], line + end]
     return "\n".join(lines)
+
+
+def _table_lines(lines: Sequence[str], tables: Sequence[str]) -> tuple[int | None, int]:
+    """Where a table's header stands, if anywhere, and the first line after the table."""
+    header = re.compile(r"\s*\[\s*" + r"\s*\.\s*".join(map(re.escape, tables)) + r"\s*\]\s*(#.*)?$")
+    start = next((place for place, line in enumerate(lines) if header.match(line)), None)
+    rest = range(0 if start is None else start + 1, len(lines))
+    return start, next((place for place in rest if _HEADER.match(lines[place])), len(lines))
+
+
+def gate_line(text: str, alert: AlertRow) -> int | None:
+    """The line of a plan, from 1, with the limit that an alert is about; None where it is the default."""
+    lines = text.splitlines()
+    paths = [("gates", "metrics", alert.measure), ("gates", "metrics")]
+    paths += [("gates", gate.name) for gate in _GATES if alert.kind in gate.kinds]
+    for *tables, key in paths:
+        start, after = _table_lines(lines, tables)
+        about = alert.measure if key == "metrics" else ""
+        assigned = re.compile(r"\s*[\"']?" + re.escape(key) + r"[\"']?\s*=")
+        for place in range(after if start is None else start + 1, after):
+            if assigned.match(lines[place]) and about in lines[place]:
+                return place + 1
+    return None
 
 
 def _key_written(key: str) -> str:

@@ -100,7 +100,7 @@ class Asker(Protocol):
         ...
 
 
-def access_of(spec: "plan.Judge") -> Access:
+def access_of(spec: "plan.Judge", patient: bool = True) -> Access:
     """How a plan's judge reaches its server."""
     return Access(
         who=f"judge {spec.name}",
@@ -110,6 +110,7 @@ def access_of(spec: "plan.Judge") -> Access:
         concurrency=spec.concurrency,
         timeout_s=spec.timeout_s,
         retries=spec.retries,
+        patient=patient,
     )
 
 
@@ -131,14 +132,20 @@ class ServerAsker:
     """Asks an OpenAI-compatible server, and up to RE_ASKS times more where an answer cannot be parsed.
 
     A parsed answer is cached at once; a failure never is, so a rerun tries again.
-    `backoff_s`: see Client.
+    `backoff_s`: see Client; `patient`: see Access.
     """
 
     is_language_model = True
 
-    def __init__(self, spec: "plan.Judge", cache: JudgmentCache | None, backoff_s: float = BACKOFF_S) -> None:
+    def __init__(
+        self,
+        spec: "plan.Judge",
+        cache: JudgmentCache | None,
+        backoff_s: float = BACKOFF_S,
+        patient: bool = True,
+    ) -> None:
         self._spec = spec
-        self._access = access_of(spec)
+        self._access = access_of(spec, patient)
         self._server = self._access.shown
         self._cache = cache
         self._backoff_s = backoff_s

@@ -148,7 +148,7 @@ class BatchAsker(ServerAsker):
             try:
                 state = await self._over(endpoint, str(batch.id))
             finally:
-                self._place.batch = None
+                self._place.awaited = None
             lines = await endpoint.content(state.get("output_file_id"))
         replies = dict(self._replies(endpoint, lines))
         for key, reply in replies.items():
@@ -166,7 +166,7 @@ class BatchAsker(ServerAsker):
                 return state
             counts = state.get("request_counts") or {}
             done = f"{counts.get('completed', 0)} of {counts.get('total', '?')} done"
-            self._place.batch = f"{self._server}: batch {batch_id} is {state.get('status')}, {done}"
+            self._place.awaited = f"{self._server}: batch {batch_id} is {state.get('status')}, {done}"
             left = self._poll_s
             while left > 0:
                 self._place.check()

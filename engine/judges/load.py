@@ -25,26 +25,29 @@ _FORMATS = {
 }
 
 
-def load_judge(spec: "plan.Judge", cache_folder: Path | None) -> PairJudge | PointwiseJudge:
+def load_judge(
+    spec: "plan.Judge", cache_folder: Path | None, *, patient: bool = True
+) -> PairJudge | PointwiseJudge:
     """The judge that a plan names: a PointwiseJudge (a Rater) for kind "pointwise", else a PairJudge.
 
-    Answers are kept in `cache_folder` if given. Raises BadInput when its rubric or prompt cannot be read.
+    Answers are kept in `cache_folder` if given. Unless `patient`, no outage of a server is waited for. Raises
+    BadInput when its rubric or prompt cannot be read.
     """
     if spec.embedded:
         return ReferenceJudge(spec.name)
-    asker = _asker(spec, JudgmentCache(cache_folder / "judgments") if cache_folder else None)
+    asker = _asker(spec, JudgmentCache(cache_folder / "judgments") if cache_folder else None, patient)
     if spec.kind == "pointwise":
         return PointwiseJudge(spec.name, asker, scoring_form(spec), spec.repeat)
     return PairwiseJudge(spec.name, asker, pairwise_form(spec))
 
 
-def _asker(spec: "plan.Judge", cache: JudgmentCache | None) -> Asker:
+def _asker(spec: "plan.Judge", cache: JudgmentCache | None, patient: bool) -> Asker:
     if spec.batch and cache is not None:
         from engine.judges.batch_api import BatchAsker
 
         return BatchAsker(spec, cache)
     if spec.local is None:
-        return ServerAsker(spec, cache)
+        return ServerAsker(spec, cache, patient=patient)
     # Torch and transformers come with it: nobody else shall pay for them.
     from engine.judges.local import LocalAsker
 

@@ -85,11 +85,10 @@ def check_language(value: object, where: str) -> str | None:
 @lru_cache(maxsize=8)  # several measures ask of one answer and its question
 def _ranked(text: str) -> dict[str, float]:
     """The probability of each language, the likeliest first."""
-    found: dict[str, float] = {}
-    for language, probability in _identifier().rank(text):
-        name = _folded(language)
-        found[name] = found.get(name, 0.0) + float(probability)
-    return dict(sorted(found.items(), key=itemgetter(1), reverse=True))
+    ranked: list[tuple[str, float]] = _identifier().rank(text)
+    norwegian = sum(probability for name, probability in ranked if name in _NORWEGIAN)
+    others = ((name, probability) for name, probability in ranked if name not in _NORWEGIAN)
+    return dict(sorted((*others, (_NORWEGIAN[0], norwegian)), key=itemgetter(1), reverse=True))
 
 
 def _folded(language: str) -> str:

@@ -9,10 +9,11 @@ import tomllib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from engine.data.example import Example
 from engine.metrics.language import detect
+from engine.metrics.literals import Alternatives
 from engine.metrics.metric import Direction, Measure, Score, missing, no_text
 from engine.models.model import Response
 
@@ -29,16 +30,19 @@ _SHORT = 15  # characters, under which a language is not told: a name may be in 
 _LEAST_HELP = 40  # characters of an answer after the refusal that make it a partial one
 
 
+_MANY = frozenset({"rules", "asides", "excuses"})
+
+
 @dataclass(frozen=True)
 class _Rules:
     """The sections of refusals.toml, which says there what each is."""
 
-    rules: re.Pattern[str]
+    rules: Alternatives
+    asides: Alternatives
+    excuses: Alternatives
     cannot: re.Pattern[str]
     sorry: re.Pattern[str]
     hedges: re.Pattern[str]
-    asides: re.Pattern[str]
-    excuses: re.Pattern[str]
     courtesies: re.Pattern[str]
     sentence: re.Pattern[str]
     clause: re.Pattern[str]
@@ -60,10 +64,13 @@ def _rules() -> _Rules:
     flat = {
         name: [rule for rules in by_language.values() for rule in rules] for name, by_language in told.items()
     }
-    return _Rules(
-        **{name: re.compile("|".join(map(filled, rules)), re.IGNORECASE) for name, rules in flat.items()},
-        languages=languages,
-    )
+    made: dict[str, Any] = {
+        name: Alternatives(list(map(filled, rules)))
+        if name in _MANY
+        else re.compile("|".join(map(filled, rules)), re.IGNORECASE)
+        for name, rules in flat.items()
+    }
+    return _Rules(**made, languages=languages)
 
 
 # The form of an answer that is given.
@@ -101,7 +108,7 @@ def classify(text: str) -> Kind:
 def _declines(words: str) -> int | None:
     """Where an answer declines, if it does."""
     rules = _rules()
-    words = rules.asides.sub(lambda aside: " " * len(aside[0]), words)[: 2 * _HEAD]
+    words = _without_asides(words)[: 2 * _HEAD]
     head = words[:_HEAD]
     for hedge in rules.hedges.finditer(head):
         end = _end_of_clause(words, hedge.end())
@@ -116,6 +123,16 @@ def _declines(words: str) -> int | None:
         ):
             return cannot.start()
     return None
+
+
+def _without_asides(words: str) -> str:
+    """A text with spaces for the asides that begin in what is read of it."""
+    found, place = words, 0
+    while place < 2 * _HEAD and (aside := _rules().asides.search(words, place)):
+        start, end = aside.span()
+        found = found[:start] + " " * (end - start) + found[end:]
+        place = max(end, start + 1)
+    return found
 
 
 def _excused(words: str, place: int) -> bool:

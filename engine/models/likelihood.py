@@ -40,7 +40,9 @@ Surprise = tuple[float, float]  # nats over a text's predicted tokens, and over 
 
 
 @dataclass(frozen=True, slots=True)
-class _Window:
+class Window:
+    """A stretch of one text, by its place among the texts, whose last tokens are predicted."""
+
     text: int
     ids: list[int]
     predicted: int
@@ -68,19 +70,15 @@ def known_likelihoods(
             case _:
                 left.append(place)
 
-    def measure(batch: Sequence[_Window]) -> list[Surprise]:
-        with model.active() as active:
-            return window_nll(active, batch)
-
     asked = [texts[place] for place in left]
-    for index, found in likelihoods(measure, asked, context, budget, model.note_halved):
+    for index, found in likelihoods(model.window_nll, asked, context, budget, model.note_halved):
         if known is not None and found is not None and all(map(math.isfinite, found)):
             known.put(keys[left[index]], list(found))
         yield left[index], found, False
 
 
 def likelihoods(
-    run: Callable[[Sequence[_Window]], list[Surprise]],
+    run: Callable[[Sequence[Window]], list[Surprise]],
     texts: Sequence[Text],
     context: int | None,
     budget: int,
@@ -119,7 +117,7 @@ def likelihoods(
                 yield window.text, sums[window.text]
 
 
-def _batch(windows: Sequence[_Window], start: int, budget: int) -> Sequence[_Window]:
+def _batch(windows: Sequence[Window], start: int, budget: int) -> Sequence[Window]:
     """The next windows that share a batch: as many as the budget takes without being mostly padding."""
     width = len(windows[start].ids)
     end, tokens = start, 0
@@ -131,23 +129,23 @@ def _batch(windows: Sequence[_Window], start: int, budget: int) -> Sequence[_Win
     return windows[start:end]
 
 
-def _windows(place: int, text: Text, context: int | None) -> list[_Window]:
+def _windows(place: int, text: Text, context: int | None) -> list[Window]:
     """The text's windows; an ending joins the last one where it fits, and changes none of the others."""
     windows = _parts(place, text, context)
     if not text.ending:
         return windows
     last, ending = windows[-1], list(text.ending)
     if context is None or len(last.ids) + len(ending) <= context:
-        return [*windows[:-1], _Window(place, last.ids + ending, last.predicted, len(ending))]
+        return [*windows[:-1], Window(place, last.ids + ending, last.predicted, len(ending))]
     ids = [*text.beginning, *[*text.ids, *ending][len(text.beginning) - context :]]
-    return [*windows, _Window(place, ids, 0, len(ending))]
+    return [*windows, Window(place, ids, 0, len(ending))]
 
 
-def _parts(place: int, text: Text, context: int | None) -> list[_Window]:
+def _parts(place: int, text: Text, context: int | None) -> list[Window]:
     """The text as one window, or as windows of the context's length that each add half of it."""
     length = len(text.ids)
     if context is None or length <= context:
-        return [_Window(place, text.ids, text.predicted)]
+        return [Window(place, text.ids, text.predicted)]
     windows = []
     done = length - text.predicted
     while done < length:
@@ -156,12 +154,12 @@ def _parts(place: int, text: Text, context: int | None) -> list[_Window]:
         ids = text.ids[start:end]
         if start and text.beginning:
             ids = [*text.beginning, *ids[len(text.beginning) :]]
-        windows.append(_Window(place, ids, end - done))
+        windows.append(Window(place, ids, end - done))
         done = end
     return windows
 
 
-def window_nll(model: Any, windows: Sequence[_Window]) -> list[Surprise]:
+def window_nll(model: Any, windows: Sequence[Window]) -> list[Surprise]:
     """One forward pass over right-padded rows: in a causal model padding after a row cannot touch it."""
     width = max(len(window.ids) for window in windows)
     rows = [window.ids + [0] * (width - len(window.ids)) for window in windows]
@@ -182,7 +180,7 @@ def window_nll(model: Any, windows: Sequence[_Window]) -> list[Surprise]:
         return [(nll, end) for nll, end in torch.stack(sums).tolist()]
 
 
-def _row_nll(logits: Any, window: _Window, skipped: int) -> Any:
+def _row_nll(logits: Any, window: Window, skipped: int) -> Any:
     start = len(window.ids) - window.predicted - window.ending
     targets = torch.tensor(window.ids[start:], device=logits.device)
     predictions = logits[start - 1 - skipped : len(window.ids) - 1 - skipped]

@@ -14,7 +14,7 @@ from itertools import islice
 from math import prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
@@ -71,6 +71,9 @@ from engine.plan.paths import read_adapter_config
 from engine.plan.plan import Model
 from engine.servers.reasoning import is_tag, split_reasoning
 from store.cache import JsonCache
+
+if TYPE_CHECKING:
+    from engine.models.likelihood import Surprise, Window
 
 # What the loaders of transformers and peft raise for files that do not fit together.
 _LOAD_ERRORS = (
@@ -142,12 +145,12 @@ class LocalBase:
         likelihoods: JsonCache | None = None,
         hashes: FileHashes | None = None,
     ) -> "LocalModel":
-        """One of the plan's models on this base; `hashes` are those of files that were read already.
-
-        The base folder's own code runs once one of its models is marked as trusted.
-        """
-        self._trust = self._trust or model.trust_remote_code
+        """One of the plan's models on this base; `hashes` are those of files that were read already."""
         return LocalModel(self, model, cache, likelihoods, hashes)
+
+    def trust(self, model: Model) -> None:
+        """The base folder's own code runs once one of its models is marked as trusted."""
+        self._trust = self._trust or model.trust_remote_code
 
     @contextmanager
     def _source(self, folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
@@ -175,7 +178,7 @@ class LocalBase:
         return self._whole_config.get_text_config()
 
     @cached_property
-    def _shape(self) -> Any:
+    def shape(self) -> Any:
         """The model without its weights: their shapes alone."""
         from transformers import AutoModelForCausalLM
 
@@ -184,18 +187,28 @@ class LocalBase:
                 copy.deepcopy(self._whole_config), trust_remote_code=self._trust
             )
 
+    @cached_property
+    def generation_config(self) -> Any:
+        """How the model's makers would generate with it, read without loading the weights."""
+        from transformers import GenerationConfig
+
+        if is_gguf(self.folder) or not (self.folder / "generation_config.json").is_file():
+            return self.shape.generation_config
+        with self._bad_input(self.path):
+            return GenerationConfig.from_pretrained(self.folder)
+
     @property
     def attention(self) -> str:
         """The attention that the weights run with, as transformers names it: "sdpa", "eager", …
 
         Told without loading the weights.
         """
-        return str(self._shape.config._attn_implementation)
+        return str(self.shape.config._attn_implementation)
 
     @property
     def architecture(self) -> str:
         """The class of the model, as its configuration names it."""
-        return str((self.config.architectures or [type(self._shape).__name__])[0])
+        return str((self.config.architectures or [type(self.shape).__name__])[0])
 
     @property
     def turn_ends(self) -> frozenset[int]:
@@ -677,7 +690,9 @@ HAND_OVER = 0.25
 
 
 @dataclass(frozen=True, slots=True)
-class _Pending:
+class Pending:
+    """A prompt that is to be answered: its key in the cache, and what its answer suffers from."""
+
     example: Example
     request: Request
     key: str | None
@@ -699,6 +714,7 @@ class LocalModel:
         likelihoods: JsonCache | None = None,
         hashes: FileHashes | None = None,
     ) -> None:
+        base.trust(model)
         self.adapter = adapter_of(model, download=True)
         if self.adapter:
             check_adapter(base.path, self.adapter, base.folder)
@@ -775,7 +791,7 @@ class LocalModel:
             self._note(settings.without_effect)
         self._prompts.delimiters = settings.delimiters
         ready: list[Response] = []
-        pending: list[_Pending] = []
+        pending: list[Pending] = []
         for example in examples:
             prepared = self._prepare(example, settings)
             if isinstance(prepared, Response):
@@ -786,17 +802,25 @@ class LocalModel:
             yield [self._counted(response, settings) for response in ready]
         if not pending:
             return
+        for batch in self._answered(pending, settings):
+            yield [self._counted(response, settings) for response in batch]
+
+    def _answered(self, pending: Sequence[Pending], settings: Settings) -> Iterator[list[Response]]:
+        """Generates the answers to prompts, in lists as they are finished."""
         with self.active() as model:
-            self._note_ignored_generation_config(model, settings)
-            ends = self._ends(model, settings)
-            rules = Rules(self.tokenizer, ends, settings, self._prompts.turn_end, self._marks - ends)
+            rules = self._rules(model.generation_config, settings)
             reason = why_static(model)
         self._batching["batching"] = "static" if reason else "continuous"
         self._batching["batching_reason"] = reason
         answer = self._static if reason else self._continuous
         for group in [[item] for item in pending] if settings.deterministic else [pending]:
-            for batch in answer(group, rules):
-                yield [self._counted(response, settings) for response in batch]
+            yield from answer(group, rules)
+
+    def _rules(self, configured: Any, settings: Settings) -> Rules:
+        """The rules of answers; `configured` is the model's generation config."""
+        self._note_ignored_generation_config(configured, settings)
+        ends = self._ends(configured, settings)
+        return Rules(self.tokenizer, ends, settings, self._prompts.turn_end, self._marks - ends)
 
     def _counted(self, response: Response, settings: Settings) -> Response:
         """The response with the tokens of its trace; notes an answer that went on beyond its turn's end."""
@@ -815,7 +839,7 @@ class LocalModel:
         ids = self.tokenizer(trace, add_special_tokens=False, verbose=False)["input_ids"]
         return replace(response, thinking_tokens=len(ids))
 
-    def _continuous(self, pending: Sequence[_Pending], rules: Rules) -> Iterator[list[Response]]:
+    def _continuous(self, pending: Sequence[Pending], rules: Rules) -> Iterator[list[Response]]:
         """Hands over what was finished several times a second, also when nothing was."""
         need = max(len(item.request.ids) + item.request.room for item in pending)
         with self.active() as model:
@@ -831,10 +855,10 @@ class LocalModel:
             self._gauge.read(batcher.figures, len(finished))
             yield [self._response(pending[place], answer) for place, answer in finished]
 
-    def _static(self, pending: Sequence[_Pending], rules: Rules) -> Iterator[list[Response]]:
+    def _static(self, pending: Sequence[Pending], rules: Rules) -> Iterator[list[Response]]:
         """Batches of like length, longest prompt first."""
 
-        def answer(batch: Sequence[_Pending]) -> list[Response]:
+        def answer(batch: Sequence[Pending]) -> list[Response]:
             with self.active() as model:
                 answers = decode(model, [item.request for item in batch], rules)
             return [self._response(item, answer) for item, answer in zip(batch, answers, strict=True)]
@@ -850,6 +874,13 @@ class LocalModel:
     def without_cache(self) -> "LocalModel":
         """The same model without the cache: it generates every answer."""
         return self.base.generator(self._plan, hashes=self._hashes)
+
+    def window_nll(self, windows: "Sequence[Window]") -> "list[Surprise]":
+        """How surprised the model is by each window's predicted tokens and ending, in one batch."""
+        from engine.models.likelihood import window_nll
+
+        with self.active() as model:
+            return window_nll(model, windows)
 
     def note_halved(self, size: int) -> None:
         """Records that memory ran out, and the new batch size."""
@@ -877,7 +908,7 @@ class LocalModel:
     def close(self) -> None:
         """Nothing of its own to free: the base holds the weights, and `LocalBase.close` frees them."""
 
-    def _prepare(self, example: Example, settings: Settings) -> Response | _Pending:
+    def _prepare(self, example: Example, settings: Settings) -> Response | Pending:
         try:
             ids = self.prompt(example)
         except PromptError as error:
@@ -904,7 +935,7 @@ class LocalModel:
                 return replace(hit, example_id=example.id, sample=example.sample, reason=reason)
         context = self.base.context
         room = room if context is None else min(room, context - len(ids))
-        return _Pending(example, Request(ids, room, seed), key, reason)
+        return Pending(example, Request(ids, room, seed), key, reason)
 
     def _fitted(self, example: Example, ids: list[int], room: int, settings: Settings) -> list[int]:
         """The prompt; one that fills the context is cut where that is asked for.
@@ -938,7 +969,7 @@ class LocalModel:
             return f"the tokenizer gives token {max(ids)}, the model's vocabulary ends at {vocabulary - 1}"
         return None
 
-    def _response(self, item: _Pending, answer: Completion | None) -> Response:
+    def _response(self, item: Pending, answer: Completion | None) -> Response:
         """An answer for the run, kept in the cache; None is a prompt that fits no memory."""
         length = len(item.request.ids)
         if answer is None:
@@ -965,20 +996,20 @@ class LocalModel:
         special = {place: token.content for place, token in tokens if token.special}
         return frozenset(place for place, text in special.items() if is_mark(text) or is_tag(text, own))
 
-    def _ends(self, model: Any, settings: Settings) -> frozenset[int]:
+    def _ends(self, generation_config: Any, settings: Settings) -> frozenset[int]:
         """Every end token of the generation config, and the tokenizer's, which an adapter may change.
 
         A stop string that is a special token is one, too: texts are decoded without those.
         """
-        configured = model.generation_config.eos_token_id
+        configured = generation_config.eos_token_id
         ends = configured if isinstance(configured, list) else [configured]
         special = {str(token): id for id, token in self.tokenizer.added_tokens_decoder.items()}
         stops = [special.get(stop) for stop in settings.stop]
         ends = [*ends, *stops, self.tokenizer.eos_token_id, *self.base.turn_ends]
         return frozenset(int(end) for end in ends if end is not None)
 
-    def _note_ignored_generation_config(self, model: Any, settings: Settings) -> None:
-        penalty = model.generation_config.repetition_penalty
+    def _note_ignored_generation_config(self, generation_config: Any, settings: Settings) -> None:
+        penalty = generation_config.repetition_penalty
         if penalty not in (None, 1.0, settings.repetition_penalty):
             self._note(f"the model's generation config asks for repetition_penalty {penalty}: not applied")
 

@@ -7,7 +7,7 @@ means nothing.
 
 import random
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 
@@ -34,6 +34,25 @@ class NoiseFloor:
     unanswered: int
 
 
+@dataclass(frozen=True, slots=True)
+class SameAnswers:
+    """The `share` of n answers that two engines give in the same words, and its 95 % interval."""
+
+    identical: int
+    n: int
+    share: float | None
+    low: float | None
+    high: float | None
+
+
+def agreement(one: Mapping[str, str], other: Mapping[str, str]) -> SameAnswers:
+    """Of the answers by example that both engines have."""
+    both = one.keys() & other.keys()
+    same = sum(one[name] == other[name] for name in both)
+    found = share_of(same, len(both))
+    return SameAnswers(same, len(both), found.value, found.low, found.high)
+
+
 def noise_floor(
     model: LocalModel,
     examples: Sequence[Example],
@@ -46,12 +65,12 @@ def noise_floor(
     `between` is called between pieces of work: what it raises ends the measurement.
     """
     fresh = model.without_cache()
-    alone = _texts(fresh, examples, replace(settings, deterministic=True), between)
+    alone = texts(fresh, examples, replace(settings, deterministic=True), between)
     batched = replace(settings, deterministic=False)
-    together = _texts(fresh, examples, batched, between)
+    together = texts(fresh, examples, batched, between)
     shuffled = random.Random(settings.seed).sample(list(examples), len(examples))
     half = (len(shuffled) + 1) // 2
-    parted = [_texts(fresh, part, batched, between) for part in (shuffled[:half], shuffled[half:])]
+    parted = [texts(fresh, part, batched, between) for part in (shuffled[:half], shuffled[half:])]
     ways = [together, parted[0] | parted[1]]
     answered = [name for name in alone if all(name in way for way in ways)]
     places = [_first_change(fresh, alone[name], [way[name] for way in ways]) for name in answered]
@@ -68,8 +87,11 @@ def noise_floor(
     )
 
 
-def _texts(
-    model: LocalModel, examples: Sequence[Example], settings: Settings, between: Callable[[], None]
+def texts(
+    model: LocalModel,
+    examples: Sequence[Example],
+    settings: Settings,
+    between: Callable[[], None] = lambda: None,
 ) -> dict[str, str]:
     """The answers by example, without those that are missing."""
     found: dict[str, str] = {}
@@ -84,8 +106,8 @@ def _first_change(model: LocalModel, alone: str, others: list[str]) -> int | Non
     different = [text for text in others if text != alone]
     if not different:
         return None
-    texts = [model.tokenizer(text, add_special_tokens=False)["input_ids"] for text in [alone, *different]]
+    cut = [model.tokenizer(text, add_special_tokens=False)["input_ids"] for text in [alone, *different]]
     # Texts may differ where their tokens do not: then they do so at the end.
-    ends = min(len(ids) for ids in texts)
-    same = (place for place in count() if place >= ends or len({ids[place] for ids in texts}) > 1)
+    ends = min(len(ids) for ids in cut)
+    same = (place for place in count() if place >= ends or len({ids[place] for ids in cut}) > 1)
     return next(same)

@@ -158,6 +158,10 @@ class DecodingRow:
         if self._started is None:
             self._started = time.perf_counter()
 
+    def started(self, ago: float) -> None:
+        """Sets the row's clock to so many seconds ago, where its tokens came all at once."""
+        self._started = time.perf_counter() - ago
+
     def draw(self) -> float:
         """The random number in [0, 1) for the next token: the same whenever and however often it is asked."""
         return random.Random(f"{self.request.seed}:{len(self.tokens)}").random()
@@ -176,6 +180,10 @@ class DecodingRow:
         if ended or used_up:
             return self._answer(text, "stop" if ended else "length")
         return None
+
+    def end(self, reason: str) -> Completion:
+        """The answer of a row that ends here for a reason of somebody else's."""
+        return self._answer(self._decode(self.tokens), reason)
 
     def _may_have_stopped(self) -> bool:
         """Looks at the last tokens only: reading the whole text at every token would take quadratic time."""

@@ -15,15 +15,16 @@ from engine.models.model import GENERATION, Generator, Load, Response, Settings,
 from engine.models.prompt import converse
 from engine.phases.work import Meter, Work, closed_after
 from engine.plan.plan import Benchmarks, Generation, Model, Plan
-from engine.plan.selection import in_part, whole_set
 from store import records
 from store.read.query import by_key
 
 if TYPE_CHECKING:
     from engine.benchmarks.results import KnownTask, TaskResult
     from engine.metrics.perplexity import CorpusNll, Nll
+    from engine.models.fingerprint import FileHashes
     from engine.models.local import LocalModel, Probe
     from engine.models.noise import NoiseFloor
+    from engine.servers.vllm import VllmServer
 
 
 def settings_of(generation: Generation) -> Settings:
@@ -102,26 +103,6 @@ def measure_noise(work: Work, model: Model, loader: "Loader") -> None:
     work.recorder.set_model(work.model_ids[model.name], details=details)
 
 
-def noise_of(plan: Plan, most: int) -> Iterator[tuple[Model, "NoiseFloor"]]:
-    """Each local model of a plan with its noise floor on at most that many of the plan's examples.
-
-    No reference is read and no score computed, so a test split stays unseen. Raises BadInput for data or
-    models that cannot be used.
-    """
-    from engine.models.noise import noise_floor
-
-    data = plan.data
-    examples = sample(in_part(whole_set(data), data), most, data.seed)
-    holder = Holder(None)
-    try:
-        # Models of one base side by side, so that each base is loaded once.
-        for model in sorted(plan.models, key=lambda model: str(base_key(model))):
-            if model.kind == "local":
-                yield model, noise_floor(holder.model(model), examples, settings_of(plan.generation))
-    finally:
-        holder.close()
-
-
 def _details(work: Work, model: Model) -> dict[str, object]:
     return work.recorder.rows(records.StoredModel, id=work.model_ids[model.name])[0].details or {}
 
@@ -130,11 +111,17 @@ PROBE_PROMPTS = 4
 
 
 class Loader:
-    """Opens the plan's models and does the work that needs weights; one base at a time is in memory."""
+    """Opens the plan's models and does the work that needs weights; one base at a time is in memory.
 
-    def __init__(self, work: Work) -> None:
+    With a `server`, local models are those that it answers for; `hashes` are those of files read already.
+    """
+
+    def __init__(
+        self, work: Work, server: "VllmServer | None" = None, hashes: "FileHashes | None" = None
+    ) -> None:
         self._work = work
-        self._holder = Holder(work.cache / "responses" if work.cache else None)
+        cache = work.cache / "responses" if work.cache else None
+        self._holder = Holder(cache, server, work.plan.generation.timeout_s, hashes)
 
     def open(self, model: Model) -> Generator:
         generation = self._work.plan.generation
@@ -240,8 +227,7 @@ def generate(work: Work, model: Model, loader: Loader) -> None:
     generator = loader.open(model)
     if model.kind != "local":
         hold_to_fingerprint(work, model, generator)
-    if _needs_probe(work, model):
-        _probe(work, model, loader)
+    probe(work, model, loader)
     facts: dict[str, Any] = {}
     generation = work.plan.generation
 
@@ -297,8 +283,10 @@ def hold_to_fingerprint(work: Work, model: Model, generator: Generator) -> None:
     row = work.recorder.rows(records.StoredModel, id=model_id)[0]
     recorded = row.fingerprint
     if recorded is not None and recorded != generator.fingerprint:
+        engines = ((row.details or {}).get("engine"), generator.describe().get("engine"))
+        what = "the files of" if engines[0] == engines[1] else "the engine or its version of"
         raise CannotRun(
-            f"the files of model {model.name!r} have changed since this run began",
+            f"{what} model {model.name!r} have changed since this run began",
             "start a new run with `assay run`, so that the answers of two models are not mixed",
         )
     if recorded is None:
@@ -312,14 +300,17 @@ def _needs_probe(work: Work, model: Model) -> bool:
     return work.recorder.rows(records.StoredModel, id=work.model_ids[model.name])[0].probe is None
 
 
-def _probe(work: Work, model: Model, loader: Loader) -> None:
-    probe = loader.probe(model, work.examples[:PROBE_PROMPTS])
+def probe(work: Work, model: Model, loader: Loader) -> None:
+    """Stores whether the model's adapter does something, where that is not known yet."""
+    if not _needs_probe(work, model):
+        return
+    found = loader.probe(model, work.examples[:PROBE_PROMPTS])
     work.recorder.set_model(
         work.model_ids[model.name],
         probe={
-            "max_difference": probe.max_difference,
-            "mean_difference": probe.mean_difference,
-            "prompts": probe.prompts,
+            "max_difference": found.max_difference,
+            "mean_difference": found.mean_difference,
+            "prompts": found.prompts,
         },
     )
 

@@ -58,6 +58,7 @@ from engine.plan.paths import (
 from engine.plan.rubric import BUILT_IN
 from engine.plan.sweep import FEWEST_FOLDS, MOST_FOLDS, Follow, Members, expand, select_fold
 from engine.plan.sweep import Sweep as Sweep
+from engine.plan.toml import plan_text
 
 
 def _rubric(value: Any, info: ValidationInfo) -> Any:
@@ -201,30 +202,54 @@ class Benchmarks(Table):
 
 
 class Compute(Table):
-    """The engine that runs the plan's local models.
+    """Where the plan's local models run.
 
     `address` is for Ray: "auto" is this machine's cluster, "local" one that is started here
     for the run, else "host:port" of a cluster's head. `workers` is the maximum number of models at a time;
-    None is one per GPU, or one per machine without GPUs.
+    None is one per GPU, or one per machine without GPUs. `vllm` is vLLM's program where it has an environment
+    of its own; the keys after it are handed on to it under its names for them.
     """
 
     engine: Literal["local", "ray"] = "local"
     address: Name = "auto"
     workers: Count | None = None
+    vllm: File | None = None
+    tensor_parallel_size: Count | None = None
+    data_parallel_size: Count | None = None
+    quantization: Name | None = None
+    gpu_memory_utilization: Annotated[float, Field(strict=True, gt=0, le=1)] | None = None
+    max_model_len: Count | None = None
+
+
+# Keys that vLLM itself takes, as flags of the same names.
+OF_VLLM = (
+    "tensor_parallel_size",
+    "data_parallel_size",
+    "quantization",
+    "gpu_memory_utilization",
+    "max_model_len",
+)
 
 
 def compute_checks(raw: Mapping[str, Any]) -> list[Problem]:
     """Keys that would be without effect, and what a cluster cannot do."""
-    compute = raw.get("compute")
+    compute, generation = raw.get("compute"), raw.get("generation")
     if not isinstance(compute, Mapping):
         return []
+    served = isinstance(generation, Mapping) and generation.get("engine") == "vllm"
+    problems = [
+        Problem(f"compute.{key}", 'does not apply without engine = "vllm" under [generation]')
+        for key in ("vllm", *OF_VLLM)
+        if key in compute and not served
+    ]
     if compute.get("engine", "local") == "local":
-        return [
+        return problems + [
             Problem(f"compute.{key}", 'does not apply without engine = "ray"')
             for key in ("address", "workers")
             if key in compute
         ]
-    problems = []
+    if served:
+        problems.append(Problem("compute.engine", "a run has vLLM or Ray; leave one of the two engines out"))
     if str(compute.get("address", "")).startswith("ray://"):
         message = (
             "Ray's client protocol cannot stream answers: start the run on a machine of the cluster "
@@ -390,8 +415,10 @@ class Generation(Table):
     `reasoning`: traces are taken off the answers before these are scored and judged, or kept as their text;
     `reasoning_delimiters` open and close a trace beside the usual tags.
     `samples` is the number of answers to each prompt. `top_k` 0 and `min_p` 0 leave every token possible.
+    `engine` is what generates: transformers here, or a vLLM server that the run starts for each base.
     """
 
+    engine: Literal["transformers", "vllm"] = "transformers"
     max_new_tokens: Count = 256
     temperature: Temperature = 0.0
     top_p: Annotated[float, Field(strict=True, gt=0, le=1)] = 1.0
@@ -668,10 +695,38 @@ def read_plan(
     Raises BadInput that lists everything wrong: key, found, allowed, nearest.
     """
     text = override(read_text(path), settings, str(path))
-    plan = parse_plan(text, path.absolute().parent, str(path), fold=fold, followed=followed)
+    return _without_secrets(parse_plan(text, path.absolute().parent, str(path), fold=fold, followed=followed))
+
+
+IN_PYTHON = "<python>"  # in place of a plan's file
+
+
+def plan_of_tables(tables: Mapping[str, Any], folder: Path, fold: int | None = None) -> Plan:
+    """The plan that was written in Python, in tables as its file has them; `folder` is where its relative
+    paths start. What is None counts as not given. Raises BadInput like `read_plan`.
+    """
+    try:
+        text = plan_text(_given(tables))
+    except ValueError as error:
+        raise BadInput(
+            f"{IN_PYTHON}: {error}", "a plan holds texts, numbers, true, false, lists and tables"
+        ) from error
+    return _without_secrets(parse_plan(text, folder, IN_PYTHON, fold=fold))
+
+
+def _given(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _given(each) for key, each in value.items() if each is not None}
+    if isinstance(value, list | tuple):
+        return [_given(each) for each in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _without_secrets(plan: Plan) -> Plan:
+    """The plan as it is. Raises BadInput where it holds the value of a key's variable."""
     variables = [model.api_key_env for model in plan.models] + [judge.api_key_env for judge in plan.judges]
-    if problems := hidden_secrets(text, filter(None, variables)):
-        raise bad_plan(str(path), problems)
+    if problems := hidden_secrets(plan.text, filter(None, variables)):
+        raise bad_plan(plan.file, problems)
     return plan
 
 

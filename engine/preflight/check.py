@@ -1,5 +1,6 @@
 """Preflight: checks everything that a plan needs before a run starts, without torch or loading a model."""
 
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -30,6 +31,7 @@ from engine.models.folder import (
     quantised_as,
 )
 from engine.models.gguf_file import is_gguf
+from engine.models.holder import served
 from engine.models.model import conversation
 from engine.models.recorded import RecordedModel, RunAnswers
 from engine.plan.errors import Finding, Level
@@ -38,9 +40,10 @@ from engine.plan.paths import read_json
 from engine.plan.plan import Data, Model, Plan, lacking
 from engine.plan.selection import asked, part_name, whole_set, without_excluded
 from engine.plan.training_config import read_training_config
-from engine.preflight.estimate import disk_bytes, judge_model, local_judge, memory, time_needed
+from engine.preflight.estimate import disk_bytes, gain, judge_model, local_judge, memory, time_needed
 from engine.preflight.install import disk
 from engine.servers.transport import NamedServer, reach
+from engine.servers.vllm import installed
 from store import database
 from store.people import excluded
 from store.read import history
@@ -264,7 +267,9 @@ def check(plan: Plan, store: Path, *, allow_code: bool = False) -> list[Finding]
     findings += [Finding(*found) for found in cost_findings(plan, chosen)]
     findings += _local_judges(plan, chosen, store)
     findings += [disk(store, disk_bytes(plan, chosen)), *memory(plan, chosen)]
-    taken = time_needed(plan, len(chosen), _past(store, speeds))
+    past = _past(store, speeds)
+    findings += _vllm(plan, past)
+    taken = time_needed(plan, len(chosen), past)
     return [*findings, *([taken] if taken else [])]
 
 
@@ -548,6 +553,42 @@ def _track(plan: Plan) -> Iterator[Finding]:
             yield Finding("warning", "track", f"{lacks[0]}: the run is not sent to {tracker}", lacks[1])
         else:
             yield Finding("ok", "track", f"the run is sent to {tracker} when it has ended")
+
+
+def _vllm(plan: Plan, past: Sequence[SpeedRow]) -> Iterator[Finding]:
+    """Whether vLLM is here, which of the plan's models it answers for, and how much faster it was before."""
+    asked = plan.generation.engine == "vllm"
+    local = [model for model in plan.models if model.kind == "local"]
+    if not (asked or (local and plan.compute.engine == "local" and shutil.which("vllm"))):
+        return
+    try:
+        vllm = installed(plan.compute.vllm)
+    except BadInput as error:
+        if asked:
+            yield _wrong("engine", error)
+        return
+    try:
+        groups, others = served(local, vllm)
+    except BadInput as error:  # which is an error, or what a run downloads, as the model's finding says
+        if asked:
+            yield Finding(
+                "warning", "engine", f"what vLLM answers for is known with the files: {error.message}"
+            )
+        return
+    names = ", ".join(model.name for group in groups for model in group)
+    gained = gain(local, past)
+    told = f"; {gained}" if gained else ""
+    if not asked:
+        if names:
+            hint = 'engine = "vllm" under [generation]'
+            yield Finding(
+                "ok", "engine", f"vLLM {vllm.version} is here, and can answer for {names}{told}", hint
+            )
+        return
+    if names:
+        yield Finding("ok", "engine", f"vLLM {vllm.version} answers for {names}{told}")
+    for name, why in others.items():
+        yield Finding("warning", f"model {name}", f"transformers answers, and not vLLM: {why}")
 
 
 def _servers(plan: Plan, silent: Mapping[str, str]) -> Iterator[Finding]:

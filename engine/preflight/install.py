@@ -10,9 +10,10 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from engine.errors import install
+from engine.errors import BadInput, install
 from engine.plan import SAMPLES
 from engine.plan.errors import Finding, Level, in_units
+from engine.servers.vllm import installed
 
 # What each extra is for. Those of `DEVELOPMENT` nobody needs who only uses Assay.
 EXTRAS = {
@@ -45,6 +46,7 @@ def install_findings(store: Path, environment: Mapping[str, str] = os.environ) -
     for extra in distribution("assay").metadata.get_all("Provides-Extra") or ():
         if extra not in DEVELOPMENT:
             yield _extra(extra, [one for one in required if one not in own])
+    yield _vllm()
     plans = sorted(file.stem for file in (SAMPLES / "plans").glob("*.toml"))
     here = f"{', '.join(plans)} in {SAMPLES}; `assay demo` runs one"
     yield (
@@ -54,6 +56,15 @@ def install_findings(store: Path, environment: Mapping[str, str] = os.environ) -
     )
     yield from _terminal(environment)
     yield disk(store)
+
+
+def _vllm() -> Finding:
+    """Whether vLLM is on PATH, which a plan may have a run start."""
+    try:
+        found = installed(None)
+    except BadInput:
+        return Finding("ok", "vllm", 'not on PATH; a plan with engine = "vllm" needs it')
+    return Finding("ok", "vllm", f"{found.package} {found.version} ({found.program})")
 
 
 def _torch() -> Iterator[Finding]:

@@ -3,9 +3,11 @@
 It needs only the standard library, so the app can hold one; `engine.propose.propose` makes it from a folder.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
+
+from engine.plan.toml import toml
 
 Kind = Literal["baseline", "candidate", "examples", "train", "metric", "judge", "benchmark", "gate"]
 MODELS = ("baseline", "candidate")
@@ -231,26 +233,3 @@ def _commented(line: str, item: ProposalItem) -> str:
 def shown(text: str) -> str:
     """A text for a comment: one line, nothing in it that a terminal would act on."""
     return text if text.isprintable() else ascii(text)[1:-1]
-
-
-def toml(value: Any) -> str:
-    """A value as TOML has it."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        return f'"{"".join(map(_escaped, value))}"'
-    if isinstance(value, Mapping):
-        return f"{{ {', '.join(_inner(value.items()))} }}"
-    return f"[{', '.join(map(toml, value))}]" if isinstance(value, list | tuple) else str(value)
-
-
-def _inner(items: Iterable[tuple[str, Any]]) -> list[str]:
-    return [f"{key} = {toml(value)}" for key, value in items]
-
-
-def _escaped(character: str) -> str:
-    if character in '"\\':
-        return f"\\{character}"
-    if character.isprintable():
-        return character
-    return f"\\u{ord(character):04X}" if ord(character) < 1 << 16 else f"\\U{ord(character):08X}"

@@ -47,7 +47,7 @@ State = dict[str, Any]  # of a checkpoint: its folder, step and files, when it w
 def computing(work: Work) -> Iterator[Each]:
     """The plan's engine, ready to work; the weights that it has loaded are kept until the end.
 
-    Raises CannotRun when the cluster of the plan cannot be had.
+    Raises CannotRun when the cluster of the plan cannot be had, and BadInput when its vLLM is not here.
     """
     if work.plan.compute.engine == "ray":
         from engine.cluster import connect
@@ -57,6 +57,12 @@ def computing(work: Work) -> Iterator[Each]:
 
         with Fleet(work) as fleet:
             yield fleet.each
+        return
+    if work.plan.generation.engine == "vllm":
+        from engine.phases.served import Serving
+
+        with Serving(work) as serving:
+            yield serving.each
         return
     loader = Loader(work)
 

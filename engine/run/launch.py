@@ -49,7 +49,7 @@ _SAFE = {"PYTHONSAFEPATH": "1"}
 
 
 def create(
-    plan_path: Path,
+    plan: Path | Plan,
     store: Path,
     *,
     limit: int | None = None,
@@ -61,17 +61,17 @@ def create(
     priority: int | None = None,
     settings: Sequence[str] = (),
 ) -> int:
-    """Stores a queued run of the plan, or of one of its folds, and returns its id.
+    """Stores a queued run of a plan (its file, or as it was read) or of one of its folds; returns its id.
 
     `against` is the previous run that its candidates are compared with: "accepted", "best", or a run's id or
     name. With a `priority` it waits in the store's queue, see `engine.run.queue`. `settings` are values in
-    place of the plan's, see `engine.plan.overrides`; the stored plan has them. Raises BadInput with
+    place of the file's, see `engine.plan.overrides`; the stored plan has them. Raises BadInput with
     everything that is wrong with the plan and what it names, before anything is stored, and StoreError for a
     run that is not there.
     """
     if only is not None and only not in PHASES:
         raise BadInput(f"there is no phase {only!r}", f"the phases are {', '.join(PHASES)}")
-    plan = read_plan(plan_path, fold, settings=settings)
+    plan = plan if isinstance(plan, Plan) else read_plan(plan, fold, settings=settings)
     _refuse_what_cannot_run(plan, store)
     options = {
         "limit": limit,
@@ -84,7 +84,7 @@ def create(
         "set": list(settings),
     }
     name = plan.name if fold is None else f"{plan.name}, fold {fold}"
-    return _queue(plan, store, name, plan_path.name, options, priority)
+    return _queue(plan, store, name, Path(plan.file).name, options, priority)
 
 
 def follow(

@@ -14,7 +14,7 @@ import numpy as np
 from engine.data.calls import with_calls
 from engine.data.example import Example, normalise, query_id
 from engine.data.examples import read_examples
-from engine.data.reading import read_records
+from engine.data.reading import Record, read_records
 from engine.data.shapes import example_from
 from engine.data.textfile import open_error
 from engine.errors import BadInput
@@ -63,6 +63,79 @@ class MeasureScore:
     reason: str | None
     notes: tuple[tuple[str, int], ...] = ()
 
+    def values(self) -> dict[str, Any]:
+        """The documented form for programs; a missing value is None and has its reason."""
+        return {
+            "metric": self.measure.name,
+            "value": self.interval.value,
+            "low": self.interval.low,
+            "high": self.interval.high,
+            "n": self.interval.n,
+            "missing": self.missing,
+            "reason": self.reason,
+            "notes": [{"reason": note, "n": count} for note, count in self.notes],
+        }
+
+
+def rows_as_records(rows: Iterable[Mapping[str, Any]], name: str) -> list[Record]:
+    """Rows from Python as records with their numbers, from 1. Raises BadInput for what JSON cannot hold."""
+    found: list[Record] = []
+    for number, row in enumerate(rows, start=1):
+        if not isinstance(row, Mapping):
+            raise BadInput(f"{name}:{number}: is a {type(row).__name__}, not a dict", WAY_OUT)
+        try:
+            found.append((number, json.loads(json.dumps(dict(row)), parse_constant=_missing)))
+        except (TypeError, ValueError, RecursionError) as error:
+            raise BadInput(f"{name}:{number}: is not what JSON can hold: {error}") from error
+    return found
+
+
+def _missing(_: str) -> None:
+    """NaN, as in a file."""
+
+
+ROWS = "rows"  # what errors call rows that come from Python
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredRows:
+    """The scores of rows from Python: each example's by its key, and the totals.
+
+    A key is the same in other rows that ask the same with the same references. `settings` are each measure's.
+    """
+
+    examples: tuple[tuple[str, str, list[Score]], ...]  # key, id, scores
+    totals: tuple[MeasureScore, ...]
+    classes: tuple[tuple[ClassRow, list[float]], ...]
+    settings: Mapping[str, Mapping[str, Any]]
+
+
+def score_rows(
+    rows: Iterable[Mapping[str, Any]], names: Sequence[str], settings: Mapping[str, Mapping[str, Any]]
+) -> ScoredRows:
+    """Scores rows of query, response and reference as `assay score` does those of a file.
+
+    Raises BadInput naming the row, and as `load_metrics` does.
+    """
+    path = Path(ROWS)
+    outputs = list(outputs_of(path, rows_as_records(rows, ROWS)))
+    if (samples := most_samples(path, outputs)) > 1:
+        outputs = list(with_samples(outputs, samples))
+    scores = OutputScores(outputs, names, settings, len(outputs), samples)
+    keys = _keys(outputs[::samples])
+    examples = tuple((key, identity, each) for key, (identity, each) in zip(keys, scores, strict=True))
+    return ScoredRows(examples, tuple(scores.totals()), tuple(scores.classes()), scores.settings())
+
+
+def _keys(outputs: Iterable[Output]) -> Iterator[str]:
+    seen: Counter[Hashable] = Counter()
+    for output in outputs:
+        example = output.example
+        derived = example.id == f"{query_id(example.query)}:{output.line}"
+        words = json.dumps([*_answered(replace(example, id="" if derived else example.id))])
+        seen[words] += 1
+        yield f"{words} {seen[words]}"
+
 
 def read_outputs(
     path: Path, references: Path | None = None, fields: Mapping[str, str] | None = None
@@ -74,11 +147,21 @@ def read_outputs(
     held in memory. A list of texts are samples of one answer. Raises BadInput naming file and line, when it
     gets there.
     """
+    return outputs_of(path, read_records(path), references, fields)
+
+
+def outputs_of(
+    path: Path,
+    records: Iterable[Record],
+    references: Path | None = None,
+    fields: Mapping[str, str] | None = None,
+) -> Iterator[Output]:
+    """As `read_outputs`, from records that were read; `path` is what errors call their source."""
     known = _Known(references) if references else None
     own = dict(fields or {})
     columns = (own.pop(RESPONSE),) if RESPONSE in own else _RESPONSES
     line = 0
-    for line, record in read_records(path):
+    for line, record in records:
         column = next((name for name in columns if name in record), None)
         if column is None:
             raise BadInput(f"{path}:{line}: has no {columns[0]!r}", WAY_OUT)
@@ -104,7 +187,7 @@ def most_samples(path: Path, outputs: Iterable[Output]) -> int:
     """
     found: dict[Hashable, list[Output]] = {}
     for output in outputs:
-        found.setdefault(_answered(output), []).append(output)
+        found.setdefault(_answered(output.example), []).append(output)
     several = [each for each in found.values() if len(each) > 1]
     again = next(
         ((one, two) for each in several for one, two in pairwise(each) if one.line != two.line), None
@@ -141,7 +224,7 @@ def rows_differ(path: Path, fields: Mapping[str, str] | None = None) -> bool:
 
 def with_samples(outputs: Iterable[Output], samples: int) -> Iterator[Output]:
     """The outputs with the samples of each answer side by side, and those that it lacks as missing."""
-    together = by_key((_answered(output), output) for output in outputs)
+    together = by_key((_answered(output.example), output) for output in outputs)
     for found in together.values():
         example = found[0].example
         lacking = missing(example, f"there are only {len(found)} of {samples} samples")
@@ -152,9 +235,8 @@ def with_samples(outputs: Iterable[Output], samples: int) -> Iterator[Output]:
         )
 
 
-def _answered(output: Output) -> Hashable:
+def _answered(example: Example) -> tuple[Any, ...]:
     """What tells one example from others. Several may have an id that names their kind alone."""
-    example = output.example
     nested = (example.messages, example.turns, example.tools, example.calls, example.schema)
     return (
         *(example.id, example.query, example.references, example.label, example.tests),
@@ -241,7 +323,7 @@ class OutputScores:
         if self.samples == 1:
             yield from ((output.example, scores) for output, scores in scored)
             return
-        for _, group in groupby(scored, key=lambda each: _answered(each[0])):
+        for _, group in groupby(scored, key=lambda each: _answered(each[0].example)):
             found = list(group)
             responses = [output.response for output, _ in found]
             together = [
@@ -255,6 +337,15 @@ class OutputScores:
     def totals(self) -> list[MeasureScore]:
         """Every measure over all answers, with its 95 % interval; to be asked for when they have come."""
         return [total.result() for total in self._totals.values()]
+
+    def settings(self) -> dict[str, Mapping[str, Any]]:
+        """The settings behind each measure."""
+        metrics = zip(dict.fromkeys(self._names), self._metrics, strict=True)
+        return {
+            measure.name: self._settings.get(name, {})
+            for name, metric in metrics
+            for measure in (*metric.measures, *sampled_measures(metric, self.samples, self._pass_k))
+        }
 
     def classes(self) -> list[tuple[ClassRow, list[float]]]:
         """A classifier's line for each label, with its examples by answer, those without a label last."""

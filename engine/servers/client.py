@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableSet
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, Generic, Literal, Self, TypeVar
 
@@ -186,7 +186,8 @@ class Access:
     """The asker, the server, the model, and how long to retry.
 
     `who` begins every message about it: "judge gpt", "model served". `key_variable` is the environment
-    variable that holds the key, None where none is needed. `concurrency` is the asker's own limit.
+    variable that holds the key, None where none is needed; `key` is one that this process made itself.
+    `concurrency` is the asker's own limit.
     `retries` are those of one call at a server that answers others. Unless `patient`, it waits for no outage.
     """
 
@@ -199,6 +200,7 @@ class Access:
     retries: int
     api: Literal["chat", "completions"] = "chat"
     patient: bool = True
+    key: str | None = field(default=None, repr=False)
 
     @property
     def shown(self) -> str:
@@ -238,7 +240,7 @@ class Client:
         self._access = access
         address = read_address(access.server)
         self._shown = address.shown
-        self._transport = Transport(address, read_key(access.who, access.key_variable))
+        self._transport = Transport(address, access.key or read_key(access.who, access.key_variable))
         self._server = server_at(access.server, access.key_variable, backoff_s / BACKOFF_S)
         self._server.start()
         self._server.clients += 1

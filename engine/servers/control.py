@@ -362,7 +362,7 @@ class Server:
         self.clients = 0  # who asks it now
         self._calls: set[tuple[asyncio.Task[object], asyncio.AbstractEventLoop]] = set()
         self._asked_to_wait = ""
-        self.batch: str | None = None  # the batch that somebody waits for
+        self.awaited: str | None = None  # what somebody waits for: its start, or a batch
 
     @property
     def is_down(self) -> bool:
@@ -375,7 +375,7 @@ class Server:
             return outage.text(self.address)
         left = self.limiter.resume_at - time.monotonic()
         if left < WORTH_TELLING:
-            return self.batch
+            return self.awaited
         return f"{self.address} asks to wait until {clock(time.time() + left)}{self._asked_to_wait}"
 
     @contextmanager

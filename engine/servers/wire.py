@@ -102,6 +102,7 @@ class Reply:
     `repaired`: this is the answer to a second question, with the tokens, seconds and attempts of both.
     `choices`: the probability of each value that the deciding part of the answer could have had, where it is
     known. `rejected` are the parameters that the server refuses, and this answer was made without.
+    `choice` is a plain completion as it was sent, with its token ids and log-probabilities, if any.
     `tokens_cached` of `tokens_in` the provider had read before; `fingerprint` is what it says about
     the version behind the model's name; `cost` is in US dollars, None where no price is known.
     """
@@ -123,6 +124,7 @@ class Reply:
     reasoning_tokens: int | None = None
     silent: bool = False
     rejected: list[str] | None = None
+    choice: Mapping[str, Any] | None = None
 
     @property
     def version(self) -> str | None:
@@ -168,6 +170,7 @@ def read_reply(
         reasoning=reasoning_apart(message),
         reasoning_tokens=_count(_details(usage, "completion_tokens_details"), "reasoning_tokens"),
         silent=said is None and not answer,
+        choice=choice if plain else None,
     )
     return reply if redact is None else _redacted(reply, redact)
 

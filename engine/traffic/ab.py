@@ -182,7 +182,7 @@ def _values(row: Observed) -> Iterator[tuple[str, float]]:
     """What is known of one event."""
     known = {
         "thumbs_up": None if row.thumbs is None else row.thumbs > 0,
-        "corrected": row.corrected,
+        "corrected": row.corrected if row.answered or row.corrected else None,
         "rating": row.rating,
         "refused": row.refused,
         "cut": row.cut,

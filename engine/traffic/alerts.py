@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from engine.stats.family import LEVEL, holm
-from engine.traffic.periods import BY_NAME, DAY, FEWEST, QUESTIONS, QuestionShift
+from engine.traffic.periods import BY_NAME, DAY, FEWEST, OF_SAMPLE, QUESTIONS, QuestionShift
 from engine.traffic.samples import (
     NO_MODEL,
     TESTED,
@@ -33,7 +33,7 @@ from store.records import TrafficAlert
 FALSE_ALARMS = 0.05  # a year and variant, in which nothing changes
 WINDOWS = (1, 4, 13)  # periods that are looked at together: few for what is sudden, more for what is small
 _NEW_MODEL = 0.05  # of a period's events: fewer by an unknown model are a trial
-_FEEDBACK = ("thumbs_up", "corrected", "rating", "judge")
+_FEEDBACK = ("thumbs_up", "corrected", "rating", *OF_SAMPLE)
 
 
 def looks(days: int) -> int:
@@ -156,7 +156,7 @@ def _cause(
     """
     if name in (QUESTIONS, "distance"):
         return "input", None
-    within = None if name == "judge" else same_within(reference, newest, name)
+    within = None if name in OF_SAMPLE else same_within(reference, newest, name)
     changed = new_models(reference, newest)
     if _told(moved) and (within > LEVEL if within is not None else not changed):
         return "input", within
@@ -173,7 +173,7 @@ def _cause(
 
 def _old_ones_too(name: str, reference: Sample, newest: Sample, changed: Mapping[str, int]) -> bool:
     """Whether the models that answered before have left the reference as well."""
-    if name == "judge":
+    if name in OF_SAMPLE:
         return False
     old = newest.where(~np.isin(newest.models, list(changed)))
     apart = difference(reference.known(name), old.known(name), name)

@@ -179,6 +179,7 @@ def feedback(raw: Mapping[str, Any], *, salt: bytes, received: float, mask: bool
     """What an object says of the event whose id is its `event_id`.
 
     Without an id of its own it is what that user says of that event, and the next such takes its place.
+    Without a time of its own it is of the event that it stands beside, so that what is said later counts.
     Raises Malformed that names the key.
     """
     _refuse_others(raw)
@@ -189,7 +190,7 @@ def feedback(raw: Mapping[str, Any], *, salt: bytes, received: float, mask: bool
     own = _text(raw, "feedback_id")
     if own is None and not beside and _given(raw, "event_id"):
         own = _text(raw, "id")
-    dated = "feedback_time" if beside or _given(raw, "feedback_time") else "time"
+    dated = "feedback_time" if _given(raw, "feedback_time") else "time"
     user = _text(raw, "user")
     hashed = user and user_hash(user, salt)
     about = event_id(of)

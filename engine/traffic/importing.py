@@ -320,7 +320,7 @@ def _take_mapped(
 ) -> None:
     named = {name: _at(record, column) for name, column in fields.items()}
     if missing := [fields[name] for name, value in named.items() if value is _NOTHING and name in _NEEDED]:
-        work.account.leave_out(f"{place}: has no column {missing[0]!r:.60}")
+        work.account.leave_out(f"{place}: has nothing in a column {missing[0]!r:.60}")
         return
     given = {name: value for name, value in named.items() if value is not _NOTHING}
     work.take(place, {**_without(record, fields), **given}, format or TABLE)

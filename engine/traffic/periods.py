@@ -49,9 +49,13 @@ MEASURES = (
     Watched("thumbs_up", "thumbs up", "share", "higher", "nobody gave a thumb"),
     Watched("corrected", "corrected by people", "share", "lower", "nobody has corrected any answer yet"),
     Watched("rating", "rating (mean)", "points", "higher", "nobody rated an answer"),
+    Watched(
+        "reviewed", "good by review", "share", "higher", "nobody labelled an answer of its random sample"
+    ),
     Watched("judge", "judge (mean)", "points", "higher", "no judge rated this week's random sample"),
     Watched("distance", "distance from the eval set (mean)", "distance", "none", "no eval set was named"),
 )
+OF_SAMPLE = ("reviewed", "judge")  # what people and judges said of a week's random sample
 QUESTIONS = "questions"  # the measure of alerts on what is asked
 BY_NAME: Mapping[str, Watched] = {measure.name: measure for measure in MEASURES}
 CAUSES: Mapping[str | None, str] = {

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from engine.data.coverage import psi
 from engine.stats.intervals import ENOUGH, Interval, bootstrap_interval, share_of, students
-from engine.traffic.periods import BY_NAME, FEWEST, QuestionShift, TrafficFigure
+from engine.traffic.periods import BY_NAME, FEWEST, OF_SAMPLE, QuestionShift, TrafficFigure
 from store.read.monitor import Observed
 
 Floats = NDArray[np.float64]
@@ -31,7 +31,7 @@ LEARNED_SHARE = 3  # one user in so many has questions that the clusters are lea
 NO_MODEL = ""  # of events of which it is not known which model answered
 NOWHERE = -2  # the cluster of a question without a place
 QUANTILES = {"length": 0.5, "latency_median": 0.5, "latency_p95": 0.95}
-SHARES = ("cut", "refused", "well_formed", "same_language", "thumbs_up", "corrected")
+SHARES = ("cut", "refused", "well_formed", "same_language", "thumbs_up", "corrected", "reviewed")
 TESTED = (*SHARES, *QUANTILES, "rating", "judge", "distance")
 _ROUNDING = 1e-12
 _BUCKET = "prompt of "  # with which the trait of a question's length begins
@@ -49,7 +49,7 @@ class Sample:
     clusters: Ints
     traits: Mapping[str, Flags]
     models: NDArray[np.object_]
-    judged: Floats = field(default_factory=lambda: np.empty(0))  # scores of a few events, in no order
+    sampled: Mapping[str, Floats] = field(default_factory=dict)  # measures of a few events, in no order
 
     def __len__(self) -> int:
         return len(self.units)
@@ -62,7 +62,7 @@ class Sample:
             self.clusters[chosen],
             {name: flags[chosen] for name, flags in self.traits.items()},
             self.models[chosen],
-            self.judged,
+            self.sampled,
         )
 
     def counted_models(self) -> dict[str, int]:
@@ -78,8 +78,9 @@ class Sample:
 
     def known(self, name: str) -> Known:
         """A measure's known values, and whose they are."""
-        if name == "judge":
-            return self.judged, np.arange(len(self.judged))
+        if name in OF_SAMPLE:
+            values = self.sampled.get(name, np.empty(0))
+            return values, np.arange(len(values))
         values = self.values[name]
         there = np.isfinite(values)
         return values[there], self.units[there]
@@ -150,7 +151,7 @@ def joined(samples: Sequence[Sample]) -> Sample:
             for name in sorted(names)
         },
         one([sample.models for sample in samples]),
-        one([sample.judged for sample in samples]),
+        {name: one([sample.known(name)[0] for sample in samples]) for name in OF_SAMPLE},
     )
 
 

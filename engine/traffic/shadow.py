@@ -14,7 +14,7 @@ from typing import Any
 from engine.data.textfile import writing
 from engine.errors import BadInput
 from engine.plan.plan import Judge, read_plan
-from engine.propose.proposal import toml
+from engine.plan.toml import toml
 from engine.run import launch
 from engine.traffic.forgetting import WEEKS
 from engine.traffic.weeks import asked, json_lines, judge_tables, model_name

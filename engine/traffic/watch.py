@@ -23,8 +23,10 @@ from store.read.history import Connection
 from store.read.monitor import Observed
 from store.records import TrafficAlert
 
+WEEK = 7  # days
 REFERENCE = 4  # periods
 NEWEST = 4  # periods whose questions are looked through for what the eval set lacks
+YEAR = 366 * DAY  # for which a variant may be away; one event with a wrong clock makes no thousand rows
 _PORTION = 20_000  # events that are made arrays of at a time
 NO_EVENTS = "there is no production traffic in the store: `assay traffic import FILE` reads logs"
 
@@ -75,10 +77,17 @@ def watch(
         fixed, said = of_run(connection, reference, places)
     else:
         fixed, said = None, _said(reference, days)
-    judged = _judged(connection, days)
+    sampled = _sampled(connection, days)
     every: dict[str, _Series] = {}
     for (start, name), sample in _periods(connection, days, variant):
-        sample = replace(sample, judged=np.array(judged.get((start, name), ()), dtype=np.float64))
+        sample = replace(
+            sample,
+            sampled={
+                measure: np.array(values, dtype=np.float64)
+                for (begun, whose, measure), values in sampled.items()
+                if (begun, whose) == (start, name)
+            },
+        )
         series = every.setdefault(name, _Series(reference=fixed))
         _add(series, name, start, days, sample, periods, now, against)
     known = _known(connection, days, said, variant)
@@ -130,17 +139,23 @@ def _learning(starts: Sequence[tuple[float, int]], days: int, reference: int) ->
     return starts[0][0], enough[:reference][-1] + days * DAY
 
 
-def _judged(connection: Connection, days: int) -> Mapping[tuple[float, str], list[float]]:
-    """Scores by week and variant, of the judge that gave most of a variant's: scales differ."""
-    ratings = monitor.ratings(connection) if days == 7 else []
-    found: dict[tuple[float, str], list[float]] = {}
+def _sampled(connection: Connection, days: int) -> Mapping[tuple[float, str, str], list[float]]:
+    """What was said of random samples, by week, variant and measure. A variant's judge is the one that gave
+    most scores: scales differ.
+    """
+    found: dict[tuple[float, str, str], list[float]] = {}
+    if days != WEEK:
+        return found
+    for review in monitor.reviews(connection):
+        found.setdefault((review.start, review.variant, "reviewed"), []).append(review.good)
+    ratings = monitor.ratings(connection)
     for variant, each in groupby(sorted(ratings, key=lambda one: one.variant), key=lambda one: one.variant):
         own = list(each)
         names = [rating.judge for rating in own]
         judge = max(sorted(set(names)), key=names.count)
         for rating in own:
             if rating.judge == judge:
-                found.setdefault((start_of(rating.start, days), variant), []).append(rating.score)
+                found.setdefault((rating.start, variant, "judge"), []).append(rating.score)
     return found
 
 
@@ -175,7 +190,14 @@ def _add(
     now: float,
     against: Sample | None,
 ) -> None:
-    """The next period of a variant: a part of the reference, or looked at, or not over."""
+    """The next period of a variant: a part of the reference, or looked at, or not over.
+
+    Periods without an event before it are rows of their own, up to a year of them.
+    """
+    last = series.rows[-1].end if series.rows else start
+    if start - last <= YEAR:
+        for number in range(round((start - last) / (days * DAY))):
+            series.rows.append(_row(sample_of((), False), variant, last + number * days * DAY, days))
     row = _row(sample, variant, start, days, is_over=start + days * DAY <= now)
     if against is not None:
         row = replace(row, from_eval_set=shifts(against, sample))

@@ -15,7 +15,7 @@ from typing import Any
 from engine.data.textfile import writing
 from engine.errors import BadInput
 from engine.plan.plan import Judge, read_plan
-from engine.propose.proposal import toml
+from engine.plan.toml import toml
 from engine.run import launch
 from engine.traffic.forgetting import WEEKS
 from engine.traffic.periods import DAY, start_of
@@ -27,6 +27,7 @@ from store.traffic import keep_week
 
 WEEK = 7  # days
 RANDOM, WORST = PURPOSES = ("random", "worst")
+_NAMED = 12  # variants that a message names
 UNNAMED = "production"  # what answers without a variant are called
 CORRECTIONS = "corrections"  # what people's corrections are called, which stand beside the answers
 
@@ -46,13 +47,22 @@ class Reviewed:
 def last_week(connection: Connection, variant: str, now: float) -> float:
     """The last week with traffic of a variant that is over. Raises BadInput where there is none."""
     before = start_of(now, WEEK)
-    newest = next(traffic.events(connection, before=before, variant=variant, newest=True, limit=1), None)
+    seen = traffic.events(connection, before=before, variant=variant, shadow=False, newest=True, limit=1)
+    newest = next(seen, None)
     if newest is None:
-        whose = f" of the variant {variant!r}" if variant else ""
-        raise BadInput(
-            f"no week that is over has traffic{whose}", "`assay traffic import FILE` brings logs in"
-        )
+        hint = _variants(connection) or "`assay traffic import FILE` brings logs in"
+        raise BadInput(f"no week that is over has traffic{_whose(variant)}", hint)
     return start_of(newest.time, WEEK)
+
+
+def _whose(variant: str) -> str:
+    return f" of the variant {variant!r}" if variant else " without a variant"
+
+
+def _variants(connection: Connection) -> str | None:
+    """Which variants may be named, for whoever named none or another; None where none has a name."""
+    known = [name for name in traffic.variants(connection) if name]
+    return f"--variant NAME: {', '.join(known[:_NAMED])}" if known else None
 
 
 def day(time: float) -> str:
@@ -100,9 +110,9 @@ def review(
         )
     drawn = _drawn(connection, start, variant, purpose, n)
     if not drawn:
-        whose = f" of the variant {variant!r}" if variant else ""
         what = "no answer to be seen" if purpose == RANDOM else "no complaint, refusal or cut answer"
-        raise BadInput(f"the week of {day(start)} has {what}{whose}", "`assay monitor` lists the weeks")
+        hint = _variants(connection) or "`assay monitor` lists the weeks"
+        raise BadInput(f"the week of {day(start)} has {what}{_whose(variant)}", hint)
     plan = _written(connection, store, of, drawn, judges)
     run_id = launch.create(plan, store, allow_empty=True)
     week = TrafficWeek(start=start, variant=variant, purpose=purpose, run_id=run_id, n=len(drawn))

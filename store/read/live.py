@@ -260,6 +260,9 @@ class SpeedRow:
     environment: dict[str, Any] | None
 
 
+STARTING = "vLLM is starting"  # begins a run's word on what it waits for, where nobody can hurry it
+
+
 def speeds(connection: Connection, *, limit: int = 500) -> list[SpeedRow]:
     """The newest first; models whose answers were all remembered are left out."""
     return select(

@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from store.read.labels import STANDING
 from store.read.query import select
 from store.records import TrafficAlert, TrafficEvent
 from store.records.columns import columns, converter
@@ -59,6 +60,14 @@ class WeekRating(NamedTuple):
     score: float
 
 
+class WeekReview(NamedTuple):
+    """Whether more people found one answer of a week's random sample good than bad."""
+
+    start: float
+    variant: str
+    good: bool
+
+
 def _last(column: str) -> str:
     """The newest that was said of an event."""
     return (
@@ -67,8 +76,13 @@ def _last(column: str) -> str:
     )
 
 
+# What repeats the answer corrects nothing: tools send an answer that was opened and left as it was.
+CORRECTED = (
+    "EXISTS (SELECT 1 FROM trafficfeedback f WHERE f.event_id = e.id AND f.correction IS NOT NULL "
+    "AND trim(f.correction, char(9, 10, 13, 32)) IS NOT trim(e.response, char(9, 10, 13, 32)))"
+)
 _UNIT = "coalesce(e.user, e.session, e.id)"
-_FEEDBACK = f"{_last('thumbs')}, {_last('rating')}, {_last('correction')} IS NOT NULL"
+_FEEDBACK = f"{_last('thumbs')}, {_last('rating')}, {CORRECTED}"
 _NONE_SAID = "NULL, NULL, 0"
 
 
@@ -157,10 +171,29 @@ def ratings(connection: sqlite3.Connection) -> list[WeekRating]:
     sql = (
         "SELECT w.start, w.variant, j.name, r.score FROM trafficweek w JOIN judge j ON j.run_id = w.run_id "
         "JOIN rating r ON r.judge_id = j.id JOIN model m ON m.id = r.model_id "
+        "JOIN run ON run.id = w.run_id AND run.deleted IS NULL "
         "WHERE w.purpose = 'random' AND m.role = 'candidate' AND r.turn = 0 AND r.score IS NOT NULL "
         "ORDER BY w.start, w.variant, r.id"
     )
     return [WeekRating(*row) for row in connection.execute(sql)]
+
+
+def reviews(connection: sqlite3.Connection) -> list[WeekReview]:
+    """What people's thumbs say of the weeks' random samples, but for answers over which they are divided.
+
+    Thumbs of another queue than the random one count once all of a sample have some: it chooses among them.
+    """
+    sql = f"""
+        SELECT w.start, w.variant, sum(CASE n.value WHEN 'up' THEN 1 ELSE -1 END) AS up
+        FROM trafficweek w JOIN run r ON r.id = w.run_id AND r.deleted IS NULL
+        JOIN annotation n ON n.run_id = r.id JOIN model m ON m.id = n.left_id AND m.role = 'candidate'
+        WHERE w.purpose = 'random' AND n.kind = 'thumbs' AND n.turn = 0 AND {STANDING.replace("?1", "r.id")}
+        GROUP BY w.id, n.example_id HAVING up <> 0 AND (
+          max(n.queue IS 'random') OR w.n <= (SELECT count(DISTINCT a.example_id) FROM annotation a
+          WHERE a.left_id = m.id AND a.kind = 'thumbs'))
+        ORDER BY w.start, w.variant, n.example_id
+    """
+    return [WeekReview(start, variant, up > 0) for start, variant, up in connection.execute(sql)]
 
 
 def alerts(

@@ -46,6 +46,14 @@ def count(connection: sqlite3.Connection, **which: Unpack[Which]) -> int:
     return int(found)
 
 
+def variants(connection: sqlite3.Connection) -> list[str]:
+    """The variants of which people saw answers, "" for none, the largest first."""
+    sql = (
+        "SELECT coalesce(variant, '') FROM trafficevent WHERE NOT shadow GROUP BY 1 ORDER BY count(*) DESC, 1"
+    )
+    return [row[0] for row in connection.execute(sql)]
+
+
 def waiting(connection: sqlite3.Connection) -> int:
     """How much feedback there is whose event is not there."""
     known = "SELECT 1 FROM trafficevent e WHERE e.id = f.event_id"

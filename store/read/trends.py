@@ -198,7 +198,7 @@ CHOICE = {"split": "all", "ratios": [0.8, 0.1, 0.1], "sample": None, "seed": 0, 
 GENERATION = {
     "max_new_tokens": 256, "temperature": 0.0, "top_p": 1.0, "top_k": 0, "min_p": 0.0,
     "repetition_penalty": 1.0, "seed": 0, "samples": 1, "stop": [], "overflow": "refuse",
-    "reasoning": "strip", "chat_template_kwargs": {},
+    "reasoning": "strip", "chat_template_kwargs": {}, "engine": "transformers",
 }  # fmt: skip
 FOLLOW = {"sample": 50}
 

@@ -4,13 +4,14 @@ import sqlite3
 from dataclasses import dataclass
 
 from store.read.labels import STANDING
+from store.read.monitor import CORRECTED
 from store.read.query import select
 
 _LABELS = STANDING.replace("?1", "r.id")
 _THUMBS = f"{_LABELS} AND n.kind = 'thumbs' AND n.left_id IN (SELECT id FROM model WHERE role = 'candidate')"
-_COMPLAINTS = """
+_COMPLAINTS = f"""
     8 * EXISTS (SELECT 1 FROM trafficfeedback f WHERE f.event_id = e.id AND f.thumbs < 0)
-    + 4 * EXISTS (SELECT 1 FROM trafficfeedback f WHERE f.event_id = e.id AND f.correction IS NOT NULL)
+    + 4 * {CORRECTED}
     + 2 * (coalesce(m.refused, 0) + coalesce(m.cut, 0) + coalesce(m.well_formed = 0, 0))
     + coalesce(m.same_language = 0, 0)
 """

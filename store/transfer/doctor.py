@@ -139,6 +139,7 @@ def _last(source: sqlite3.Connection, table: str) -> int:
 
 _LEAST_FREE = 200 * 1024 * 1024  # bytes; a run's answers and its log need some room
 _SHOWN = 5
+_PARTS_KEPT = 7 * 86_400  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,12 +297,16 @@ def _leftovers(connection: sqlite3.Connection, folder: Path) -> Iterator[StoreCh
 
 
 def leftovers(connection: sqlite3.Connection, folder: Path) -> list[Path]:
-    """Locks that nobody holds, logs of runs that are gone, and stores that were never finished."""
+    """Locks that nobody holds, logs of runs that are gone, stores that were never finished, and parts of runs
+    whose transfer nobody has gone on with for days.
+    """
     known = {int(row[0]) for row in connection.execute("SELECT id FROM run")}
     locks = [path for path in folder.glob("run-*.lock") if not _is_held(path)]
     logs = [path for path in folder.glob("logs/run-*.log") if _number(path) not in known]
     made = [path for path in folder.glob(f".{database.FILE}.*") if not _is_being_made(path)]
-    return [*locks, *logs, *made]
+    old = time.time() - _PARTS_KEPT
+    parts = [path for path in folder.glob("incoming/*") if path.lstat().st_mtime < old]
+    return [*locks, *logs, *made, *parts]
 
 
 def _is_being_made(path: Path) -> bool:

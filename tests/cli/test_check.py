@@ -12,8 +12,11 @@ import pytest
 
 from engine.plan.plan import read_plan
 from engine.preflight.check import check
+from engine.preflight.estimate import gain
+from store.read.live import SpeedRow
 from tests.cli.conftest import Assay
 from tests.judges.scripted import kept_port
+from tests.servers.fake_vllm import VERSION, installed_in
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 Write = Callable[..., Path]
@@ -359,3 +362,48 @@ def test_a_served_models_messages_are_shown(assay: Assay, plan: Write, server: s
     done = assay("check", file, "--show-prompt", "--store", tmp_path / "store")
     assert "First prompt of served\nsystem: Hi." in done.out
     assert "the server applies its own chat template" in " ".join(done.out.split())
+
+
+def vllm_plan(folder: Path, program: Path | None, engine: str = "vllm") -> Path:
+    file = local_plan(folder, SAMPLES / "models" / "base")
+    named = f'\n[compute]\nvllm = "{program}"\n' if program else "\n"
+    file.write_text(file.read_text() + f'engine = "{engine}"\n' + named)
+    return file
+
+
+def test_vllm_that_is_not_here_is_an_error_with_the_line_that_installs_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    level, said = about(vllm_plan(tmp_path, None), "engine")
+    assert level == "error" and "there is no vllm on PATH" in said
+
+
+def test_vllm_says_which_models_it_answers_for_and_how_much_faster_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = installed_in(tmp_path / "environment")
+    level, said = about(vllm_plan(tmp_path, program), "engine")
+    assert level == "ok" and said.startswith(f"vLLM {VERSION} answers for ")
+    monkeypatch.setenv("PATH", str(program.parent))
+    level, said = about(vllm_plan(tmp_path, None, "transformers"), "engine")
+    assert level == "ok" and said.startswith(f"vLLM {VERSION} is here, and can answer for ")
+    model = read_plan(vllm_plan(tmp_path, program)).models[0]
+    ran_on = {"devices": ["cpu"]}
+    facts = {"path": model.path, "adapter": None, "quantize": None, "device_map": None, "device": "cpu"}
+    past = [
+        SpeedRow(9, 100, 10.0, {**facts, "engine": f"vllm {VERSION}"}, ran_on),
+        SpeedRow(8, 100, 25.0, facts, ran_on),
+    ]
+    assert gain([model], past) == (
+        f"about 2.5 times as fast as transformers for {model.name}, by run 9 against run 8"
+    )
+    assert gain([model], past[:1]) is None
+
+
+def test_a_model_that_a_run_downloads_is_no_error_of_the_engine(tmp_path: Path) -> None:
+    program = installed_in(tmp_path / "environment")
+    file = vllm_plan(tmp_path, program)
+    file.write_text(file.read_text().replace(str(SAMPLES / "models" / "base"), "someone/some-model"))
+    level, said = about(file, "engine")
+    assert level == "warning" and "someone/some-model" in said

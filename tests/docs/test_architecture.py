@@ -52,10 +52,13 @@ def test_no_folder_holds_more_than_a_newcomer_can_survey() -> None:
 
 # Where files are written outside of `engine/data/textfile.py`, which writes them whole or not at all.
 WRITERS = {
+    "assay/pytest_plugin.py": "which run a test session has, for its own processes, in its temporary folder",
     "engine/data/textfile.py": "the one that everybody else uses",
     "engine/sandbox/limits.py": "the kernel's own files of a control group",
     "engine/sandbox/jail.py": "the kernel's own files under /proc",
     "engine/run/launch.py": "a log, which grows line by line",
+    "engine/run/remote.py": "a run that arrives, which the next try goes on with",
+    "store/transfer/merge.py": "a run's log, beside the store that takes the run in",
     "tui/app/terminal.py": "a copied text, for its owner alone and never through a link",
     "tui/cli/run.py": "the summary of a CI job, which other steps add to as well",
     "tui/screens/review/aside.py": "a draft for the editor, in a folder of its own, gone afterwards",
@@ -84,7 +87,7 @@ def writes(tree: ast.AST) -> Iterator[ast.Call]:
 def test_files_that_people_keep_are_written_by_one_helper_whole_or_not_at_all() -> None:
     found = {
         str(path.relative_to(ROOT))
-        for floor in ("tui", "engine", "store")
+        for floor in ("assay", "tui", "engine", "store")
         for path in (ROOT / floor).rglob("*.py")
         if _MAY_WRITE.search(text := path.read_text("utf-8")) and any(writes(ast.parse(text)))
     }

@@ -84,7 +84,15 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     plan.write_text(re.sub(r"\[benchmarks\].*?(?=\[gates\])", "", plan.read_text(), flags=re.DOTALL))
     for name in ("first", "second"):
         assert run(folder, ["run", "plan.toml", "--quiet"])[0] in (0, 1), name
+    shutil.copytree(folder / "store", folder / "work/tickets/.assay")  # on another machine, says the page
     return folder
+
+
+SSH_HERE = f"""#!/bin/sh
+# In place of ssh: what is to run on another machine, its last argument, runs here.
+for command; do :; done
+PATH={Path(sys.executable).parent}:$PATH exec sh -c "$command"
+"""
 
 
 def production() -> Iterator[dict[str, object]]:
@@ -117,6 +125,7 @@ def run(folder: Path, arguments: list[str]) -> tuple[int, str]:
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()), redirect_stderr(said):
         patch.chdir(folder)
         patch.setenv("ASSAY_STORE", str(folder / "store"))
+        patch.setenv("ASSAY_SSH", f"sh -c {shlex.quote(SSH_HERE)} ssh")
         add_crontab(folder, patch)
         patch.setattr(launch, "start", work_here)
         return guarded(lambda: command(arguments)), said.getvalue()

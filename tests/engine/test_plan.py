@@ -449,3 +449,18 @@ def test_a_limit_names_a_measure_that_the_plan_has(folder: Path) -> None:
         BadInput, match=r"gates\.metrics\.rouge1\.warn: found 0\.5; allowed: at most max, 0\.1"
     ):
         gated("rouge1 = { max = 0.1, warn = 0.5 }")
+
+
+def test_vllm_is_one_line_of_a_plan_and_its_keys_apply_with_it_alone(
+    folder: Path, problems: Callable[[str], str]
+) -> None:
+    text = DATA + MODELS + '[generation]\nengine = "vllm"\n[compute]\n'
+    given = 'vllm = "out.jsonl"\ntensor_parallel_size = 2\ngpu_memory_utilization = 0.5\n'
+    plan = parse_plan(text + given, folder)
+    assert plan.generation.engine == "vllm" and plan.compute.vllm == folder / "out.jsonl"
+    assert parse_plan(DATA + MODELS, folder).generation.engine == "transformers"
+    said = problems(DATA + MODELS + "[compute]\n" + given)
+    for key in ("vllm", "tensor_parallel_size", "gpu_memory_utilization"):
+        assert f'compute.{key}: does not apply without engine = "vllm" under [generation]' in said
+    assert "a run has vLLM or Ray" in problems(text + 'engine = "ray"\n')
+    assert "gone/vllm" in problems(text + 'vllm = "gone/vllm"\n')

@@ -13,6 +13,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, TrainingArguments
 
+import assay
 from engine import training
 from engine.run import execute
 from engine.training import AssayCallback
@@ -96,6 +97,10 @@ def evaluate_here(store: Path, run_id: int) -> int:
 
 def logged(found: Trainer) -> list[dict[str, float]]:
     return [entry for entry in found.state.log_history if LOSS in entry]
+
+
+def test_it_is_part_of_the_python_api() -> None:
+    assert assay.AssayCallback is AssayCallback
 
 
 def test_the_numbers_of_each_checkpoint_come_back_to_the_trainer(

@@ -78,8 +78,8 @@ def test_runs_deleted_there_stay_there(connection: history.Connection, other: Pa
         people.delete(there, 1, "ann")
         people.tag(there, 2, "release", "ann")
     merged = merge(connection, copy)
-    assert (merged.joined, merged.deleted) == ({2: 4}, 1)
-    assert people.tags(connection, 4) == ["release"]
+    assert (merged.joined, merged.deleted) == ({2: 3}, 1)
+    assert people.tags(connection, 3) == ["release"]
 
 
 def test_an_alert_keeps_what_it_follows_only_where_that_came_along(
@@ -125,9 +125,56 @@ def test_a_run_that_was_held_against_another_keeps_its_reference(
     with closing(history.attach(database.connect(folder))) as there:
         there.execute("UPDATE run SET status = 'finished' WHERE id = 3")
         there.execute(insert, (3, 2))
-    assert merge(connection, folder).joined == {3: 7}
-    assert [tuple(row) for row in connection.execute(sides)] == [(4, 3), (7, 4)]
+    assert merge(connection, folder).joined == {3: 5}
+    assert [tuple(row) for row in connection.execute(sides)] == [(4, 3), (5, 4)]
     assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+
+
+def test_a_reference_of_a_reference_comes_along(folder: Path, other: Path, tmp_path: Path) -> None:
+    theirs = Path(shutil.copytree(other, tmp_path / "theirs"))
+    with closing(history.attach(database.connect(theirs))) as there:
+        first = "(SELECT min(id) FROM model WHERE run_id = ? AND role = 'candidate')"
+        for pair in ((3, 2), (2, 1)):
+            there.execute(
+                "INSERT INTO comparison (candidate_id, baseline_id, kind, measure, direction, delta, n, "
+                f"standing, family, family_size) VALUES ({first}, {first}, 'metric', 'held', 'higher', 0.1, "
+                "12, 'not tested', 'checked', 0)",
+                pair,
+            )
+        there.execute("UPDATE run SET status = 'finished' WHERE id = 3")
+        for run in (1, 2):
+            people.delete(there, run, "ann")
+    database.prepare(folder)
+    with closing(history.attach(database.connect(folder))) as here:
+        assert merge(here, theirs).joined == {3: 3}
+        assert [bool(people.is_deleted(here, run)) for run in (1, 2, 3)] == [True, True, False]
+        assert here.execute("PRAGMA foreign_key_check").fetchall() == []
+
+
+def test_logs_come_along_but_no_file_that_a_link_leads_to(
+    connection: history.Connection, folder: Path, other: Path, tmp_path: Path
+) -> None:
+    theirs = Path(shutil.copytree(other, tmp_path / "theirs"))
+    (theirs / "logs").mkdir()
+    (theirs / "logs/run-1.log").write_text("loading weights\n")
+    (tmp_path / "secret").write_text("mine")
+    (theirs / "logs/run-2.log").symlink_to(tmp_path / "secret")
+    assert merge(connection, theirs).joined == {1: 3, 2: 4}
+    assert (folder / "logs/run-3.log").read_text() == "loading weights\n"
+    assert [history.run(connection, run).log for run in (3, 4)] == ["logs/run-3.log", None]
+    assert not (folder / "logs/run-4.log").exists()
+
+
+def test_rows_that_refer_to_nothing_are_refused_in_words(
+    connection: history.Connection, other: Path, tmp_path: Path
+) -> None:
+    theirs = Path(shutil.copytree(other, tmp_path / "theirs"))
+    with closing(database.connect(theirs)) as there:
+        there.execute("PRAGMA foreign_keys=OFF")
+        there.execute("UPDATE comparison SET baseline_id = 9999 + baseline_id")
+    with pytest.raises(StoreError, match="don't fit together"):
+        merge(connection, theirs)
+    assert runs.count(connection) == 2
 
 
 def test_what_is_no_store_is_refused(connection: history.Connection, folder: Path, tmp_path: Path) -> None:

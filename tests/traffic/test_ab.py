@@ -36,11 +36,13 @@ class Served:
                 spread = (user - first) / max(users - 1, 1) * 6.9  # from the first day to the last
                 at = START + (spread + more.get("after", 0)) * DAY
                 likes = bool(self.rng.random() < up)
+                corrects = "correct" in more and self.rng.random() < more["correct"]
                 words = int(self.rng.integers(5, 9)) * more.get("longer", 1)
                 self._rows.append(
                     {
                         "prompt": f"question {len(self._rows)}",
-                        "response": "word " * words,
+                        "response": "word " * words if more.get("answered", True) else None,
+                        "correction": "It is so." if corrects else None,
                         "model": more.get("model", "m"),
                         "variant": variant,
                         "time": at,
@@ -193,3 +195,11 @@ def test_corrections_and_ratings_that_nobody_gave_are_no_measure(served: Served)
     served.serve("b", 30, 0.5, first=30)
     measures = {each.measure for each in served.compare().measures}
     assert "corrected" not in measures and "rating" not in measures and "thumbs_up" in measures
+
+
+def test_a_request_without_an_answer_has_nothing_to_correct(served: Served) -> None:
+    served.serve("a", 40, 0.5, correct=0.5)
+    served.serve("b", 40, 0.5, first=40, correct=0.5)
+    rates = row(served.compare(), "corrected")
+    served.serve("b", 40, 0.5, first=40, answered=False)
+    assert row(served.compare(), "corrected").candidate_value == rates.candidate_value

@@ -187,3 +187,12 @@ def test_feedback_stands_beside_its_event_or_alone() -> None:
     assert both[1].id == alone[1].id  # what this user says of this answer
     with pytest.raises(Malformed, match="messages: is missing"):
         read({"time": NOW}, source="native", salt=SALT, received=NOW)
+
+
+def test_feedback_beside_its_event_is_of_the_event_s_time_where_none_is_told() -> None:
+    """What is said later, and dated, counts: not the import of the log that it stood in before."""
+    beside = {**ASKED, "thumbs": "up", "time": NOW - 5 * 86_400}
+    found = read(beside, source="native", salt=SALT, received=NOW)[1]
+    assert found is not None and found.time == NOW - 5 * 86_400
+    found = read({**beside, "feedback_time": NOW - 86_400}, source="native", salt=SALT, received=NOW)[1]
+    assert found is not None and found.time == NOW - 86_400

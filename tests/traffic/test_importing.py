@@ -250,7 +250,7 @@ def test_columns_are_mapped_by_name_and_by_path(connection: Connection, tmp_path
     )
     take(connection, deep, fields={"time": "at", "prompt": "in.q.0", "response": "out.text"})
     assert stored(connection)[-1].response == "down" or stored(connection)[0].response == "down"
-    with pytest.raises(BadInput, match="has no column 'nope'"):
+    with pytest.raises(BadInput, match="has nothing in a column 'nope'"):
         take(connection, deep, fields={"time": "nope"})
 
 

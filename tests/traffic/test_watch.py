@@ -138,3 +138,30 @@ def test_questions_without_a_word_are_watched_too(tmp_path: Path) -> None:
         evaluation=("eval.jsonl", [Example("1", "?", ({"role": "user", "content": "?"},))]),
     )
     assert len(found.rows) == 8 and found.alerts == [] and list(found.uncovered) == []
+
+
+def test_a_correction_that_repeats_the_answer_corrects_nothing(tmp_path: Path) -> None:
+    connection = store(tmp_path, lambda _: Week(corrected=1.0), weeks=1)
+    connection.execute(
+        "UPDATE trafficfeedback SET correction = ' ' || "
+        "(SELECT response FROM trafficevent e WHERE e.id = event_id) WHERE event_id < 'e-None-0-4'"
+    )
+    same, other = (
+        connection.execute(
+            f"SELECT count(*) FROM trafficfeedback WHERE event_id {sign} 'e-None-0-4'"
+        ).fetchone()[0]
+        for sign in ("<", ">=")
+    )
+    (row,) = watch(connection, now=NOW).rows
+    assert same > 2 and row.figures["corrected"].value == other / 60
+
+
+def test_a_week_without_events_is_a_row_and_no_period_of_the_reference(tmp_path: Path) -> None:
+    found = watched(tmp_path, lambda week: Week(events=0 if week in (1, 6) else 60))
+    assert [row.events for row in found.rows] == [60, 0, 60, 60, 60, 60, 0, 60]
+    empty = found.rows[6]
+    assert not empty.tested and empty.is_over and empty.units == 0 and empty.models == {}
+    assert empty.figures["events"].value == 0
+    assert {figure.value for name, figure in empty.figures.items() if name != "events"} == {None}
+    assert [row.is_reference for row in found.rows] == [True, False, True, True, True, False, False, False]
+    assert found.rows[7].tested

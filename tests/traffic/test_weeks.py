@@ -8,6 +8,7 @@ import pytest
 
 from engine.errors import BadInput
 from engine.plan.plan import read_plan
+from engine.traffic.watch import watch
 from engine.traffic.weeks import RANDOM, WORST, Reviewed, last_week, review, scoring_judges
 from store import people, reviewing
 from store.read import evidence, history, weeks
@@ -93,6 +94,17 @@ def test_what_cannot_be_drawn_is_said(store: Path) -> None:
         assert last_week(connection, "", NOW) == WEEK_5
 
 
+def test_who_names_no_variant_hears_which_there_are(tmp_path: Path) -> None:
+    store = play(tmp_path / "store", weeks=(5,), variant="A")
+    with opened(store) as connection:
+        connection.execute("UPDATE trafficevent SET time = time + ?, shadow = 1 WHERE id > 'e-8'", (WEEK_S,))
+        with pytest.raises(BadInput, match=r"has traffic without a variant\n.*--variant NAME: A$"):
+            last_week(connection, "", NOW)
+        with pytest.raises(BadInput, match=r"to be seen without a variant\n.*--variant NAME: A$"):
+            review(connection, store, WEEK_5, "", RANDOM, now=NOW)
+        assert last_week(connection, "A", NOW) == WEEK_5, "what nobody saw is no traffic of a week"
+
+
 def test_a_deleted_run_is_made_anew(store: Path) -> None:
     first = drawn(store, RANDOM)
     with opened(store) as connection:
@@ -129,6 +141,8 @@ def test_judges_score_the_answers_one_by_one_and_people_label_them(
             )
         (row,) = weeks.weeks(connection)
         assert (row.labelled, row.up, row.down) == (1, 0, 1)
+        connection.execute("UPDATE run SET deleted = 1.0")
+        assert ratings(connection) == [], "a deleted run's scores are no measure"
     written = read_plan(store / "weeks/2026-02-02-random/plan.toml")
     assert [model.name for model in written.models] == ["corrections", "production"]
 
@@ -143,3 +157,31 @@ def test_hostile_variants_and_answers_make_a_readable_plan(tmp_path: Path) -> No
     with opened(store) as connection:
         assert [model.name for model in history.models(connection, found.run_id)][1:] == ["production"]
         assert history.run(connection, found.run_id).status == "running"
+
+
+def test_what_people_find_good_in_a_random_sample_is_a_measure_of_its_week(store: Path) -> None:
+    found = drawn(store, RANDOM, n=20)
+    carry_out(store, found.run_id)
+    with opened(store) as connection:
+        model = history.models(connection, found.run_id)[1]  # the first are the corrections
+        rows = evidence.run_examples(connection, found.run_id)
+
+        def label(number: int, word: str, who: str = "ann", queue: str = "random") -> None:
+            to = (connection, found.run_id, rows[number].id, "thumbs", word)
+            reviewing.annotate(*to, left_id=model.id, annotator=who, queue=queue)
+
+        for number in range(15):
+            label(number, "down" if number < 6 else "up")
+        label(0, "up")  # the same person, later
+        label(1, "up", "bob")  # divided
+        label(2, "down", "bob")
+        label(19, "down", queue="lowest")  # chosen, so no part of a sample
+        weekly = next(row for row in watch(connection, now=NOW).rows if row.start == WEEK_5)
+        good = weekly.figures["reviewed"]
+        assert (good.value, good.n) == (10 / 14, 14) and good.low is not None and good.low < 0.5
+        for number in range(15, 19):
+            label(number, "up", queue="all")
+        weekly = next(row for row in watch(connection, now=NOW).rows if row.start == WEEK_5)
+        assert weekly.figures["reviewed"].n == 19, "all are labelled now: nobody chose among them"
+        daily = watch(connection, days=1, now=NOW).rows
+        assert {row.figures["reviewed"].value for row in daily} == {None}

@@ -156,6 +156,7 @@ def build() -> "typer.Typer":
         plan,
         proposals,
         queue,
+        remote,
         run,
         schedule,
         score,
@@ -260,6 +261,9 @@ def build() -> "typer.Typer":
     app.add_typer(monitor.app, name="monitor")
     app.command("import")(transfer.import_)
     app.command()(transfer.export)
+    app.command()(remote.pull)
+    app.command()(remote.push)
+    app.command("remote", hidden=True)(remote.serve)
     _tell_exit_codes(app)
     return app
 

@@ -234,7 +234,7 @@ def noise(plan: Plan, sample: Sample = 50, json: Json = False) -> None:
     is recorded.
     """
     from engine.errors import BadInput
-    from engine.phases.generate import noise_of
+    from engine.phases.noise import noise_of
     from engine.plan.plan import read_plan
     from store.read.history import as_values
 
@@ -244,11 +244,16 @@ def noise(plan: Plan, sample: Sample = 50, json: Json = False) -> None:
             f"{plan} has no model that runs here", "the noise floor is that of weights: give a path"
         )
     found = []
-    for model, floor in noise_of(read, sample):
+    for model, floor, same in noise_of(read, sample):
         remark(f"{model.name}: measured on {floor.n} examples")
-        found.append((model.name, floor))
+        found.append((model.name, floor, same))
     if json:
-        print_json([{"model": name, **as_values(floor)} for name, floor in found])
+        print_json(
+            [
+                {"model": name, **as_values(floor), **({"as_transformers": as_values(same)} if same else {})}
+                for name, floor, same in found
+            ]
+        )
         return
     columns = [Column("model"), Column("changed", True), Column("of", True), Column("share", True)]
     columns += [Column("95% CI"), Column("first changed token", True), Column("unanswered", True)]
@@ -265,8 +270,14 @@ def noise(plan: Plan, sample: Sample = 50, json: Json = False) -> None:
                 ),
                 *(number(floor.first_token), str(floor.unanswered)),
             ]
-            for name, floor in found
+            for name, floor, _ in found
         ],
     )
     out()
     paragraph("Batching alone changes that share of answers: smaller differences mean nothing.")
+    for name, _, same in found:
+        if same is not None:
+            paragraph(
+                f"{name}: {same.identical} of {same.n} answers of vLLM are those of transformers "
+                f"({number(same.share)}, 95% CI {interval(same.low, same.high)})."
+            )

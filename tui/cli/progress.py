@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -124,7 +125,8 @@ class Watcher:
     def _tell_waiting(self, run: Run) -> None:
         waiting = run.waiting if run.status == "running" else None
         if waiting and waiting != self._waiting:
-            self.say(f"waiting: {printable(waiting)}; `assay resume {run.id}` tries again now")
+            again = "" if waiting.startswith(live.STARTING) else f"; `assay resume {run.id}` tries again now"
+            self.say(f"waiting: {printable(waiting)}{again}")
         self._waiting = waiting
         silent = history.silence(run)
         if silent and not self._silent:
@@ -249,6 +251,9 @@ class _Interrupts:
 def _interrupts() -> Iterator[_Interrupts]:
     """Counts Ctrl-C instead of raising, so that no query or line is cut in half."""
     heard = _Interrupts()
+    if threading.current_thread() is not threading.main_thread():
+        yield heard  # Python hears signals in its main thread alone
+        return
     before = signal.signal(signal.SIGINT, heard.hear)
     try:
         yield heard

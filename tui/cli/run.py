@@ -348,6 +348,7 @@ def carry_out(
         code = _tell_end(connection, ended, only, brief=brief, quiet=quiet, json=json)
         if ended.status != "paused":
             append_summary(connection, run_id, summary)
+            annotate(connection, run_id)
         return code
 
 
@@ -558,6 +559,17 @@ def append_summary(connection: Connection, run_id: int, file: Path | None) -> No
             f"the step summary {target} cannot be written: {error.strerror}",
             f"choose another file with --summary FILE, or take {STEP_SUMMARY} out of the environment",
         ) from error
+
+
+def annotate(connection: Connection, run_id: int) -> None:
+    """In a job of GitHub Actions, has the run's alerts shown at the lines that they are about."""
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        from tui.report.github import annotations
+        from tui.sections.gather import gather_report
+
+        # On standard error, which GitHub reads as well: --json has the other one for itself.
+        for line in annotations(gather_report(connection, run_id)):
+            sys.stderr.write(f"{line}\n")
 
 
 FoldRun = Annotated[

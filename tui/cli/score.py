@@ -160,20 +160,7 @@ def _print_json(model: str, scores: "OutputScores", rows: Iterator[Row], per_exa
             values = {"id": identity, "metric": one.measure, "value": one.value, "reason": one.reason}
             sys.stdout.write((",\n" if examples else '{"examples": [\n') + as_json(values, indent=None))
             examples += 1
-    totals = [
-        {
-            "model": model,
-            "metric": total.measure.name,
-            "value": total.interval.value,
-            "low": total.interval.low,
-            "high": total.interval.high,
-            "n": total.interval.n,
-            "missing": total.missing,
-            "reason": total.reason,
-            "notes": [{"reason": note, "n": count} for note, count in total.notes],
-        }
-        for total in scores.totals()
-    ]
+    totals = [{"model": model, **total.values()} for total in scores.totals()]
     classes = [asdict(row) | {"answers": answers} for row, answers in scores.classes()]
     more: dict[str, Any] = {"samples": scores.samples} if scores.samples > 1 else {}
     more |= {"classes": classes} if classes else {}

@@ -11,18 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from engine.decision.families import NO_GATE, NOT_EVALUATED
+from engine.decision.families import NO_GATE
 from engine.errors import BadInput
 from store.read import history
 from store.read.query import by_key
-from store.read.rows import ComparisonRow
 from store.session import opened
 from tui.cli.common import FAILED_GATE, NAMED_BY_FIND, AllowEmpty, Json, Run, Section, Store, store_folder
 from tui.text.gate import counted, printable, probability
 from tui.text.output import heading, out, paragraph, print_json, remark
 
 if TYPE_CHECKING:
-    from engine.compare.comparison import Comparison
     from engine.decision.what_if import GatedRun
     from engine.gates.checks import RunComparison
     from engine.plan.training_config import Retrained
@@ -358,6 +356,7 @@ def compare(
     from engine.decision.facts import retrainings
     from engine.gates.checks import compare_runs
     from store.read.answers import answer_counts
+    from tui.report.json import comparison_values
     from tui.sections.remarks import cut_remarks, noise_remarks
 
     with opened(store_folder(context, store)) as connection:
@@ -374,7 +373,7 @@ def compare(
         ]
     if json:
         training = [asdict(item) | {"said": item.said} for item in trained]
-        values = {**_comparison_values(found), "eval_sets": asdict(sets)}
+        values = {**comparison_values(found), "eval_sets": asdict(sets)}
         print_json({**values, "training": training, "remarks": remarks})
     else:
         _print_run_comparison(found, trained)
@@ -389,39 +388,12 @@ def compare(
         raise typer.Exit(FAILED_GATE)
 
 
-def _comparison_values(found: "RunComparison") -> dict[str, Any]:
-    """The documented JSON shape; a missing value is null with its reason."""
-    return {
-        "older": str(found.older),
-        "newer": str(found.newer),
-        "shared_examples": found.shared,
-        "verdict": NOT_EVALUATED if not found.is_evaluated else "drops" if found.alerts else "no drop",
-        "comparisons": [_one_comparison(item) for item in found.comparisons],
-        "benchmarks": [_one_comparison(item) for item in found.benchmarks],
-        "alerts": [
-            {**asdict(alert), "acknowledged": None, "reason": "alerts between runs are not stored"}
-            for alert in found.alerts
-        ],
-        "incomparable": [asdict(item) for item in found.incomparable],
-    }
-
-
 def _print_training(trained: "Sequence[Retrained]") -> None:
     """The changes of the training, a line for each candidate."""
     if trained:
         heading("Changed in the training")
     for item in trained:
         paragraph(f"{item.candidate}: {item.said}", "    ", "  ")
-
-
-def _one_comparison(item: "Comparison") -> dict[str, Any]:
-    from engine.compare.comparison import stored
-
-    values = stored(item)
-    values["relative"] = ComparisonRow(**values).relative
-    if values["delta"] is None and values["reason"] is None:
-        values["reason"] = "it cannot be computed from these values"
-    return values
 
 
 def _print_run_comparison(found: "RunComparison", trained: "Sequence[Retrained]" = ()) -> None:

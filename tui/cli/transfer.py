@@ -12,7 +12,7 @@ from store import database
 from store.read import live
 from store.read.history import find_run
 from store.session import opened
-from store.transfer.merge import merge
+from store.transfer.merge import Merged, merge
 from tui.cli.common import Json, Store, store_folder
 from tui.text.gate import printable
 from tui.text.output import out, paragraph, print_json
@@ -203,13 +203,20 @@ def _import_store(path: Path, folder: Path, json: bool) -> None:
     if json:
         print_json(asdict(found))
         return
-    ids = ", ".join(map(str, found.joined.values()))
+    told_merged(found, "added to this store", "there", "here already")
+
+
+def told_merged(found: Merged, added: str, origin: str, known: str) -> None:
+    """Says which runs were added under which ids, and how many were not; `origin`: there, or here."""
+    ids = ", ".join(
+        str(new) if new == old else f"{new} ({old} {origin})" for old, new in found.joined.items()
+    )
     count = len(found.joined)
-    out(f"{count} run{'' if count == 1 else 's'} added to this store" + (f": {ids}" if ids else ""))
+    out(f"{count} run{'' if count == 1 else 's'} {added}" + (f": {ids}" if ids else ""))
     for left, why in (
-        (found.known, "here already"),
-        (found.unfinished, "not finished there"),
-        (found.deleted, "deleted there"),
+        (found.known, known),
+        (found.unfinished, f"not finished {origin}"),
+        (found.deleted, f"deleted {origin}"),
     ):
         if left:
             out(f"skipped: {left} {why}")

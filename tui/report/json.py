@@ -6,20 +6,24 @@ The JUnit report has one test case for each candidate and gate, failed where a c
 import math
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from engine.decision.decision import decision_values, trade_off_values
-from engine.decision.families import NOT_RECORDED, family_of, needs_of
+from engine.decision.families import NOT_EVALUATED, NOT_RECORDED, family_of, needs_of
 from store.read import history
 from store.read.judging import JudgeUse
-from store.read.rows import AlertRow, ModelRow
+from store.read.rows import AlertRow, ComparisonRow, ModelRow
 from store.records import Run, StoredMetric
 from store.records.alert import KINDS, Look, kind_of
 from tui.sections.gather import RunSections
 from tui.sections.overview import cut_reason
 from tui.text.gate import printable
 from tui.text.output import as_json, iso
+
+if TYPE_CHECKING:
+    from engine.compare.comparison import Comparison
+    from engine.gates.checks import RunComparison
 
 # Of the JSON report: within a format keys are added, never renamed or removed. 2: the evidence of an alert is
 # typed by its kind, and rows about forgetting have a `standing`.
@@ -110,7 +114,7 @@ def run_values(found: RunSections) -> dict[str, Any]:
             for row in found.benchmarks.corpora
         ],
         "disparities": [_with_reason(row, "delta") for row in found.slices.disparities],
-        "alerts": [_alert(row) for row in found.alerts.rows],
+        "alerts": [alert_values(row) for row in found.alerts.rows],
         "answers": [_fields(row) for row in found.answers],
         "remarks": found.remarks,
         "leaks": [_fields(row) for row in found.data.leaks],
@@ -184,7 +188,8 @@ def _fields(row: Any, *left_out: str) -> dict[str, Any]:
     return values | dict.fromkeys(broken)
 
 
-def _alert(row: AlertRow) -> dict[str, Any]:
+def alert_values(row: AlertRow) -> dict[str, Any]:
+    """One alert of a run."""
     values = _fields(row, "run_id", "run_name") | {"evidence": asdict(row.evidence)}
     return {**values, "id": str(row.id), "created": iso(row.created), "acknowledged": iso(row.acknowledged)}
 
@@ -209,6 +214,34 @@ _LOOKED_AT: dict[Look, Callable[[RunSections, ModelRow], bool]] = {
     "probe": lambda _, model: model.probe is not None,
     "training data": lambda found, model: bool(found.data.train_file),
 }
+
+
+def comparison_values(found: "RunComparison") -> dict[str, Any]:
+    """The documented JSON shape of two runs' comparison; a missing value is null with its reason."""
+    return {
+        "older": str(found.older),
+        "newer": str(found.newer),
+        "shared_examples": found.shared,
+        "verdict": NOT_EVALUATED if not found.is_evaluated else "drops" if found.alerts else "no drop",
+        "comparisons": [one_comparison(item) for item in found.comparisons],
+        "benchmarks": [one_comparison(item) for item in found.benchmarks],
+        "alerts": [
+            {**asdict(alert), "acknowledged": None, "reason": "alerts between runs are not stored"}
+            for alert in found.alerts
+        ],
+        "incomparable": [asdict(item) for item in found.incomparable],
+    }
+
+
+def one_comparison(item: "Comparison") -> dict[str, Any]:
+    """A comparison that is ruled on."""
+    from engine.compare.comparison import stored
+
+    values = stored(item)
+    values["relative"] = ComparisonRow(**values).relative
+    if values["delta"] is None and values["reason"] is None:
+        values["reason"] = "it cannot be computed from these values"
+    return values
 
 
 GATES = [kind.name for kind in KINDS.values() if kind.needs is not None]  # what can fail a candidate

@@ -88,8 +88,8 @@ def _said(value: Value | None) -> str:
 
 _FACTS = (
     "path", "server", "model", "outputs", "run", "commit", "architecture", "parameters", "quantisation",
-    "dtype", "attention", "device", "device_map", "vocabulary", "tokens", "tokenizer", "tokenization",
-    "template", "chat_template_kwargs", "batching", "system",
+    "dtype", "attention", "engine", "device", "device_map", "vocabulary", "tokens", "tokenizer",
+    "tokenization", "template", "chat_template_kwargs", "batching", "system",
 )  # fmt: skip
 _ADAPTER = (
     "path", "commit", "hash", "peft_type", "r", "lora_alpha", "use_dora", "use_rslora", "own_tokenizer",

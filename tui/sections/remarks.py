@@ -177,6 +177,7 @@ def _unlike(models: Sequence[ModelRow]) -> Iterator[str]:
                 for key, name in _SHARED.items()
                 if key in own and key in other and own[key] != other[key]
             ]
+            names += ["engine"] if own.get("engine") != other.get("engine") else []
             if names:
                 yield f"{candidate.name} and {baseline.name} differ in {', '.join(names)}"
 

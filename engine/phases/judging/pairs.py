@@ -100,7 +100,9 @@ def _win_rates(
     texts = _texts(work, candidate), _texts(work, baseline)
     for turn in sorted(outcomes):
         both = list(winners[turn].values())
-        rate: dict[str, Any] = sides | {"turn": turn} | _win_rate(work, outcomes[turn], both, texts)
+        rate: dict[str, Any] = (
+            sides | {"turn": turn} | rate_of(outcomes[turn], both, texts, work.plan.data.seed)
+        )
         if turn == WHOLE and order is not None and (held := watched(work, sides, order).interval()):
             # Of a match that may have been stopped early only such an interval means what it says.
             rate |= {"low": held[0], "high": held[1]}
@@ -158,15 +160,18 @@ def _pool_turns(*by_turn: dict[int, dict[Place, Any]]) -> None:
         found[WHOLE] = singles | turns
 
 
-def _win_rate(
-    work: Work,
+def rate_of(
     outcomes: Mapping[Place, Outcome],
-    winners: list[tuple[Winner | None, Winner | None]],
+    winners: Sequence[tuple[Winner | None, Winner | None]],
     texts: tuple[Texts, Texts],
+    seed: int = 0,
 ) -> dict[str, Any]:
-    seed = work.plan.data.seed
+    """What verdicts say together: the win rate and its interval, plain and at equal length, by their columns.
+
+    `winners` are those of both orders of each pair, `texts` the candidate's and the baseline's.
+    """
     counted = win_rate(list(outcomes.values()), seed)
-    bias = position_bias(winners, seed)
+    bias = position_bias(list(winners), seed)
     candidate, baseline = ([len(own[place]) if place in own else None for place in outcomes] for own in texts)
     points = [POINTS.get(outcome) for outcome in outcomes.values()]
     controlled = length_controlled(points, candidate, baseline, seed)
@@ -365,7 +370,7 @@ class Matchup:
             before = self._first.pop((place, turn), None)
             both = (judgment,) if before is None else (before, judgment)
             outcome = verdict(first, second)
-            verdicts.append(self._verdict_row(place, turn, outcome, consistent, _why(both, consistent)))
+            verdicts.append(self._verdict_row(place, turn, outcome, consistent, why_failed(both, consistent)))
             decided.append(Decided(pair, turn, outcome, both))
         with self._work.recorder.transaction() as transaction:
             transaction.append([records.StoredJudgment(**self._row(judgment)) for judgment in judgments])
@@ -398,7 +403,7 @@ class Matchup:
         }
 
 
-def _why(judgments: tuple[Judgment, ...], consistent: bool | None) -> str | None:
+def why_failed(judgments: tuple[Judgment, ...], consistent: bool | None) -> str | None:
     """Why a verdict failed; an earlier worker's judgment is no longer available to say it."""
     if consistent is not None:
         return None

@@ -12,6 +12,7 @@ from textual.content import Content
 from engine.decision import judges
 from store.read.history import silence
 from store.read.judging import JudgeFailure, JudgeUse
+from store.read.live import STARTING
 from store.read.rows import WinRateRow
 from store.records import Progress
 from tui.keys import written
@@ -115,7 +116,8 @@ def state(
         said = REQUESTS.get(run.request, f"‖ The worker was asked for: {one_line(run.request).plain}.")
         said += f" Asked for by {one_line(asked.user).plain}." if asked is not None else ""
     elif run.status == "running" and run.waiting:
-        said = f"‖ Waiting: {one_line(run.waiting).plain}. {written('live.retry')} tries again now."
+        said = f"‖ Waiting: {one_line(run.waiting).plain}."
+        said += "" if run.waiting.startswith(STARTING) else f" {written('live.retry')} tries again now."
     lines = [*wrap(Content.styled(said, "$bad"), width)] if said else []
     if run.concurrency is not None and run.status in ALLOWED:
         limit = f"At most {run.concurrency:,} parallel requests per server"

