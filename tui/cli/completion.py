@@ -189,7 +189,9 @@ def _node(command: Any) -> Tree:
         "help": (command.get_short_help_str() or "").rstrip("."),
         "options": [*options, *(one for one in anywhere if one["name"] not in own)],
         "arguments": [one for one in parts if not one["option"]],
-        "commands": {name: _node(one) for name, one in getattr(command, "commands", {}).items()},
+        "commands": {
+            name: _node(one) for name, one in getattr(command, "commands", {}).items() if not one.hidden
+        },
     }
 
 

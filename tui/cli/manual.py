@@ -49,7 +49,7 @@ def commands(group: Any, above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[st
     for name, command in group.commands.items():
         if getattr(command, "commands", None):
             yield from commands(command, (*above, name))
-        else:
+        elif not command.hidden:
             yield (*above, name), command
 
 
