@@ -1,5 +1,6 @@
 """--quiet, --verbose and --debug: with every command, before or after its name."""
 
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,9 +44,11 @@ def test_a_verbose_command_tells_its_store_and_its_time(
         assert done.out == assay("runs", "--store", history_store).out
 
 
-def test_watching_verbosely_tells_every_event(assay: Assay, history_store: Path) -> None:
-    short = assay("watch", "3", "--store", history_store).err
-    long = assay("watch", "3", "--verbose", "--store", history_store).err
+def test_watching_verbosely_tells_every_event(assay: Assay, own_store: Path) -> None:
+    with sqlite3.connect(own_store / "assay.db") as connection:
+        connection.execute("UPDATE run SET status = 'paused' WHERE id = 3")
+    short = assay("watch", "3", "--store", own_store).err
+    long = assay("watch", "3", "--verbose", "--store", own_store).err
     assert "info: " in long and "info: " not in short
 
 
