@@ -1,4 +1,4 @@
-"""Completion in bash, zsh and fish: the scripts, and what they ask for.
+"""What may follow a command line, as the scripts of `tui.cli.shells` ask for it.
 
 A key is answered with the standard library alone. The commands and their options are known from a file in
 the user's cache, which is written anew when a command's file has changed.
@@ -12,32 +12,6 @@ from contextlib import suppress
 from enum import EnumType
 from pathlib import Path
 from typing import Any, get_args
-
-_BASH = """\
-_assay() {
-    local IFS=$'\\n' line
-    COMPREPLY=()
-    while read -r line; do
-        COMPREPLY+=("$(printf '%q' "$line")")
-    done < <(_ASSAY_COMPLETE=bash assay "${COMP_LINE:0:COMP_POINT}" 2>/dev/null)
-    [[ ${#COMPREPLY[@]} == 1 && ${COMPREPLY[0]} == */ ]] && compopt -o nospace
-    return 0
-}
-complete -o default -F _assay assay
-"""
-_ZSH = """\
-#compdef assay
-_assay() {
-    local -a found
-    found=("${(@f)$(_ASSAY_COMPLETE=zsh assay "${(j: :)words[1,CURRENT]}" 2>/dev/null)}")
-    if [[ -n "${found[1]}" ]]; then _describe assay found; else _files; fi
-}
-compdef _assay assay
-"""
-_FISH = """\
-complete -c assay -f -a '(env _ASSAY_COMPLETE=fish assay (commandline -cp | string collect) 2>/dev/null)'
-"""
-SCRIPTS = {"bash": _BASH, "zsh": _ZSH, "fish": _FISH}
 
 Tree = dict[str, Any]
 
@@ -154,12 +128,13 @@ def tree() -> Tree:
         known: Tree = json.loads(file.read_text(encoding="utf-8"))
         if known["stamp"] == stamp:
             return known
+    from engine.data.textfile import write_text
+    from engine.errors import BadInput
+
     made = {**_built(), "stamp": stamp}
-    with suppress(OSError):
+    with suppress(OSError, BadInput):
         file.parent.mkdir(parents=True, exist_ok=True)
-        part = file.with_suffix(f".{os.getpid()}")
-        part.write_text(json.dumps(made), encoding="utf-8")
-        part.replace(file)
+        write_text(file, json.dumps(made))
     return made
 
 
