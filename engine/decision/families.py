@@ -8,9 +8,10 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from engine.gates.figures import number, percent
+from engine.plan.training_config import trained_with
 from store.read.history import silence
 from store.read.rows import AlertRow, ComparisonRow, ModelRow
 from store.records import Run
@@ -45,6 +46,18 @@ def brief(alert: AlertRow) -> str | None:
     if not kind.short or any(value is None and f"{{{name}}}" in kind.short for name, value in known.items()):
         return None
     return kind.short.format_map(known)
+
+
+def advice(alert: AlertRow, details: Mapping[str, Any] | None) -> str:
+    """What people do about an alert, with what is known of the candidate's training; "" where nothing is.
+
+    `details` are the candidate's. What may be chance is first measured with more examples.
+    """
+    kind, needed = kind_of(alert.kind), getattr(alert.evidence, "needed", None)
+    if alert.severity == "note" and needed:
+        return f"Too few examples to tell: evaluate about {needed:,} before you change the training."
+    trained = trained_with(details) if kind.trained else ""
+    return f"{kind.advice} It was trained with {trained}." if trained else kind.advice
 
 
 def moved_values(alert: AlertRow) -> str | None:

@@ -136,6 +136,8 @@ def print_decision(verdicts: Sequence[Decision], *, full: bool = False) -> None:
         paragraph(" · ".join(verdict.card), "    ", "    ")
         for reason in verdict.reasons:
             paragraph(reason, "      ", "    - ")
+        if verdict.advice:
+            paragraph(verdict.advice, "      ", "    > ")
         if full:
             for answer in verdict.answers:
                 _print_answer(answer)
@@ -235,6 +237,8 @@ def print_alerts(found: AlertsSection) -> None:
             f" (acknowledged by {alert.acknowledged_by}{again}: {alert.note})" if alert.acknowledged else ""
         )
         paragraph(f"{whose}{alert.message}{seen}", " " * 9, f"{alert.severity.upper():9}")
+        if told := found.advice.get(alert.id):
+            paragraph(told, " " * 11, " " * 9 + "> ")
 
 
 def _print_remarks(remarks: Sequence[str]) -> None:
