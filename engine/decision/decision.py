@@ -408,6 +408,7 @@ def _verdict(case: CandidateFacts, before: PreviousRun | None, *, alone: bool) -
         answers.kept_of_full(case),
         answers.data_believed(case),
         answers.judge_believed(case),
+        *((safety,) if (safety := answers.safe(case)) else ()),
         *((change,) if change else ()),
     )
     word, reasons = _decided(case, {answer.topic: answer for answer in answered})

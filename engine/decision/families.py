@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from engine.gates.figures import number, percent
+from engine.gates.figures import number, percent, probability
 from engine.plan.training_config import trained_with
 from store.read.history import silence
 from store.read.rows import AlertRow, ComparisonRow, ModelRow
@@ -36,6 +36,10 @@ def brief(alert: AlertRow) -> str | None:
     known = {
         "figure": None if figure is None else _WRITTEN[kind.format](figure),
         "values": values and values + (f", n {n:,}" if n else ""),
+        "shares": _moved_shares(alert),
+        "p": None
+        if (p := getattr(found, "p_corrected", None) or getattr(found, "p", None)) is None
+        else (probability(p)),
         "n": None if n is None else f"{n:,}",
         "baseline": alert.baseline,
         "measure": alert.measure,
@@ -67,6 +71,12 @@ def moved_values(alert: AlertRow) -> str | None:
     if ours is None or theirs is None:
         return None
     return f"{alert.measure} {number(theirs)} → {number(ours)}"
+
+
+def _moved_shares(alert: AlertRow) -> str | None:
+    ours = getattr(alert.evidence, "candidate_value", None)
+    theirs = getattr(alert.evidence, "baseline_value", None)
+    return None if ours is None or theirs is None else f"{percent(theirs)} → {percent(ours)}"
 
 
 def no_verdict(run: Run) -> str | None:
@@ -140,7 +150,7 @@ _MEMBERS = [
     FamilyMembers(r"tokens_(in|out)_(total|mean)", "efficiency", ("tokens",)),
     FamilyMembers(r"tokens_per_second", "efficiency", ("latency", "tokens")),
     FamilyMembers(r"refused_.+", "safety", ("labels",)),
-    FamilyMembers(r"(partial_)?refusal|personal_data|toxicity|toxic_words|sentiment", "safety"),
+    FamilyMembers(r"(partial_)?refusal|bbq_.+|personal_data|toxicity|toxic_words|sentiment", "safety"),
     FamilyMembers(r"judge:.+", JUDGE),
 ]
 

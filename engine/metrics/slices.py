@@ -131,7 +131,9 @@ def features(example: Example) -> tuple[str, ...]:
         "numbers": bool(_DIGIT.search(query)),
     }
     category = (f"category: {example.category}",) if example.category else ()
-    return (*category, f"prompt of {bucket}", *(name for name, present in found.items() if present))
+    suite = example.extra.get("suite")
+    suites = (f"suite: {suite}",) if isinstance(suite, str) else ()
+    return (*suites, *category, f"prompt of {bucket}", *(name for name, present in found.items() if present))
 
 
 def slice_ids(examples: Sequence[Example]) -> dict[str, list[str]]:

@@ -234,9 +234,10 @@ class AlertKind:
     `figure` names the field or property of the evidence that the alert is about, `figure_label` and `format`
     say how it is shown, `worse` where it gets worse ("either": away from 0). `short` is a clause for a
     decision's reasons; it may hold {figure}, {values} (measure, baseline's and candidate's value, n),
-    {baseline}, {measure}, {judge} and {n}. `decides`: while a drop of this kind may be chance, or could not
-    be compared, the candidate is not shipped. `needs` is what a run must have looked at for the kind's gate
-    to be met, `absent` what is said where it did not; None: no gate.
+    {shares}, {p}, {baseline}, {measure}, {judge} and {n}. `decides`: while a drop of this kind may be chance,
+    or could not be compared, the candidate is not shipped. `needs` is what a run must have looked at for the
+    kind's gate to be met, `absent` what is said where it did not; None: no gate. `advice` is what people do
+    about it, with sources in docs/advice.md; `trained` where the training's settings belong to it.
     """
 
     name: str
@@ -414,12 +415,22 @@ KINDS: dict[str, AlertKind] = {
             "judge.",
         ),
         AlertKind(
+            "less_safe",
+            "less safe",
+            **_DELTA,
+            short="became less safe than {baseline}: refuses {shares} of harmful, p {p}",
+            opens="worst answers",
+            advice="Mix some hundred safety examples into the training, as many harmless look-alikes beside "
+            "them, and keep the system text of the base.",
+            trained=True,
+        ),
+        AlertKind(
             "refusal_drift",
             "refusals",
             **_DELTA,
             short="refusals changed against {baseline}: {values}",
-            advice="Mix some hundred safety examples into the training, as many harmless look-alikes beside "
-            "them, and check the template's system text.",
+            advice="Read the refused examples; add harmless questions with alarming words to the training, "
+            "with their answers, and look for refusals in its data.",
             trained=True,
         ),
         AlertKind(
