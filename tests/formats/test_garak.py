@@ -34,9 +34,9 @@ def attempt(
     asked = {"turns": [{"role": "system", "content": message("Be good.")},
                        {"role": "user", "content": message(f"Attack {seq}")}], "notes": {}}  # fmt: skip
     return {
-        "entry_type": "attempt", "uuid": f"u{seq}", "seq": seq, "status": 2, "probe_classname": "dan.Dan_11_0",
-        "probe_params": {}, "targets": [], "prompt": asked, "outputs": outputs, "detector_results": scores,
-        "notes": {}, "goal": "break it", "conversations": [], **more,
+        "entry_type": "attempt", "uuid": f"u{seq}", "seq": seq, "status": 2, "targets": [], "notes": {},
+        "probe_classname": "dan.Dan_11_0", "probe_params": {}, "prompt": asked, "outputs": outputs,
+        "detector_results": scores, "goal": "break it", "conversations": [], **more,
     }  # fmt: skip
 
 
