@@ -181,22 +181,16 @@ def _entries(raw: Mapping[str, Any], section: str) -> list[tuple[int, Mapping[st
 
 
 def _roles(raw: Mapping[str, Any], models: list[tuple[int, Mapping[str, Any]]]) -> list[Problem]:
-    """Recorded answers that judges score one by one need nothing to be compared with."""
     if "models" not in raw:
         return []
     roles = [model.get("role") for _, model in models]
-    judges = raw.get("judges")
-    alone = isinstance(judges, list) and len(judges) == len(
-        [judge for judge in judges if isinstance(judge, Mapping) and judge.get("kind") == "pointwise"]
-    )
-    alone = alone and all("outputs" in model for _, model in models)
     return [
         Problem(
             "models",
             f'there is no {role}: a plan compares candidates with baselines; add one with role = "{role}"',
         )
         for role in ("baseline", "candidate")
-        if role not in roles and not (alone and role == "baseline")
+        if role not in roles
     ]
 
 

@@ -28,6 +28,7 @@ from store.traffic import keep_week
 WEEK = 7  # days
 RANDOM, WORST = PURPOSES = ("random", "worst")
 UNNAMED = "production"  # what answers without a variant are called
+CORRECTIONS = "corrections"  # what people's corrections are called, which stand beside the answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,27 +143,24 @@ def _written(
 ) -> Path:
     """Writes the examples, the answers and the plan into a folder of the store; returns the plan's file.
 
-    A person's correction is the reference of an answer in a worst-of-week run alone: in a random one only the
-    answers that somebody complained of would have a reference for the judge to see.
+    The answers are compared with people's corrections, which most of them have none of. They are no
+    references: only answers that somebody complained of would have one for a judge to see.
     """
     start, variant, purpose = of
     own = f"-{hashlib.sha256(variant.encode()).hexdigest()[:8]}" if variant else ""
     folder = store.absolute() / WEEKS / f"{day(start)}{own}-{purpose}"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    right: dict[str, str] = {}
-    if purpose == WORST:
-        said = traffic.feedback(connection, [event.id for event in drawn])
-        right = {each.event_id: each.correction for each in said if each.correction}
-    examples = [
-        {"id": event.id, "messages": asked(event)}
-        | ({"references": [right[event.id]]} if event.id in right else {})
-        for event in drawn
-    ]
-    answers = [{"id": event.id, "response": event.response} for event in drawn]
+    said = traffic.feedback(connection, [event.id for event in drawn])
+    right = {each.event_id: each.correction for each in said if each.correction}
+    files: dict[str, list[dict[str, Any]]] = {
+        "examples": [{"id": event.id, "messages": asked(event)} for event in drawn],
+        "answers": [{"id": event.id, "response": event.response} for event in drawn],
+        CORRECTIONS: [{"id": event.id, "response": right.get(event.id)} for event in drawn],
+    }
     plan = "\n".join(_plan(start, variant, purpose, judges))
     with writing(folder / "plan.toml") as parts:
-        for name, text in (("examples", json_lines(examples)), ("answers", json_lines(answers))):
-            parts.open(folder / f"{name}.jsonl").write(text)
+        for name, rows in files.items():
+            parts.open(folder / f"{name}.jsonl").write(json_lines(rows))
         parts.open(folder / "plan.toml").write(plan)
     return folder / "plan.toml"
 
@@ -172,7 +170,10 @@ def _plan(start: float, variant: str, purpose: str, judges: Sequence[Judge]) -> 
     if not judges:
         yield "judges = []"
     yield '\n[data]\nexamples = "examples.jsonl"\n'
-    yield f'[[models]]\nname = {toml(model_name(variant))}\nrole = "candidate"\noutputs = "answers.jsonl"\n'
+    name = model_name(variant)
+    name = UNNAMED if name == CORRECTIONS else name
+    for model, role, file in ((CORRECTIONS, "baseline", CORRECTIONS), (name, "candidate", "answers")):
+        yield f'[[models]]\nname = {toml(model)}\nrole = "{role}"\noutputs = "{file}.jsonl"\n'
     yield '[metrics]\nuse = ["length", "refusals"]\n'
     yield from judge_tables(judges)
 

@@ -156,8 +156,8 @@ def ratings(connection: sqlite3.Connection) -> list[WeekRating]:
     """What judges of single responses said of the weeks' random samples."""
     sql = (
         "SELECT w.start, w.variant, j.name, r.score FROM trafficweek w JOIN judge j ON j.run_id = w.run_id "
-        "JOIN rating r ON r.judge_id = j.id "
-        "WHERE w.purpose = 'random' AND r.turn = 0 AND r.score IS NOT NULL "
+        "JOIN rating r ON r.judge_id = j.id JOIN model m ON m.id = r.model_id "
+        "WHERE w.purpose = 'random' AND m.role = 'candidate' AND r.turn = 0 AND r.score IS NOT NULL "
         "ORDER BY w.start, w.variant, r.id"
     )
     return [WeekRating(*row) for row in connection.execute(sql)]

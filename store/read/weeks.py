@@ -7,7 +7,7 @@ from store.read.labels import STANDING
 from store.read.query import select
 
 _LABELS = STANDING.replace("?1", "r.id")
-_THUMBS = f"{_LABELS} AND n.kind = 'thumbs'"
+_THUMBS = f"{_LABELS} AND n.kind = 'thumbs' AND n.left_id IN (SELECT id FROM model WHERE role = 'candidate')"
 _COMPLAINTS = """
     8 * EXISTS (SELECT 1 FROM trafficfeedback f WHERE f.event_id = e.id AND f.thumbs < 0)
     + 4 * EXISTS (SELECT 1 FROM trafficfeedback f WHERE f.event_id = e.id AND f.correction IS NOT NULL)
@@ -43,7 +43,8 @@ def weeks(connection: sqlite3.Connection) -> list[WeekRow]:
           (SELECT count(*) FROM annotation n WHERE {_THUMBS} AND n.value = 'up') AS up,
           (SELECT count(*) FROM annotation n WHERE {_THUMBS} AND n.value = 'down') AS down,
           (SELECT count(DISTINCT g.example_id) FROM rating g JOIN judge j ON j.id = g.judge_id
-             WHERE j.run_id = r.id AND g.score IS NOT NULL) AS graded
+             JOIN model m ON m.id = g.model_id
+             WHERE j.run_id = r.id AND m.role = 'candidate' AND g.score IS NOT NULL) AS graded
         FROM trafficweek w JOIN run r ON r.id = w.run_id WHERE r.deleted IS NULL
         ORDER BY w.start, w.variant, w.purpose
         """,

@@ -170,16 +170,6 @@ tasks = []
         assert line in message
 
 
-def test_recorded_answers_that_are_scored_one_by_one_need_no_baseline(
-    problems: Callable[[str], str], folder: Path
-) -> None:
-    (folder / "a.jsonl").write_text('{"id": "1", "response": "so"}\n')
-    recorded = '[[models]]\nname = "a"\nrole = "candidate"\noutputs = "a.jsonl"\n'
-    assert parse_plan(f"judges = []\n{DATA}{recorded}", folder).baselines == ()
-    for judges in ("", 'judges = [{ name = "reference" }]\n', "judges = 3\n"):
-        assert "there is no baseline" in problems(f"{judges}{DATA}{recorded}")
-
-
 def test_a_key_in_the_wrong_table_is_sent_to_its_own(problems: Callable[[str], str]) -> None:
     message = problems("min_win_rate = 0.5\n" + DATA + MODELS)
     assert 'unknown key "min_win_rate" (it belongs in [gates])' in message

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 
 def recipe() -> Iterator[list[str]]:
     """The words of each `assay` command of the target."""
-    _, _, rest = (ROOT / "Makefile").read_text().partition("\ndemo-traffic: setup\n")
+    _, _, rest = (ROOT / "Makefile").read_text().partition("\ndemo-traffic: setup")
     for line in rest.partition("\n\n")[0].splitlines():
         if found := re.fullmatch(r"\t@\$\(BIN\)/assay (.*?)( \|\| \[ \$\$\? -eq 1 \])?", line):
             yield shlex.split(found[1])

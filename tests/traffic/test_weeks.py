@@ -11,6 +11,7 @@ from engine.plan.plan import read_plan
 from engine.traffic.weeks import RANDOM, WORST, Reviewed, last_week, review, scoring_judges
 from store import people, reviewing
 from store.read import evidence, history, weeks
+from store.read.monitor import ratings
 from store.session import opened
 from tests.engine.runs import carry_out
 from tests.judges.scripted import JudgeServer, says
@@ -59,8 +60,8 @@ def test_the_worst_are_those_that_somebody_complains_of(store: Path) -> None:
     order = ids(store, found.run_id)
     assert set(order) == set(bad) and [bad[each] for each in order] == sorted(bad.values(), reverse=True)
     assert {each for each in order if bad[each] >= 8} == downs & set(order)
-    plan = Path(store / "weeks/2026-02-02-worst/examples.jsonl").read_text().splitlines()
-    assert sum("references" in json.loads(line) for line in plan) == 12, "corrections are references there"
+    beside = (store / "weeks/2026-02-02-worst/corrections.jsonl").read_text().splitlines()
+    assert sum(json.loads(line)["response"] is not None for line in beside) == 12
 
 
 def test_a_week_that_is_not_over_has_no_random_sample_and_its_worst_are_drawn_anew(store: Path) -> None:
@@ -115,19 +116,21 @@ def test_judges_score_the_answers_one_by_one_and_people_label_them(
         scoring_judges(plan)
     plan.write_text(head + judge.format(kind="pointwise"))
     with opened(store) as connection:
-        found = review(connection, store, WEEK_5, "", RANDOM, now=NOW, n=5, judges=scoring_judges(plan))
+        found = review(connection, store, WEEK_5, "", RANDOM, now=NOW, n=20, judges=scoring_judges(plan))
     carry_out(store, found.run_id)
     with opened(store) as connection:
         (row,) = weeks.weeks(connection)
-        assert (row.n, row.graded, row.labelled) == (5, 5, 0)
+        assert (row.n, row.graded, row.labelled) == (20, 20, 0)
+        assert len(ratings(connection)) == 20, "corrections are no answers of this week"
         example = evidence.run_examples(connection, found.run_id)[0]
-        model = history.models(connection, found.run_id)[0]
-        reviewing.annotate(
-            connection, found.run_id, example.id, "thumbs", "down", left_id=model.id, annotator="ann"
-        )
-        assert weeks.weeks(connection)[0].labelled == 1
+        for model, value in zip(history.models(connection, found.run_id), ("up", "down"), strict=True):
+            reviewing.annotate(
+                connection, found.run_id, example.id, "thumbs", value, left_id=model.id, annotator="ann"
+            )
+        (row,) = weeks.weeks(connection)
+        assert (row.labelled, row.up, row.down) == (1, 0, 1)
     written = read_plan(store / "weeks/2026-02-02-random/plan.toml")
-    assert [model.role for model in written.models] == ["candidate"] and not written.baselines
+    assert [model.name for model in written.models] == ["corrections", "production"]
 
 
 def test_hostile_variants_and_answers_make_a_readable_plan(tmp_path: Path) -> None:
@@ -138,5 +141,5 @@ def test_hostile_variants_and_answers_make_a_readable_plan(tmp_path: Path) -> No
         found = review(connection, store, WEEK_5, variant, RANDOM, now=NOW)
     carry_out(store, found.run_id)
     with opened(store) as connection:
-        assert [model.name for model in history.models(connection, found.run_id)] == ["production"]
+        assert [model.name for model in history.models(connection, found.run_id)][1:] == ["production"]
         assert history.run(connection, found.run_id).status == "running"

@@ -187,7 +187,7 @@ async def test_enter_opens_the_weeks_worst_answers_in_review(own: AssayApp) -> N
         review = ui.on(ReviewScreen)
         await ui.until(lambda: runs() == [(review.run_id, "finished")])
         await ui.settled()
-        assert "week of 2026-02-23, wor" in ui.head
+        assert "week of 2026-02-23, wor" in ui.head and "corrections" in ui.text and "1/50" in ui.text
         await ui.press("escape")
         assert "enter worst: run 1, 0 of" in flat(ui)
         await ui.press("enter")
