@@ -115,6 +115,7 @@ def build() -> "typer.Typer":
         show,
         size,
         store,
+        suites,
         track,
         traffic,
         transfer,
@@ -172,6 +173,7 @@ def build() -> "typer.Typer":
     traffic.traffic.command()(weeks.review)
     app.add_typer(schedule.schedule, name="schedule")
     app.add_typer(queue.queue, name="queue")
+    app.add_typer(suites.suite, name="suite")
     app.add_typer(traffic.traffic, name="traffic")
     app.add_typer(monitor.app, name="monitor")
     app.command("import")(transfer.import_)

@@ -79,7 +79,7 @@ def print_run(found: RunSections, *, full: bool = False, slices: bool = False, f
     else:
         _print_glance(found.measures, find=find)
     _print_slices(found.slices, everything=slices, find=find)
-    _print_disparities(found.slices.disparities)
+    _print_disparities(found.slices)
     _print_costs(found.costs)
     _print_remarks(found.remarks)
     print_alerts(found.alerts)
@@ -136,6 +136,8 @@ def print_decision(verdicts: Sequence[Decision], *, full: bool = False) -> None:
         paragraph(" · ".join(verdict.card), "    ", "    ")
         for reason in verdict.reasons:
             paragraph(reason, "      ", "    - ")
+        if verdict.advice:
+            paragraph(verdict.advice, "      ", "    > ")
         if full:
             for answer in verdict.answers:
                 _print_answer(answer)
@@ -235,6 +237,8 @@ def print_alerts(found: AlertsSection) -> None:
             f" (acknowledged by {alert.acknowledged_by}{again}: {alert.note})" if alert.acknowledged else ""
         )
         paragraph(f"{whose}{alert.message}{seen}", " " * 9, f"{alert.severity.upper():9}")
+        if told := found.advice.get(alert.id):
+            paragraph(told, " " * 11, " " * 9 + "> ")
 
 
 def _print_remarks(remarks: Sequence[str]) -> None:
@@ -897,8 +901,9 @@ def _slice(row: SliceRow) -> list[str]:
     ]  # fmt: skip
 
 
-def _print_disparities(rows: Sequence[DisparityRow]) -> None:
+def _print_disparities(found: SlicesSection) -> None:
     """How far answers about different people are apart, where nothing else in the prompt differs."""
+    rows = found.disparities
     if not rows:
         return
     heading("The same prompts about different people")
@@ -907,6 +912,10 @@ def _print_disparities(rows: Sequence[DisparityRow]) -> None:
         [*columns, Column("95% CI", True), Column(""), Column("n", True)],
         [_disparity(row) for row in rows],
     )
+    for row in found.widest_gaps:
+        word = "" if row.is_settled else ", inconclusive"
+        gap = f"{row.first} and {row.second}, {number(row.delta, sign=True)}{word}"
+        paragraph(f"Widest gap of {row.measure}, {row.model}: {gap}", "  ")
     for row in rows:
         if row.delta is None:
             reason = row.reason or "no reason recorded"
