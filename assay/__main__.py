@@ -19,7 +19,12 @@ INSTALL_AGAIN = "install assay again with --force-reinstall --no-deps"
 def main() -> None:
     """The console script."""
     _leave_out_current_folder()
-    if problem := next(shadowed(), None) or written_over(ROOT):
+    foreign = next(shadowed(), None)
+    if shell := os.environ.pop("_ASSAY_COMPLETE", ""):  # a key was pressed: nothing more is looked at or told
+        from tui.cli.completion import main as complete
+
+        sys.exit(complete(shell, sys.argv[-1]) if foreign is None else FOREIGN)
+    if problem := foreign or written_over(ROOT):
         sys.stderr.write("assay: " + "".join(c if c.isprintable() else "?" for c in problem) + "\n")
         sys.exit(FOREIGN)
     from tui.cli.main import main as run_command

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -37,6 +37,7 @@ from engine.plan.errors import (
     validation_problems,
 )
 from engine.plan.metrics import REGISTRY, is_own, make_built_in, of_samples
+from engine.plan.overrides import override
 from engine.plan.paths import (
     Adapter,
     Count,
@@ -687,13 +688,16 @@ _TABLES: Mapping[str, frozenset[str]] = {
 }
 
 
-def read_plan(path: Path, fold: int | None = None, followed: str | None = None) -> Plan:
+def read_plan(
+    path: Path, fold: int | None = None, followed: str | None = None, settings: Sequence[str] = ()
+) -> Plan:
     """The plan in a TOML file, of one of its folds where it has some; or without its candidates, in whose
     place the checkpoints of a training will be `followed` (see `parse_plan`).
 
+    `settings` are values in place of the file's, see `engine.plan.overrides`; the plan's text has them.
     Raises BadInput that lists everything wrong: key, found, allowed, nearest.
     """
-    text = read_text(path)
+    text = override(read_text(path), settings, str(path))
     return _without_secrets(parse_plan(text, path.absolute().parent, str(path), fold=fold, followed=followed))
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from engine.data.textfile import read_text
 from engine.errors import BadInput
 from engine.plan.errors import Problem, found, key_path
+from engine.plan.overrides import override
 from engine.plan.paths import Count, Name, Table, read_adapter_config, read_json
 from store.read.rows import step_in
 
@@ -233,10 +234,10 @@ FEWEST_FOLDS, MOST_FOLDS = 2, 100
 _PATHS = ("path", "adapter", "outputs", "server", "model", "training_config", "sweep")
 
 
-def count_folds(plan: Path) -> int | None:
+def count_folds(plan: Path, settings: Sequence[str] = ()) -> int | None:
     """How many folds a plan has, before it is read; None where it has none or is no plan at all."""
     try:
-        folds = tomllib.loads(read_text(plan))["data"]["folds"]
+        folds = tomllib.loads(override(read_text(plan), settings, str(plan)))["data"]["folds"]
     except (BadInput, tomllib.TOMLDecodeError, RecursionError, KeyError, TypeError):
         return None
     return folds if _is_count(folds) else None

@@ -146,7 +146,7 @@ def plan_text(proposal: Proposal) -> str:
 
 
 def _head(proposal: Proposal) -> list[str]:
-    lines = ["# Written by `assay plan` from the contents of this folder. Paths are relative to this file."]
+    lines = ["# Written by Assay for the models and data that it found. Paths are relative to this file."]
     lines += [f"# Assumed: {shown(words)}" for words in proposal.assumed]
     lines += ["", f"name = {toml(proposal.name)}"]
     if not proposal.chosen("judge"):

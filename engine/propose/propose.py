@@ -6,13 +6,24 @@ Every guess is listed in `assumed`, so that the person who reads the plan can se
 import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from engine.errors import BadInput
 from engine.models.recorded import RecordedModel
 from engine.plan.paths import HUB_ID, says_little
 from engine.plan.plan import Model
-from engine.propose.discover import ROWS, SHORT_WORDS, AdapterFolder, DataFile, Found, ModelFolder, inside
+from engine.propose.discover import (
+    ROWS,
+    SHORT_WORDS,
+    AdapterFolder,
+    DataFile,
+    Found,
+    ModelFolder,
+    TrainingFile,
+    inside,
+    look_into,
+)
 from engine.propose.proposal import Proposal, ProposalItem
 
 MOST = 6  # candidates that are in; the others can be taken in
@@ -22,9 +33,12 @@ _BEFORE = {"base", "baseline", "before", "release", "last", "old", "previous", "
 
 
 def model_items(
-    found: Found, outputs: Sequence[DataFile], folder: Path, assumed: list[str]
+    found: Found, outputs: Sequence[DataFile], folder: Path, assumed: list[str], *, every: bool = False
 ) -> list[ProposalItem]:
-    """The models, baselines first; what nothing in the folder says is added to `assumed`."""
+    """The models, baselines first; what nothing in the folder says is added to `assumed`.
+
+    `every` candidate is in, not only those of most interest.
+    """
     names = _Names()
     plain = [model for model in found.models if not model.tuned]
     bases = {one.path: _base(one.path, one.base, found, assumed) for one in found.adapters}
@@ -41,7 +55,7 @@ def model_items(
         items.append(ProposalItem(f"base{len(items)}", "baseline", names.of(Path(path)), table, on, why))
     items += _prompted(items, found, folder, names)
     sources: list[AdapterFolder | ModelFolder] = [*adapters, *tuned]
-    kept = _kept(sources, assumed)
+    kept = sources if every else _kept(sources, assumed)
     for place, source in enumerate(sources):
         table = {"path": _path(source.path, folder)}
         if isinstance(source, AdapterFolder):
@@ -226,15 +240,15 @@ _OUTPUTS = {"outputs", "output", "answers", "responses", "predictions", "generat
 _LARGER = 5  # how many times the size of the examples unnamed training data is
 
 
-def propose(found: Found, folder: Path) -> Proposal:
-    """The plan for the findings, to be written into `folder`."""
+def propose(found: Found, folder: Path, *, every: bool = False) -> Proposal:
+    """The plan for the findings, to be written into `folder`; with `every` candidate, or the main ones."""
     assumed: list[str] = []
     outputs = [data for data in found.data if _is_output(data, found.data)]
     data = [item for item in found.data if item not in outputs]
     training = [item for item in data if _part(item, found) == "train"]
     evaluation = [item for item in data if item.asks and _part(item, found) == "eval"]
     unnamed = [item for item in data if item not in training and item not in evaluation]
-    models = model_items(found, outputs, folder, assumed)
+    models = model_items(found, outputs, folder, assumed, every=every)
     local = any(item.on and "path" in item.table for item in models)
     examples = _examples(evaluation, unnamed, training, assumed)
     chosen = examples[0] if examples else None
@@ -254,6 +268,47 @@ def propose(found: Found, folder: Path) -> Proposal:
         str(folder), _plan_name(found.folder), (*items, *first), fitting, tuple(assumed), found.left_out,
         _samples(outputs),
     )  # fmt: skip
+
+
+def propose_named(
+    base: str, adapters: Sequence[Path], data: Path, metrics: Sequence[str], folder: Path
+) -> Proposal:
+    """The plan for a base model, adapters of it and data that a person names, to be written into `folder`.
+
+    `base` is a folder or a hub id; `metrics` are those in use, left empty those that fit the data. Raises
+    BadInput for what is not there, or is something else.
+    """
+    place = Path(base).expanduser()
+    is_here = place.is_dir()
+    if not is_here and not HUB_ID.fullmatch(base):
+        raise BadInput(f"--model {base}: is no folder and no hub id", "give a model's folder, or ORG/NAME")
+    if not data.is_file():
+        raise BadInput(f"--data {data}: {'is a folder' if data.is_dir() else 'no such file'}", "give a file")
+    for adapter in adapters:
+        if not (adapter / "adapter_config.json").is_file():
+            raise BadInput(
+                f"--adapter {adapter}: has no adapter_config.json",
+                "give the folder that PEFT saved; `assay plan DIR` makes a plan of fully tuned models",
+            )
+    examples, paths = data.absolute(), list(dict.fromkeys(adapter.absolute() for adapter in adapters))
+    held = look_into(examples)
+    named = str(place.absolute()) if is_here else base
+    found = Found(
+        examples.parent,
+        models=(ModelFolder(place.absolute(), False, 0.0),) if is_here else (),
+        adapters=tuple(AdapterFolder(path, named, float(order)) for order, path in enumerate(paths)),
+        # A file is what a training config says it is, whatever its name.
+        configs=(TrainingFile(examples, named, "", (), (examples.name,)),),
+        data=() if held is None else (held,),
+    )
+    proposal = propose(found, folder, every=True)
+    items = list(proposal.items)
+    if metrics:
+        fitting = {item.name: item for item in items if item.kind == "metric"}
+        own = {name: ProposalItem(f"metric:{name}", "metric", name, {}) for name in metrics}
+        used = [replace(fitting.get(name, item), on=True) for name, item in own.items()]
+        items = [item for item in items if item.kind != "metric"] + used
+    return replace(proposal, name=_plan_name(folder), items=tuple(items))
 
 
 def _samples(outputs: Iterable[DataFile]) -> int:

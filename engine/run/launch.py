@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,17 +59,19 @@ def create(
     against: str | None = None,
     allow_empty: bool = False,
     priority: int | None = None,
+    settings: Sequence[str] = (),
 ) -> int:
     """Stores a queued run of a plan (its file, or as it was read) or of one of its folds; returns its id.
 
     `against` is the previous run that its candidates are compared with: "accepted", "best", or a run's id or
-    name. With a `priority` it waits in the store's queue, see `engine.run.queue`. Raises BadInput with
+    name. With a `priority` it waits in the store's queue, see `engine.run.queue`. `settings` are values in
+    place of the file's, see `engine.plan.overrides`; the stored plan has them. Raises BadInput with
     everything that is wrong with the plan and what it names, before anything is stored, and StoreError for a
     run that is not there.
     """
     if only is not None and only not in PHASES:
         raise BadInput(f"there is no phase {only!r}", f"the phases are {', '.join(PHASES)}")
-    plan = plan if isinstance(plan, Plan) else read_plan(plan, fold)
+    plan = plan if isinstance(plan, Plan) else read_plan(plan, fold, settings=settings)
     _refuse_what_cannot_run(plan, store)
     options = {
         "limit": limit,
@@ -79,6 +81,7 @@ def create(
         "fold": fold,
         "against": against and reference(store, against),
         "allow_empty": allow_empty,
+        "set": list(settings),
     }
     name = plan.name if fold is None else f"{plan.name}, fold {fold}"
     return _queue(plan, store, name, Path(plan.file).name, options, priority)
@@ -262,6 +265,7 @@ _KEPT = (
     "swept",
     "fold",
     "against",
+    "set",
 )  # options that say what is run, not how far one run came
 
 

@@ -128,5 +128,5 @@ def test_show_and_compare_tell_noise_and_cached_answers(assay: Assay, own_store:
     assert any(remark.startswith(told) for remark in shown["remarks"])
     assert any("size of vocabulary (32,001 and 32,000)" in remark for remark in shown["remarks"])
     assert {"model", "answers", "from_cache", "cut"} <= shown["answers"][0].keys()
-    assert told in assay("show", "2", "--store", own_store).out
+    assert told in assay("show", "2", "--section", "remarks", "--store", own_store).out
     assert told in " ".join(assay("compare", "1", "2", "--store", own_store).out.split())

@@ -13,8 +13,9 @@ from store.read import history
 from store.read.rows import ModelRow
 from store.records import Progress
 from store.write import Recorder
-from tui.cli.progress import ProgressBars, Watcher, bar_line, phases
+from tui.cli.progress import ProgressBars, ProgressLines, Watcher, bar_line, phases
 from tui.sections.eta import cost
+from tui.text.output import redraws
 
 
 def progress(item: str, done: int, **changes: float) -> Progress:
@@ -145,3 +146,34 @@ def test_bars_are_redrawn_line_by_line(capsys: pytest.CaptureFixture[str]) -> No
     bars.say("error: \x1b[2J")
     told = capsys.readouterr().err
     assert told.startswith("\x1b[1F\x1b[Jerror: ␛[2J\n") and told.count("\n") == 2
+
+
+@pytest.mark.parametrize("name", ["CI", "NO_COLOR", "TERM"])
+def test_a_terminal_of_a_ci_gets_whole_lines(
+    history_store: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    for each in ("CI", "NO_COLOR"):
+        monkeypatch.delenv(each, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    assert redraws()
+    monkeypatch.setenv(name, "dumb" if name == "TERM" else "1")
+    connection = history.attach(database.connect(history_store))
+    Watcher(connection, 2).watch()
+    connection.close()
+    told = capsys.readouterr().err
+    assert "generate: 100% (60/60 responses)" in told
+    assert "\x1b" not in told and "\r" not in told
+
+
+def test_a_log_gets_a_line_every_minute_with_the_rate_and_the_time_left(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter([0.0, 30.0, 61.0, 200.0])
+    monkeypatch.setattr("tui.cli.progress.time.monotonic", lambda: next(clock))
+    lines = ProgressLines()
+    for done in (100, 101, 102, 102):
+        lines.update(phases([replace(progress("base", done), total=10_000)]))
+    told = capsys.readouterr().err.splitlines()
+    assert [line.split("/")[0] for line in told] == ["generate: 1% (100", "generate: 1% (102"]
+    assert "/s, " in told[1] and "left" in told[1]

@@ -67,7 +67,7 @@ def test_the_table_fits_eighty_columns_and_says_what_a_person_needs(
     assay: Assay, history_store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tui.text.output.width", lambda: 80)
-    shown = assay("show", "2", "--store", history_store).out
+    shown = assay("show", "2", "--section", "all", "--store", history_store).out
     assert max(cell_len(line) for line in shown.splitlines()) <= 80
     for words in (
         "A GATE FAILED", "good", "FAILED (2 critical, 1 warning)", "reference (not a language model)",
@@ -100,7 +100,7 @@ def test_runs_lists_the_newest_first(assay: Assay, history_store: Path) -> None:
 
 
 def test_measures_stand_by_family_and_those_that_got_worse_first(assay: Assay, history_store: Path) -> None:
-    lines = assay("show", "2", "--store", history_store).out.splitlines()
+    lines = assay("show", "2", "--section", "all", "--store", history_store).out.splitlines()
     change = lines[lines.index("Change against base") :]
     families = [line.split("  ")[0] for line in change[2 : change.index("")] if not line.startswith(" ")]
     assert families[:2] == ["perplexity", "benchmarks"] and "exact & token" in families
@@ -134,7 +134,7 @@ def test_many_measures_are_folded_but_for_the_worse_ones(assay: Assay, own_store
         ]
     )
     recorder.close()
-    shown = assay("show", "2", "--store", own_store).out
+    shown = assay("show", "2", "--section", "all", "--store", own_store).out
     assert "format: 31 folded" in shown and "check_7" in shown and "check_8" not in shown
     assert "are folded: --find NAME" in shown
     assert "check_8" in assay("show", "2", "--full", "--store", own_store).out
@@ -147,7 +147,7 @@ def test_slices_are_shown_worst_first_all_of_them_when_asked(
     assay: Assay, history_store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tui.text.output.width", lambda: 80)
-    few = assay("show", "2", "--store", history_store).out
+    few = assay("show", "2", "--section", "slices", "--store", history_store).out
     assert "Slices: 24 of 48 clearly worse" in few and "--slices shows all of them" in few
     assert "category: billing" not in few
     every = assay("show", "2", "--slices", "--store", history_store).out
@@ -161,7 +161,7 @@ def test_slices_are_shown_worst_first_all_of_them_when_asked(
 def test_forgetting_corpora_and_disparities_are_shown_with_what_is_missing(
     assay: Assay, history_store: Path
 ) -> None:
-    shown = assay("show", "2", "--store", history_store).out
+    shown = assay("show", "2", "--section", "all", "--store", history_store).out
     for words in (
         "Forgetting, against base", "- forgotten", "drifted", "bits per byte of general",
         "overfit: forgotten (bits per byte of general, arithmetic · acc, copying · acc)",
@@ -212,7 +212,7 @@ def test_errors_by_label_and_what_the_models_took_are_shown(assay: Assay, own_st
     model = recorder.rows(records.StoredModel, run_id=2, name="good")[0].id
     recorder.set_model(model, details={"classification": CLASSES, **FACTS})
     recorder.close()
-    shown = " ".join(assay("show", "2", "--store", own_store).out.split())
+    shown = " ".join(assay("show", "2", "--section", "all", "--store", own_store).out.split())
     assert "F1 by label label examples good" in shown and "0.818" in shown and "→ not found" not in shown
     assert "good: adapter 2.0 MiB, 500,000 parameters, 1.250% trainable" in shown
     assert "peak GPU memory 3.0 GiB; energy missing: not reported" in shown
@@ -233,3 +233,46 @@ def test_the_gpu_hours_of_a_run_are_shown_where_a_gpu_was_used(assay: Assay, own
     assert "its models used 0.011 GPU-hours" in assay("show", "2", "--store", own_store).out
     hours = assay("show", "2", "--json", "--store", own_store).json["run"]["gpu_hours"]
     assert hours == pytest.approx(5 * 8 / 3600)
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(24, 80), (36, 100), (48, 160), (24, 20)])
+def test_a_run_fits_on_one_screen(
+    assay: Assay, history_store: Path, monkeypatch: pytest.MonkeyPatch, rows: int, columns: int
+) -> None:
+    for name, value in (("LINES", rows), ("COLUMNS", columns)):
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("NO_COLOR", "1")
+    for run in ("1", "2", "3"):
+        shown = assay("show", run, "--store", history_store).out.splitlines()
+        assert len(shown) < rows and shown[0].startswith(f"run {run}"), shown
+        assert any("assay show" in line for line in shown), "where the rest is"
+    assert columns == 20 or max(map(cell_len, shown)) <= columns
+
+
+def test_the_one_screen_has_the_verdict_the_changes_alerts_and_what_is_missing(
+    assay: Assay, history_store: Path
+) -> None:
+    shown = assay("show", "2", "--store", history_store).out
+    assert len(shown.splitlines()) < 48
+    for words in (
+        "Decision", "? good: inconclusive", "- overfit: DON'T SHIP", "Alerts", "Missing values",
+        "Changes that matter: 8 worse, 12 better", "CRITICAL overfit: arithmetic fell by 0.62",
+        "more: assay show 2 --section",
+        "prompted: 1 of 12 missing (no response): rougeL", "assay show 2 --slices    24 of 48 clearly worse",
+    ):  # fmt: skip
+        assert words in shown, words
+    base = "base, prompted, good, overfit, no-effect: 1 of 2 missing (fewer than two tokens)"
+    assert base.split(":")[0] in " ".join(
+        assay("show", "2", "--section", "scores", "--store", history_store).out.split()
+    )
+
+
+def test_a_section_is_shown_alone_and_an_empty_one_says_so(assay: Assay, history_store: Path) -> None:
+    shown = assay("show", "2", "--section", "forgetting", "--section", "alerts", "--store", history_store).out
+    assert "Forgetting, against base" in shown and "Alerts" in shown and "Decision" not in shown
+    assert (
+        "sweep: nothing in this run" in assay("show", "2", "--section", "sweep", "--store", history_store).out
+    )
+    wrong = assay("show", "2", "--section", "forgeting", "--store", history_store)
+    assert wrong.code == 2 and "forgeting" in wrong.err

@@ -20,7 +20,7 @@ def test_the_short_form_has_judges_rates_and_doubts_in_eighty_columns(
     assay: Assay, judged: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tui.text.output.width", lambda: 80)
-    shown = assay("show", "1", "--store", judged).out
+    shown = assay("show", "1", "--section", "all", "--store", judged).out
     assert max(cell_len(line) for line in shown.splitlines()) <= 80
     words = " ".join(shown.split())
     for said in (
@@ -81,7 +81,7 @@ def test_reports_have_the_judges_doubts_prompts_and_turns(assay: Assay, judged: 
 def test_an_imported_run_says_where_it_is_from(assay: Assay, tmp_path: Path) -> None:
     store = tmp_path / "store"
     import_run("mt-bench", files.mt_bench(tmp_path / "mt"), store)
-    shown = assay("show", "1", "--store", store).out
+    shown = assay("show", "1", "--section", "all", "--store", store).out
     assert shown.startswith("run 1 · mt-bench mt · imported from mt-bench\n")
     assert "not recorded" not in shown and "plan  " not in shown
     assert "category: writing 9.000 of 2 6.750 of 2" in " ".join(shown.split())

@@ -305,7 +305,7 @@ def test_a_store_on_a_full_disk_is_read_and_whatever_cannot_be_written_says_why(
     worker._fail(running, "the judge's server is gone")
     running.close()
 
-    shown = assay("show", "1", "--store", store)
+    shown = assay("show", "1", "--section", "scores", "--store", store)
     assert shown.code == 0 and "exact_match" in shown.out, shown.err
     assert "the judge's server is gone" in assay("show", "2", "--store", store).out, "told, though not stored"
     full = f"assay: the disk that holds the store {store} is full\n  free some space and resume the run\n"

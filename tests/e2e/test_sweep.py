@@ -51,7 +51,7 @@ def test_a_sweep_killed_in_its_funnel_goes_on_without_repeating_and_shows_the_cu
     [told] = [message for message in events if "checkpoints cut" in message]
     assert all(name in told for name in cut)
 
-    shown = assay("show", str(run), "--store", store)
+    shown = assay("show", str(run), "--section", "sweep", "--store", store)
     assert f"Sweep of {CHECKPOINTS} checkpoints by token_f1 on {SAMPLE} examples" in shown.out
     assert all(f"{name} " in shown.out for name in models)
     values = assay("show", str(run), "--store", store, "--json").json

@@ -84,7 +84,7 @@ def test_candidates_are_paired_on_the_means_of_their_examples(store: Path) -> No
 
 
 def test_show_and_its_report_tell_of_the_samples(store: Path) -> None:
-    from tui.cli.terminal import print_run
+    from tui.cli.terminal import print_sections
     from tui.report import render
 
     with opened(store) as connection:
@@ -94,7 +94,7 @@ def test_show_and_its_report_tell_of_the_samples(store: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         said: list[str] = []
         patch.setattr("tui.cli.terminal.paragraph", lambda text, *rest: said.append(text))
-        print_run(found, full=True)
+        print_sections(found, full=True)
     told = next(
         text for text in said if text.startswith("base, between the samples of a prompt: exact_match")
     )

@@ -110,7 +110,7 @@ def test_what_nobody_knows_is_no_zero() -> None:
 
 
 def test_the_shares_and_tokens_stand_beside_the_scores(store: Path, assay: Assay) -> None:
-    shown = assay("show", 2, "--store", store)
+    shown = assay("show", 2, "--section", "answers", "--store", store)
     [line] = [line for line in shown.out.splitlines() if line.startswith("good ") and "(50.0%)" in line]
     assert "6 (50.0%)" in line and "not counted" in line
     [row] = [

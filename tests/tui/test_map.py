@@ -287,7 +287,7 @@ async def test_the_map_fits_any_terminal(sweep: Path, size: tuple[int, int]) -> 
 def test_reports_and_show_have_the_same_figures(sweep: Path, capsys: Any) -> None:
     from tui.cli.main import command
 
-    assert command(["show", "1", "--store", str(sweep)]) == 0
+    assert command(["show", "1", "--section", "trade-off", "--store", str(sweep)]) == 0
     shown = capsys.readouterr().out
     assert (
         "Gain against forgetting" in shown

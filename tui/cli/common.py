@@ -1,7 +1,9 @@
 """Shared parts of commands: options for runs, plans and data files, the store, progress."""
 
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +13,7 @@ from engine.data.example import MAPPABLE, TEMPLATE
 from engine.errors import BadInput
 from store import database
 from tui.text.gate import printable
-from tui.text.output import err, paragraph
+from tui.text.output import LOG_EVERY_S, asked, detail, err, paragraph, redraws
 
 if TYPE_CHECKING:
     from engine.data.example import Example
@@ -32,11 +34,49 @@ Store = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's id or name, or last.")]
 Plan = Annotated[Path, typer.Argument(metavar="PLAN", help="The plan's TOML file.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="A value in place of the plan's, as generation.temperature=0.7 or models.NAME.path=DIR. May be "
+        "repeated.",
+    ),
+]
+
+
+class Section(StrEnum):
+    """A part of what is told of a run, as `--section` names it."""
+
+    all = "all"
+    decision = "decision"
+    data = "data"
+    sweep = "sweep"
+    trade_off = "trade-off"
+    candidates = "candidates"
+    forgetting = "forgetting"
+    judges = "judges"
+    scores = "scores"
+    answers = "answers"
+    labels = "labels"
+    benchmarks = "benchmarks"
+    corpora = "corpora"
+    changes = "changes"
+    slices = "slices"
+    people = "people"
+    resources = "resources"
+    remarks = "remarks"
+    alerts = "alerts"
+
+
+NAMED_BY_FIND = (Section.scores, Section.changes, Section.slices)
 
 
 def store_folder(context: typer.Context, store: str | None) -> Path:
     """The store's folder; --store may come before or after the command."""
-    return database.locate(store or context.find_root().params.get("store"), Path.cwd())
+    folder = database.locate(store or context.find_root().params.get("store"), Path.cwd())
+    detail(f"store {folder}")
+    return folder
 
 
 def app_options(context: typer.Context) -> dict[str, Any]:
@@ -78,13 +118,19 @@ def mapping(fields: Sequence[str], template: str | None = None, also: Sequence[s
 
 
 def progress(unit: str) -> Callable[[int], None] | None:
-    """Progress in place on a terminal, none elsewhere."""
-    if not sys.stderr.isatty():
+    """Progress in place on a terminal, a line every minute elsewhere, none with --quiet."""
+    if asked.quiet:
         return None
+    in_place, told = redraws(), time.monotonic()
 
     def show(done: int) -> None:
-        sys.stderr.write(f"\r{done:,} {unit}\x1b[K\r")
-        sys.stderr.flush()
+        nonlocal told
+        if in_place:
+            sys.stderr.write(f"\r{done:,} {unit}\x1b[K\r")
+            sys.stderr.flush()
+        elif time.monotonic() - told >= LOG_EVERY_S:
+            told = time.monotonic()
+            err(f"{done:,} {unit}")
 
     return show
 

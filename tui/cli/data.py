@@ -41,6 +41,7 @@ from tui.text.output import (
     paragraph,
     print_json,
     print_table,
+    remark,
     width,
 )
 
@@ -243,9 +244,9 @@ def split(
             }
         )
     elif manifest is None:
-        err("nothing was written; --out DIR writes the files and their manifest")
+        remark("nothing was written; --out DIR writes the files and their manifest")
     else:
-        err(f"wrote version {manifest.version} with its {MANIFEST} in {printable(str(out_dir))}")
+        remark(f"wrote version {manifest.version} with its {MANIFEST} in {printable(str(out_dir))}")
 
 
 def empty(made: "Partition") -> list[str]:
@@ -647,7 +648,7 @@ def _draw(
     ]
     write_text(file, "".join(lines), "choose another file with --out FILE", new=True)
     fewer = f"; {count} were asked for, and the log has no more different ones" if len(lines) < count else ""
-    err(f"wrote {len(lines)} queries to {printable(str(file))}{fewer}")
+    remark(f"wrote {len(lines)} queries to {printable(str(file))}{fewer}")
 
 
 def _show_survey(found: "Survey", examples: "list[Example]") -> None:

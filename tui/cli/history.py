@@ -22,7 +22,6 @@ from tui.sections.overview import judging_cost, verdict
 from tui.text.gate import printable
 from tui.text.output import (
     Column,
-    err,
     interval,
     iso,
     moment,
@@ -31,6 +30,7 @@ from tui.text.output import (
     paragraph,
     print_json,
     print_table,
+    remark,
     width,
 )
 from tui.widgets.plot import Spot, only_ascii, plot
@@ -116,7 +116,7 @@ def runs(
         cells = [[*line, row.tags or ""] for line, row in zip(cells, rows, strict=True)]
     print_table(columns, cells)
     if total > len(rows):
-        err(f"{total - len(rows)} older runs; --limit N shows more")
+        remark(f"{total - len(rows)} older runs; --limit N shows more")
 
 
 def _standing(row: RunRow) -> str:

@@ -9,6 +9,7 @@ from engine.errors import BadInput
 from engine.gates.figures import counted
 from store import monitor as writing
 from store.people import user_name
+from store.read.query import LARGEST
 from store.session import opened
 from tui.cli.common import FAILED_GATE, Json, Store, progress, store_folder
 from tui.sections.monitor import (
@@ -136,7 +137,7 @@ def _periods_or_run(reference: str) -> int | str:
 @app.command()
 def acknowledge(
     context: typer.Context,
-    alert: Annotated[int, typer.Argument(metavar="ALERT", help="The alert's number.")],
+    alert: Annotated[int, typer.Argument(metavar="ALERT", max=LARGEST, help="The alert's number.")],
     store: Store = None,
 ) -> None:
     """Acknowledge an alert: it stays in the list and no longer fails `assay monitor`."""

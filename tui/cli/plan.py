@@ -1,5 +1,7 @@
 """Commands on plans: init, plan, check, noise."""
 
+import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,9 +10,9 @@ import typer
 
 from engine.errors import BadInput
 from engine.propose.proposal import Proposal
-from tui.cli.common import Json, Plan, Store, print_findings, store_folder
+from tui.cli.common import Json, Plan, Settings, Store, print_findings, store_folder
 from tui.text.gate import counted, printable
-from tui.text.output import Column, err, heading, interval, number, out, paragraph, print_json, print_table
+from tui.text.output import Column, heading, interval, number, out, paragraph, print_json, print_table, remark
 
 if TYPE_CHECKING:
     from engine.plan.errors import Finding
@@ -61,6 +63,7 @@ def check(
     allow_code: AllowCode = False,
     fold: Fold = None,
     show_prompt: ShowPrompt = False,
+    settings: Settings = None,
     json: Json = False,
     store: Store = None,
 ) -> None:
@@ -73,9 +76,9 @@ def check(
     from engine.plan.sweep import count_folds
     from engine.preflight.check import check_benchmarks, check_folds, measured, prompt_findings, prompts
 
-    count = count_folds(plan)
+    count = count_folds(plan, settings or ())
     folds = range(1, count + 1) if count and fold is None else [fold]
-    plans = [read_plan(plan, number) for number in folds]
+    plans = [read_plan(plan, number, settings=settings or ()) for number in folds]
     read = plans[0]
     folder = store_folder(context, store)
     if measure and not allow_code and any(model.trust_remote_code for model in read.models):
@@ -156,6 +159,56 @@ def write_new(file: Path, text: str) -> None:
     write_text(file, text, "name another one: --out FILE", new=True)
 
 
+def make_plan(
+    plan: Path | None,
+    base: str | None,
+    adapters: Sequence[Path],
+    data: Path | None,
+    metrics: Sequence[str],
+    *,
+    yes: bool,
+) -> Path:
+    """Writes a plan for the models and data that were named, prints it, and asks on a terminal whether to go
+    on; returns its file.
+
+    Raises BadInput beside a plan, and where a part is missing or no plan can be made of them.
+    """
+    from engine.propose.proposal import plan_text
+    from engine.propose.propose import propose_named
+
+    if plan is not None:
+        raise BadInput(
+            f"{plan} names its own models and data",
+            "leave out --model, --adapter, --data and --metric; --set KEY=VALUE changes a plan's values",
+        )
+    if base is None or not adapters or data is None:
+        raise BadInput(
+            "give a plan, or what to make one of: --model BASE --adapter DIR --data FILE",
+            "`assay plan DIR` makes one of what a folder holds, `assay init DIR` writes one to fill in",
+        )
+    proposal = propose_named(base, adapters, data, metrics, Path.cwd())
+    if proposal.lacking:
+        raise BadInput(f"{data}: no plan can be made; it lacks", "\n  ".join(proposal.lacking))
+    text = plan_text(proposal)
+    file = _free(Path("plan.toml"), text)
+    if not file.exists():
+        write_new(file, text)
+    remark(printable(text))
+    remark(f"the plan is in {file}; `assay run {file}` runs it again")
+    if not yes and sys.stdin.isatty() and sys.stderr.isatty():
+        typer.confirm("Start it?", default=True, abort=True, err=True)
+    return file
+
+
+def _free(file: Path, text: str) -> Path:
+    """The file, or plan-2.toml and so on where another plan has its name."""
+    found, number = file, 1
+    while found.exists() and not (found.is_file() and found.read_bytes() == text.encode()):
+        number += 1
+        found = file.with_stem(f"{file.stem}-{number}")
+    return found
+
+
 def _show(proposal: Proposal) -> None:
     """The parts of the plan, the guesses, and the unused findings."""
     rows = [["+" if item.on else "-", item.kind, item.name, item.what] for item in proposal.items]
@@ -192,7 +245,7 @@ def noise(plan: Plan, sample: Sample = 50, json: Json = False) -> None:
         )
     found = []
     for model, floor, same in noise_of(read, sample):
-        err(f"{model.name}: measured on {floor.n} examples")
+        remark(f"{model.name}: measured on {floor.n} examples")
         found.append((model.name, floor, same))
     if json:
         print_json(

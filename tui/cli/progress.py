@@ -18,6 +18,7 @@ from store.read.query import by_key
 from store.records import Progress, Run
 from tui.sections.eta import rate, read_speed, time_left, write_speed
 from tui.text.gate import bar, cut, duration, printable
+from tui.text.output import LOG_EVERY_S, asked, redraws
 
 POLL = 0.2  # seconds between looks at the store
 REDRAW = 0.5  # seconds between two pictures of the bars
@@ -75,9 +76,8 @@ class Watcher:
         """`after` is the id of the newest event that is known already."""
         self._connection = connection
         self._run_id = run_id
-        terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
         self._view: ProgressBars | ProgressLines | None = (
-            None if quiet else ProgressBars() if terminal else ProgressLines()
+            None if quiet else ProgressBars() if redraws() else ProgressLines()
         )
         self._event = after
         self._waiting: str | None = None
@@ -115,7 +115,8 @@ class Watcher:
     def _show(self) -> None:
         events = live.events(self._connection, self._run_id, limit=50)
         for event in reversed([event for event in events if event.id > self._event]):
-            if event.level in ("warning", "error") and event.phase != ENDING:
+            told = event.level in ("warning", "error") or asked.verbose
+            if told and event.phase != ENDING:
                 self.say(f"{event.level}: {event.phase}: {event.message}")
         self._event = max([self._event, *(event.id for event in events)])
         if self._view:
@@ -185,16 +186,19 @@ class ProgressBars:
 
 
 class ProgressLines:
-    """A line for every tenth of a phase; for logs and pipes."""
+    """A line for every tenth of a phase, and every minute that it goes on; for logs and pipes."""
 
     def __init__(self) -> None:
-        self._told: dict[str, int] = {}
+        self._told: dict[str, tuple[int, int, float]] = {}  # by phase: the tenth, how many are done, when
 
     def update(self, found: list[PhaseProgress]) -> None:
+        now = time.monotonic()
         for phase in found:
             step = _percent(phase) // _STEP
-            if step > self._told.get(phase.name, -1) and phase.total:
-                self._told[phase.name] = step
+            tenth, done, at = self._told.get(phase.name, (-1, -1, now))
+            late = phase.done > done and now - at >= LOG_EVERY_S
+            if phase.total and (step > tenth or late):
+                self._told[phase.name] = (step, phase.done, now)
                 self.say(f"{phase.name}: {_percent(phase)}% ({_counts(phase)})")
 
     def say(self, text: str) -> None:

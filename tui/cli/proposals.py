@@ -10,6 +10,7 @@ import typer
 
 from engine.errors import BadInput
 from store.people import user_name
+from store.read.query import LARGEST
 from tui.cli.annotations import write_records
 from tui.cli.common import Fields, Json, Store, mapping, progress, store_folder
 from tui.cli.run import carry_out
@@ -54,7 +55,7 @@ def register(group: typer.Typer) -> None:
 
 
 EvalSet = Annotated[Path, typer.Argument(metavar="EVAL", help="The eval set's file.")]
-Ids = Annotated[list[int], typer.Argument(metavar="ID...", help="Numbers of proposals.")]
+Ids = Annotated[list[int], typer.Argument(metavar="ID...", max=LARGEST, help="Numbers of proposals.")]
 SHOWN = 200  # characters of a question in a table
 
 
@@ -230,7 +231,7 @@ def _print_decided(decided: "Decisions", said: str, *, json: bool) -> None:
 
 def edit(
     context: typer.Context,
-    number: Annotated[int, typer.Argument(metavar="ID", help="An open proposal.")],
+    number: Annotated[int, typer.Argument(metavar="ID", max=LARGEST, help="An open proposal.")],
     reference: Annotated[
         str, typer.Option("--reference", metavar="TEXT", help="The right answer; empty: there is none.")
     ],

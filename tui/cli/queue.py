@@ -13,7 +13,7 @@ from store.session import opened
 from tui.cli.common import Json, Run, Store, store_folder
 from tui.cli.schedule import CronTab, Print, Systemd, Yes, install
 from tui.text.gate import MISSING, printable
-from tui.text.output import Column, err, out, print_json, print_table
+from tui.text.output import Column, out, print_json, print_table, remark
 
 queue = typer.Typer(
     help="Runs that wait for their turn: list, move, cancel and start them.",
@@ -74,7 +74,7 @@ def report(context: typer.Context, json: Json = False, store: Store = None) -> N
     else:
         out("no run waits; `assay run PLAN --queue` adds one")
     if rows and not worked:
-        err("nothing starts them: `assay queue work` does, `assay queue install` has it start by itself")
+        remark("nothing starts them: `assay queue work` does, `assay queue install` has it start by itself")
 
 
 @queue.command()

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from enum import StrEnum
 from itertools import chain
@@ -15,10 +16,23 @@ from store import people, records
 from store.read import history, live, runs
 from store.read.history import Connection
 from store.session import opened
-from tui.cli.common import FAILED_GATE, AllowEmpty, Json, Plan, Run, Store, app_options, store_folder
+from tui.cli.common import FAILED_GATE, AllowEmpty, Json, Run, Settings, Store, app_options, store_folder
+from tui.cli.plan import make_plan
 from tui.cli.progress import Watcher
 from tui.text.gate import MISSING, printable
-from tui.text.output import Column, err, heading, interval, number, out, paragraph, print_json, print_table
+from tui.text.output import (
+    Column,
+    asked,
+    err,
+    heading,
+    interval,
+    number,
+    out,
+    paragraph,
+    print_json,
+    print_table,
+    remark,
+)
 
 if TYPE_CHECKING:
     from engine.compare.folds import Folds
@@ -67,7 +81,6 @@ SummaryFile = Annotated[
 TakeOver = Annotated[
     bool, typer.Option("--take-over", help="End a worker that gives no sign of life, and go on without it.")
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Print only the verdict and the alerts.")]
 Fold = Annotated[
     str | None,
     typer.Option("--fold", metavar="N|all", help="Which of the plan's folds; all: one run after another."),
@@ -83,6 +96,26 @@ Against = Annotated[
 ]
 
 
+PlanOrNone = Annotated[Path | None, typer.Argument(metavar="[PLAN]", help="The plan's TOML file.")]
+BaseModelOption = Annotated[
+    str | None,
+    typer.Option("--model", metavar="BASE", help="Without a plan: the base model, a folder or a hub id."),
+]
+AdapterOption = Annotated[
+    list[Path] | None,
+    typer.Option("--adapter", metavar="DIR", help="Without a plan: an adapter of it. May be repeated."),
+]
+DataOption = Annotated[
+    Path | None, typer.Option("--data", metavar="FILE", help="Without a plan: the examples to evaluate on.")
+]
+MetricOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--metric",
+        metavar="NAME",
+        help="Without a plan: a metric [default: those that fit the data]. May be repeated.",
+    ),
+]
 Queue = Annotated[
     bool, typer.Option("--queue", help="Have it wait for its turn; `assay queue work` starts it.")
 ]
@@ -100,7 +133,12 @@ Priority = Annotated[
 
 def run(
     context: typer.Context,
-    plan: Plan,
+    plan: PlanOrNone = None,
+    model: BaseModelOption = None,
+    adapter: AdapterOption = None,
+    data: DataOption = None,
+    metric: MetricOption = None,
+    settings: Settings = None,
     detach: Detach = False,
     limit: Limit = None,
     only: Only = None,
@@ -111,12 +149,13 @@ def run(
     yes: Yes = False,
     queue: Queue = False,
     priority: Priority = None,
-    quiet: Quiet = False,
     summary: SummaryFile = None,
     json: Json = False,
     store: Store = None,
 ) -> None:
     """Run a plan. Ctrl-C pauses it; closing the terminal does not stop it.
+
+    Without a plan, --model, --adapter and --data make one: it is printed, and written to plan.toml here.
 
     With --json the result is printed as `assay show --json` prints it; with --detach or --queue the run's id
     alone.
@@ -131,7 +170,10 @@ def run(
         )
     folder = store_folder(context, store)
     number = None if fold in (None, "all") else fold_number(fold)
-    _confirm_cost(plan, limit, number, yes=yes, quiet=quiet)
+    settings, quiet = settings or [], asked.quiet
+    if plan is None or model or adapter or data or metric:
+        plan = make_plan(plan, model, adapter or (), data, metric or (), yes=yes)
+    _confirm_cost(plan, limit, number, settings, yes=yes)
     phase = only.value if only else None
     if fold == "all":
         if detach or only or against or json:
@@ -140,7 +182,15 @@ def run(
                 "leave out --detach, --only, --against and --json, or start each fold by --fold N",
             )
         raise typer.Exit(
-            run_folds(plan, folder, limit=limit, cache=not no_cache, quiet=quiet, allow_empty=allow_empty)
+            run_folds(
+                plan,
+                folder,
+                limit=limit,
+                cache=not no_cache,
+                quiet=quiet,
+                allow_empty=allow_empty,
+                settings=settings,
+            )
         )
     run_id = launch.create(
         plan,
@@ -152,6 +202,7 @@ def run(
         against=against,
         allow_empty=allow_empty,
         priority=(priority or 0) if queue else None,
+        settings=settings,
     )
     if queue:
         _tell_place(folder, run_id, json=json)
@@ -167,7 +218,7 @@ def demo(context: typer.Context, store: Store = None) -> int:
     from engine.run import launch
 
     folder = store_folder(context, store)
-    code = carry_out(folder, launch.create(SAMPLES / "plans" / "quickstart.toml", folder))
+    code = carry_out(folder, launch.create(SAMPLES / "plans" / "quickstart.toml", folder), quiet=asked.quiet)
     if code != FAILED_GATE:
         return code
     out("\nTwo of the three candidates are broken on purpose: that gates failed is right.")
@@ -196,7 +247,6 @@ def follow(
         bool, typer.Option("--once", help="End once the checkpoints that are there are evaluated.")
     ] = False,
     detach: Detach = False,
-    quiet: Quiet = False,
     summary: SummaryFile = None,
     store: Store = None,
 ) -> None:
@@ -209,7 +259,7 @@ def follow(
 
     folder = store_folder(context, store)
     run_id = launch.follow(plan, folder, outputs, until=until, once=once)
-    raise typer.Exit(carry_out(folder, run_id, detach=detach, quiet=quiet, summary=summary))
+    raise typer.Exit(carry_out(folder, run_id, detach=detach, quiet=asked.quiet, summary=summary))
 
 
 def resume(
@@ -219,7 +269,6 @@ def resume(
     max_cost: MaxCost = None,
     other_hardware: OtherHardware = False,
     take_over: TakeOver = False,
-    quiet: Quiet = False,
     summary: SummaryFile = None,
     store: Store = None,
 ) -> None:
@@ -255,7 +304,7 @@ def resume(
         )
     if status == "running":
         raise BadInput(f"run {run_id} is running already", f"`assay watch {run_id}` shows it")
-    raise typer.Exit(carry_out(folder, run_id, detach=detach, quiet=quiet, summary=summary))
+    raise typer.Exit(carry_out(folder, run_id, detach=detach, quiet=asked.quiet, summary=summary))
 
 
 def carry_out(
@@ -313,7 +362,7 @@ def _tell_end(
     json: bool = False,
 ) -> int:
     """Says how a run ended and returns the exit code for it."""
-    from tui.cli.terminal import print_run
+    from tui.cli.screenful import print_screen
     from tui.report.json import run_values
     from tui.sections.gather import gather
 
@@ -328,7 +377,7 @@ def _tell_end(
         elif quiet and not brief:
             print_brief(gather(connection, run.id))
         elif not brief:
-            print_run(gather(connection, run.id))
+            print_screen(gather(connection, run.id))
         allowed = run.passed is None and (run.options or {}).get("allow_empty")
         return 0 if run.passed or allowed else FAILED_GATE
     if run.status == "cancelled":
@@ -425,7 +474,6 @@ def rerun(
     detach: Detach = False,
     anyway: Anyway = False,
     no_cache: NoCache = False,
-    quiet: Quiet = False,
     summary: SummaryFile = None,
     store: Store = None,
 ) -> None:
@@ -436,10 +484,17 @@ def rerun(
     with opened(folder) as connection:
         earlier = history.find_run(connection, run)
         run_id = again(connection, folder, earlier, anyway=anyway, cache=not no_cache)
-    raise typer.Exit(carry_out(folder, run_id, detach=detach, quiet=quiet, summary=summary))
+    raise typer.Exit(carry_out(folder, run_id, detach=detach, quiet=asked.quiet, summary=summary))
 
 
-def _confirm_cost(plan_file: Path, limit: int | None, fold: int | None, *, yes: bool, quiet: bool) -> None:
+def _confirm_cost(
+    plan_file: Path,
+    limit: int | None,
+    fold: int | None,
+    settings: Sequence[str],
+    *,
+    yes: bool,
+) -> None:
     """Prints the possible cost of the judges, and asks for a yes where it may exceed the plan's `max_cost`.
 
     Without a `fold`, a plan's folds count together.
@@ -451,7 +506,7 @@ def _confirm_cost(plan_file: Path, limit: int | None, fold: int | None, *, yes: 
     from engine.plan.selection import asked, whole_set
     from engine.plan.sweep import count_folds
 
-    plan = read_plan(plan_file, fold or (1 if count_folds(plan_file) else None))
+    plan = read_plan(plan_file, fold or (1 if count_folds(plan_file, settings) else None), settings=settings)
     if all(judge.server is None for judge in plan.judges):
         return
     examples = whole_set(plan.data)
@@ -459,9 +514,8 @@ def _confirm_cost(plan_file: Path, limit: int | None, fold: int | None, *, yes: 
     parts = range(1, (plan.data.folds or 0) + 1) if together else [plan.data.fold]
     chosen = [asked(examples, plan.data.model_copy(update={"fold": part}), limit) for part in parts]
     found = estimate(plan, list(chain.from_iterable(chosen)))
-    if not quiet:
-        for each in found:
-            err(f"judge {each.judge}: {each.text()}")
+    for each in found:
+        remark(f"judge {each.judge}: {each.text()}")
     cap = plan.judging.max_cost
     likely = sum(each.dollars[0] for each in found if each.dollars is not None)
     if cap is None or likely <= cap or yes:
@@ -531,7 +585,14 @@ def fold_number(text: str) -> int:
 
 
 def run_folds(
-    plan: Path, folder: Path, *, limit: int | None, cache: bool, quiet: bool, allow_empty: bool
+    plan: Path,
+    folder: Path,
+    *,
+    limit: int | None,
+    cache: bool,
+    quiet: bool,
+    allow_empty: bool,
+    settings: Sequence[str] = (),
 ) -> int:
     """Runs each fold of a plan and shows them together; returns the worst of their exit codes.
 
@@ -544,16 +605,18 @@ def run_folds(
     from engine.run import launch
     from tui.sections.overview import verdict
 
-    count = count_folds(plan)
+    count = count_folds(plan, settings)
     if count is None:
-        read_plan(plan)
+        read_plan(plan, settings=settings)
         raise BadInput(f"{plan}: has no folds", "add folds = 5 under [data], or run without --fold")
     for fold in range(1, count + 1):
-        read_plan(plan, fold)
+        read_plan(plan, fold, settings=settings)
     runs: dict[int, int] = {}
     worst = 0
     for fold in range(1, count + 1):
-        run_id = launch.create(plan, folder, limit=limit, cache=cache, fold=fold, allow_empty=allow_empty)
+        run_id = launch.create(
+            plan, folder, limit=limit, cache=cache, fold=fold, allow_empty=allow_empty, settings=settings
+        )
         code = carry_out(folder, run_id, quiet=quiet, brief=True)
         if code > FAILED_GATE:
             err(f"stopped at fold {fold} of {count}; the rest: `assay run PLAN --fold N`, then `assay folds`")
@@ -561,7 +624,7 @@ def run_folds(
         runs[fold] = run_id
         worst = max(worst, code)
         with opened(folder) as connection:
-            err(f"fold {fold} of {count}: run {run_id}: {verdict(history.run(connection, run_id))}")
+            remark(f"fold {fold} of {count}: run {run_id}: {verdict(history.run(connection, run_id))}")
     with opened(folder) as connection:
         print_folds(pool(connection, runs))
     return worst

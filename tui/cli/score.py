@@ -1,6 +1,5 @@
 """Commands about metrics: score, metrics."""
 
-import os
 import sys
 import time
 import tomllib
@@ -15,7 +14,18 @@ import typer
 
 from store.read.query import by_key
 from tui.cli.common import Fields, Json, mapping
-from tui.text.output import Column, as_json, interval, number, out, paragraph, print_json, print_table
+from tui.text.output import (
+    Column,
+    as_json,
+    asked,
+    interval,
+    number,
+    out,
+    paragraph,
+    print_json,
+    print_table,
+    redraws,
+)
 
 if TYPE_CHECKING:
     from engine.metrics.metric import Score
@@ -123,7 +133,7 @@ def _settings(given: list[str], names: list[str]) -> dict[str, dict[str, Any]]:
 
 def _with_progress(scores: "OutputScores", total: int | None) -> Iterator[Row]:
     """The rows as they come, with progress on the way: in place on a terminal, else a line for each tenth."""
-    terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+    terminal = redraws()
     step = PORTION if terminal else max(total // 10, 1) if total else UNCOUNTED
     of = f" of {total:,}" if total else ""
     due = time.monotonic() + MOMENT
@@ -132,7 +142,7 @@ def _with_progress(scores: "OutputScores", total: int | None) -> Iterator[Row]:
             for one in each:
                 yield identity, one
             # What takes less than a moment needs no progress.
-            if done % step == 0 and time.monotonic() > due:
+            if done % step == 0 and time.monotonic() > due and not asked.quiet:
                 due = time.monotonic() + FRAME if terminal else due
                 text = f"scored {done:,}{of}"
                 sys.stderr.write(f"\r{text}\x1b[K" if terminal else f"{text}\n")

@@ -16,9 +16,9 @@ from engine.errors import BadInput
 from store.read import history
 from store.read.query import by_key
 from store.session import opened
-from tui.cli.common import FAILED_GATE, AllowEmpty, Json, Run, Store, store_folder
+from tui.cli.common import FAILED_GATE, NAMED_BY_FIND, AllowEmpty, Json, Run, Section, Store, store_folder
 from tui.text.gate import counted, printable, probability
-from tui.text.output import err, heading, out, paragraph, print_json
+from tui.text.output import heading, out, paragraph, print_json, remark
 
 if TYPE_CHECKING:
     from engine.decision.what_if import GatedRun
@@ -35,8 +35,19 @@ class ReportFormat(StrEnum):
 
 LISTED = 3  # of what is not compared for one reason
 
-Full = Annotated[bool, typer.Option("--full", help="All intervals, and a table for each pair of models.")]
-Slices = Annotated[bool, typer.Option("--slices", help="Every slice, those that got clearly worse first.")]
+Full = Annotated[
+    bool,
+    typer.Option("--full", help="Every section, with all intervals; a table for each pair of models."),
+]
+Sections = Annotated[
+    list[Section] | None,
+    typer.Option(
+        "--section", help="Only this section; may be repeated. all: every section, without intervals."
+    ),
+]
+Slices = Annotated[
+    bool, typer.Option("--slices", help="Only the slices: all of them, those that got clearly worse first.")
+]
 Find = Annotated[
     str,
     typer.Option(
@@ -82,6 +93,7 @@ def show(
     run: Run,
     json: Json = False,
     full: Full = False,
+    section: Sections = None,
     slices: Slices = False,
     find: Find = "",
     decision: Decision = False,
@@ -92,7 +104,7 @@ def show(
     write: Write = False,
     store: Store = None,
 ) -> None:
-    """Show one run: the decision, then its numbers, comparisons and alerts."""
+    """Show one run on one screen: the decision, the changes that matter, alerts, and where to look next."""
     if example is not None or candidate is not None:
         _show_example(context, run, example, candidate, json, store)
         return
@@ -105,7 +117,8 @@ def show(
         return
     if write:
         raise BadInput("--write goes with --gate", "name the limits to write: --gate NAME=VALUE")
-    from tui.cli.terminal import print_decision, print_head, print_run
+    from tui.cli.screenful import print_screen
+    from tui.cli.terminal import print_decision, print_head, print_sections
     from tui.report.json import run_values
     from tui.sections.gather import gather
 
@@ -117,8 +130,12 @@ def show(
     if decision:
         print_head(found)
         print_decision(found.decision, full=True)
+    elif full or section or slices or find:
+        asked = [*(section or ()), *([Section.slices] if slices else [])]
+        wanted = asked or ([Section.all] if full else NAMED_BY_FIND)
+        print_sections(found, wanted, full=full, slices=slices, find=find)
     else:
-        print_run(found, full=full, slices=slices, find=find)
+        print_screen(found)
 
 
 def _show_example(
@@ -220,7 +237,7 @@ def _what_if(
         return
     _print_what_if(found, values)
     if write:
-        err(f"wrote {found.plan_file}")
+        remark(f"wrote {found.plan_file}")
 
 
 def _limits(given: Sequence[str]) -> dict[str, float | None]:
@@ -319,7 +336,7 @@ def report(
         out(text.rstrip("\n"))
         return
     write_text(file, text, "choose another file with --out FILE")
-    err(f"wrote {file}")
+    remark(f"wrote {file}")
 
 
 def compare(

@@ -1,6 +1,6 @@
 """One run as text in a terminal: the decision first, then its evidence."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -13,9 +13,10 @@ from engine.decision.judges import Said
 from engine.gates.figures import relative
 from store.read.answers import AnswerCount
 from store.read.query import by_key
-from store.read.rows import ComparisonRow, ModelScoreRow, WinRateRow
+from store.read.rows import AlertRow, ComparisonRow, ModelScoreRow, WinRateRow
 from store.read.slices import OF_THE_SET, CorpusRow, DisparityRow, SliceRow, SliceScoreRow
 from store.read.trends import Bisection
+from tui.cli.common import Section
 from tui.sections.alerts import AlertsSection
 from tui.sections.data import CoverageTable, DataSection
 from tui.sections.eta import in_gpu_hours
@@ -46,7 +47,19 @@ from tui.sections.overview import (
 from tui.sections.remarks import ANSWERS, answer_table
 from tui.text.diff import first_change, text_of
 from tui.text.gate import MISSING, cut, duration, percent, printable
-from tui.text.output import Column, heading, interval, moment, number, out, paragraph, print_table, strong
+from tui.text.output import (
+    Column,
+    heading,
+    held,
+    interval,
+    moment,
+    number,
+    out,
+    paragraph,
+    print_table,
+    strong,
+    width,
+)
 
 if TYPE_CHECKING:
     from engine.compare.comparison import Comparison
@@ -55,34 +68,49 @@ if TYPE_CHECKING:
 EXCERPT = 80  # cells of an answer in a table
 
 
-def print_run(found: RunSections, *, full: bool = False, slices: bool = False, find: str = "") -> None:
-    """The decision and what it rests on.
+def print_sections(
+    found: RunSections,
+    wanted: Collection[Section] = (Section.all,),
+    *,
+    full: bool = False,
+    slices: bool = False,
+    find: str = "",
+) -> None:
+    """The run and these sections of it, in the order of the decision and what it rests on.
 
     `full` adds every interval, `slices` every slice; `find` keeps the measures, families and slices whose
     name contains it.
     """
     print_head(found)
-    print_decision(found.decision)
-    _print_data(found.data, [candidate.name for candidate in found.overview.candidates])
-    _print_sweep(found.overview.sweep)
-    _print_trade_off(found.trade_off)
-    _print_candidates(found.overview)
-    _print_forgetting(found.forgetting)
-    _print_judging(found.judging, full=full)
-    _print_scores(found.measures, full=full, find=find)
-    _print_answers(found.answers)
-    print_labels(found.measures.labels, full=full)
-    _print_benchmarks(found.benchmarks)
-    _print_corpora(found.benchmarks.corpora)
-    if full:
-        _print_every_change(found.measures, find=find)
-    else:
-        _print_glance(found.measures, find=find)
-    _print_slices(found.slices, everything=slices, find=find)
-    _print_disparities(found.slices)
-    _print_costs(found.costs)
-    _print_remarks(found.remarks)
-    print_alerts(found.alerts)
+    measures, changes = found.measures, _print_every_change if full else _print_glance
+    candidates = [candidate.name for candidate in found.overview.candidates]
+    parts: dict[Section, Callable[[], None]] = {
+        Section.decision: lambda: print_decision(found.decision),
+        Section.data: lambda: _print_data(found.data, candidates),
+        Section.sweep: lambda: _print_sweep(found.overview.sweep),
+        Section.trade_off: lambda: _print_trade_off(found.trade_off),
+        Section.candidates: lambda: _print_candidates(found.overview),
+        Section.forgetting: lambda: _print_forgetting(found.forgetting),
+        Section.judges: lambda: _print_judging(found.judging, full=full),
+        Section.scores: lambda: print_scores(measures, full=full, find=find),
+        Section.answers: lambda: _print_answers(found.answers),
+        Section.labels: lambda: print_labels(measures.labels, full=full),
+        Section.benchmarks: lambda: _print_benchmarks(found.benchmarks),
+        Section.corpora: lambda: _print_corpora(found.benchmarks.corpora),
+        Section.changes: lambda: changes(measures, find=find),
+        Section.slices: lambda: print_slices(found.slices, everything=slices, find=find),
+        Section.people: lambda: _print_disparities(found.slices),
+        Section.resources: lambda: _print_costs(found.costs),
+        Section.remarks: lambda: _print_remarks(found.remarks),
+        Section.alerts: lambda: print_alerts(found.alerts),
+    }
+    for name, print_part in parts.items():
+        if Section.all in wanted:
+            print_part()
+        elif name in wanted:
+            with held() as lines:
+                print_part()
+            out("\n".join(lines or ["", f"{name}: nothing in this run"]))
 
 
 # The run and its decision
@@ -107,6 +135,8 @@ def print_head(found: RunSections) -> None:
     # An imported run may hold benchmarks alone.
     data = f" · eval set {run.eval_set_file or ''} {run.eval_set or run.no_data}"
     paragraph(f"{when}{took}{plan}{data if plan or run.eval_set else ''} · seed {run.seed}")
+    if settings := (run.options or {}).get("set"):
+        paragraph(f"set in place of the plan's: {', '.join(settings)}", "  ", "")
     costs = found.costs
     if costs.unknown or costs.dollars:
         paragraph(costs.unknown or f"judging cost ${costs.dollars:,.2f}")
@@ -131,18 +161,26 @@ def print_decision(verdicts: Sequence[Decision], *, full: bool = False) -> None:
     if said := headline(verdicts):
         paragraph(said)
     for verdict in verdicts:
-        word = verdict.word.upper() if verdict.word == "don't ship" else verdict.word
-        out(strong(printable(f"{WORD_SIGNS[verdict.word]} {verdict.candidate}: {word}")))
-        paragraph(" · ".join(verdict.card), "    ", "    ")
-        for reason in verdict.reasons:
-            paragraph(reason, "      ", "    - ")
+        print_word(verdict.candidate, verdict, verdict.reasons)
         if verdict.advice:
             paragraph(verdict.advice, "      ", "    > ")
-        if full:
-            for answer in verdict.answers:
-                _print_answer(answer)
+        for answer in verdict.answers if full else ():
+            _print_answer(answer)
     if full:
         paragraph("+ good · - bad · ? inconclusive · = without a verdict · · not known")
+
+
+def print_word(name: str, verdict: Decision, reasons: Sequence[str], *, compact: bool = False) -> None:
+    """What to do with the candidate of that name; `compact` has its figures beside the word."""
+    word = verdict.word.upper() if verdict.word == "don't ship" else verdict.word
+    told, card = strong(printable(f"{WORD_SIGNS[verdict.word]} {name}: {word}")), " · ".join(verdict.card)
+    if compact:
+        out(cut(f"{WORD_SIGNS[verdict.word]} {name}: {word} · {card}".removesuffix(" · "), width()))
+    else:
+        out(told)
+        paragraph(card, "    ", "    ")
+    for reason in reasons:
+        paragraph(reason, "      ", "    - ")
 
 
 def _print_answer(answer: AnsweredQuestion) -> None:
@@ -230,15 +268,30 @@ def print_alerts(found: AlertsSection) -> None:
     heading("Alerts")
     if not found.rows:
         out("none")
-    for alert in found.rows:
-        whose = "" if alert.candidate in alert.message else f"{alert.candidate}: "
-        again = " in an earlier run" if alert.follows else ""
-        seen = (
-            f" (acknowledged by {alert.acknowledged_by}{again}: {alert.note})" if alert.acknowledged else ""
-        )
-        paragraph(f"{whose}{alert.message}{seen}", " " * 9, f"{alert.severity.upper():9}")
-        if told := found.advice.get(alert.id):
+    for alerts in alike(found.rows):
+        print_alert(alerts)
+        if told := found.advice.get(alerts[0].id):
             paragraph(told, " " * 11, " " * 9 + "> ")
+
+
+def alike(rows: Iterable[AlertRow]) -> list[list[AlertRow]]:
+    """The alerts in their order; those that say the same of several candidates are together."""
+    return list(by_key(((row.severity, row.message, _acknowledged(row)), row) for row in rows).values())
+
+
+def print_alert(alerts: Sequence[AlertRow]) -> None:
+    """Alerts that say the same, once."""
+    first = alerts[0]
+    names = dict.fromkeys(alert.candidate for alert in alerts)
+    whose = "" if set(names) == {first.candidate} and first.candidate in first.message else ", ".join(names)
+    said = f"{whose}: {first.message}" if whose else first.message
+    paragraph(said + _acknowledged(first), " " * 9, f"{first.severity.upper():9}")
+
+
+def _acknowledged(alert: AlertRow) -> str:
+    again = " in an earlier run" if alert.follows else ""
+    by = f"{alert.acknowledged_by}{again}: {alert.note}"
+    return f" (acknowledged by {by})" if alert.acknowledged else ""
 
 
 def _print_remarks(remarks: Sequence[str]) -> None:
@@ -510,7 +563,7 @@ def _fold(
     ]
 
 
-def _print_scores(found: MeasuresSection, *, full: bool, find: str) -> None:
+def print_scores(found: MeasuresSection, *, full: bool, find: str) -> None:
     """Every model's value of every measure; `full` adds the intervals."""
     of_metrics = [change for change in found.changes if change.row.kind == "metric"]
     families = [(metric.measure, family_of(metric.measure, metric.source)) for metric in found.metrics]
@@ -527,7 +580,8 @@ def _print_scores(found: MeasuresSection, *, full: bool, find: str) -> None:
     print_table(columns, _rows(folded, cells, lambda family: [""] * (1 + len(found.models))))
     _print_folded(folded)
     shown = frozenset().union(*(family.shown for family in folded))
-    _print_missing([row for row in found.scores if row.measure in shown])
+    for said in said_missing(row for row in found.scores if row.measure in shown):
+        paragraph(said, "  ")
     between = by_key(
         (row.model, f"{row.measure} {said}")
         for row in found.scores
@@ -568,14 +622,19 @@ def _print_folded(families: Sequence[FoldedFamily]) -> None:
         )
 
 
-def _print_missing(rows: Iterable[ModelScoreRow]) -> None:
-    missing: dict[tuple[str, int, int, str], list[str]] = {}
-    for row in rows:
-        if row.missing:
-            key = (row.model, row.missing, row.n + row.missing, row.reason or "no reason recorded")
-            missing.setdefault(key, []).append(row.measure)
-    for (model, count, total, reason), measures in missing.items():
-        paragraph(f"{model}: {count} of {total} missing ({reason}): {', '.join(measures)}", "  ")
+def said_missing(rows: Iterable[ModelScoreRow]) -> Iterator[str]:
+    """Which models lack how many values, and why; what models have in common once."""
+    missing = by_key(
+        ((row.model, row.missing, row.n + row.missing, row.reason or "no reason recorded"), row.measure)
+        for row in rows
+        if row.missing
+    )
+    same = by_key(
+        ((count, total, reason, tuple(measures)), model)
+        for (model, count, total, reason), measures in missing.items()
+    )
+    for (count, total, reason, measures), models in same.items():
+        yield f"{', '.join(models)}: {count} of {total} missing ({reason}): {', '.join(measures)}"
 
 
 def _score(row: ModelScoreRow | None, full: bool) -> str:
@@ -813,9 +872,11 @@ def _print_forgetting(found: ForgettingSection) -> None:
                 for aspect, values in cells.items()
             ],
         )
-        for conclusion in found.conclusions:
-            if conclusion.baseline == baseline:
-                paragraph(f"{conclusion.candidate}: {_concluded(conclusion)}", "  ")
+        concluded = by_key(
+            (_concluded(each), each.candidate) for each in found.conclusions if each.baseline == baseline
+        )
+        for said, candidates in concluded.items():
+            paragraph(f"{', '.join(candidates)}: {said}", "  ")
 
 
 def _concluded(found: Conclusion) -> str:
@@ -838,7 +899,7 @@ SLICE_WORDS = {
 }
 
 
-def _print_slices(section: SlicesSection, *, everything: bool, find: str) -> None:
+def print_slices(section: SlicesSection, *, everything: bool, find: str) -> None:
     """The slices that are clearly worse; `everything` shows all of them, the worse ones first."""
     found = [row for row in section.rows if find.lower() in f"{row.slice} {row.measure}".lower()]
     if not found:

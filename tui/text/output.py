@@ -12,6 +12,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,8 +35,49 @@ class Column:
     number: bool = False
 
 
+_held: list[str] | None = None  # lines that `held` collects
+
+
 def out(text: str = "") -> None:
-    sys.stdout.write(text + "\n")
+    if _held is not None:
+        _held.extend(text.split("\n"))
+    else:
+        sys.stdout.write(text + "\n")
+
+
+@contextmanager
+def held() -> Iterator[list[str]]:
+    """Collects the lines of standard output instead of printing them."""
+    global _held
+    before, _held = _held, []
+    try:
+        yield _held
+    finally:
+        _held = before
+
+
+@dataclass
+class Asked:
+    """How much a command line asked to be told."""
+
+    quiet: bool = False  # only results and errors
+    verbose: bool = False
+    debug: bool = False
+
+
+asked = Asked()
+
+
+def remark(text: str) -> None:
+    """What a person may like to know, on standard error; nothing with --quiet."""
+    if not asked.quiet:
+        err(text)
+
+
+def detail(text: str) -> None:
+    """What is told with --verbose alone, on standard error."""
+    if asked.verbose:
+        err(printable(text))
 
 
 def err(text: str) -> None:
@@ -46,6 +88,25 @@ def err(text: str) -> None:
 def width() -> int:
     """The cells that a line may take: the terminal's, or 100 when the output is no terminal."""
     return shutil.get_terminal_size((100, 24)).columns if sys.stdout.isatty() else 100
+
+
+SCREEN = (24, 48)  # the fewest and the most lines of what fits on one screen
+
+
+def height() -> int:
+    """The lines that fit on one screen, above the next prompt."""
+    least, most = SCREEN
+    lines = shutil.get_terminal_size((100, most)).lines if sys.stdout.isatty() else most
+    return min(max(lines, least), most) - 1
+
+
+LOG_EVERY_S = 60.0  # between lines of progress in a log, where nothing else is due
+
+
+def redraws() -> bool:
+    """Whether progress is drawn in place on standard error; a log, a CI's too, gets whole lines."""
+    plain = os.environ.get("TERM") == "dumb" or os.environ.get("NO_COLOR")
+    return sys.stderr.isatty() and not plain and os.environ.get("CI", "").lower() in ("", "0", "false")
 
 
 def strong(text: str) -> str:
