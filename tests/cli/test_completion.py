@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Assay
-from tui.cli.completion import SCRIPTS, candidates
+from tui.cli.completion import candidates
+from tui.cli.manual import SCRIPTS
 
 ROOT = Path(__file__).parents[2]
 

@@ -1,4 +1,4 @@
-"""Completion in bash, zsh and fish: the scripts, and what they ask for.
+"""What the scripts of `assay completion` ask for when a person presses the tab key.
 
 A key is answered with the standard library alone. The commands and their options are known from a file in
 the user's cache, which is written anew when a command's file has changed.
@@ -12,32 +12,6 @@ from contextlib import suppress
 from enum import EnumType
 from pathlib import Path
 from typing import Any, get_args
-
-_BASH = """\
-_assay() {
-    local IFS=$'\\n' line
-    COMPREPLY=()
-    while read -r line; do
-        COMPREPLY+=("$(printf '%q' "$line")")
-    done < <(_ASSAY_COMPLETE=bash assay "${COMP_LINE:0:COMP_POINT}" 2>/dev/null)
-    [[ ${#COMPREPLY[@]} == 1 && ${COMPREPLY[0]} == */ ]] && compopt -o nospace
-    return 0
-}
-complete -o default -F _assay assay
-"""
-_ZSH = """\
-#compdef assay
-_assay() {
-    local -a found
-    found=("${(@f)$(_ASSAY_COMPLETE=zsh assay "${(j: :)words[1,CURRENT]}" 2>/dev/null)}")
-    if [[ -n "${found[1]}" ]]; then _describe assay found; else _files; fi
-}
-compdef _assay assay
-"""
-_FISH = """\
-complete -c assay -f -a '(env _ASSAY_COMPLETE=fish assay (commandline -cp | string collect) 2>/dev/null)'
-"""
-SCRIPTS = {"bash": _BASH, "zsh": _ZSH, "fish": _FISH}
 
 Tree = dict[str, Any]
 

@@ -223,7 +223,7 @@ def build() -> "typer.Typer":
         shell: Annotated[Shell, typer.Argument(metavar="SHELL", help="bash, zsh or fish.")],
     ) -> None:
         """Print the script that completes commands, runs, measures and files in a shell."""
-        from tui.cli.completion import SCRIPTS
+        from tui.cli.manual import SCRIPTS
         from tui.text.output import out
 
         out(SCRIPTS[shell.value].rstrip())

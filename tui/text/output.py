@@ -57,7 +57,7 @@ def held() -> Iterator[list[str]]:
 
 
 @dataclass
-class Asked:
+class Manner:
     """How much a command line asked to be told."""
 
     quiet: bool = False  # only results and errors
@@ -65,7 +65,7 @@ class Asked:
     debug: bool = False
 
 
-asked = Asked()
+asked = Manner()
 
 
 def remark(text: str) -> None:
