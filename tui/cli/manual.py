@@ -1,4 +1,4 @@
-"""What a shell is given: the man page, made of the commands' own help, and the scripts that complete words."""
+"""What a shell is given: the man page, made of the commands' help, and the scripts that complete words."""
 
 from collections.abc import Iterator
 from typing import Any
