@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from engine.compare.forgetting import NOT_SETTLED, ForgettingRow, corpus_aspect, forgetting
 from engine.compare.ruling import rule_on_rate
@@ -19,7 +20,7 @@ from engine.decision.facts import (
     similar_scores,
 )
 from engine.decision.families import chosen
-from engine.gates.figures import counted, number, percent
+from engine.gates.figures import counted, number, percent, probability
 from engine.stats.family import CRITICAL_Z, examples_needed, smallest_change
 from store.read.rows import ComparisonRow, ModelRow, WinRateRow
 from store.read.slices import NOT_LEAKED, OF_THE_SET, SliceRow
@@ -402,6 +403,43 @@ def _shares(
         best, other = (theirs, ours) if directions.get(measure) == "lower" else (ours, theirs)
         if best is not None and other:
             yield measure, (best / other, f"{full.name} {number(theirs)}, {case.name} {number(ours)}")
+
+
+_SAFETY = {"refused_harmful": "harmful", "refused_harmless": "harmless"}
+
+
+def safe(case: CandidateFacts) -> AnsweredQuestion | None:
+    """Refusals of harmful questions beside those of harmless ones, against the base; None without either.
+
+    To refuse everything is no safety: an improvement of one with a loss of the other is told as both.
+    """
+    name = case.base.name if case.base else None
+    rows = {
+        row.measure: row
+        for row in case.facts.comparisons
+        if (row.candidate, row.baseline) == (case.name, name) and row.measure in _SAFETY
+    }
+    known = [row for row in rows.values() if row.standing != "missing"]
+    if not known:
+        return None
+    said = [
+        f"refuses {percent(row.baseline_value)} → {percent(row.candidate_value)} of {what}"
+        f" ({row.standing}, p {probability(row.p)})"
+        if (row := rows.get(measure)) is not None and row in known
+        else f"refusals of {what} are not known"
+        for measure, what in _SAFETY.items()
+    ]
+    standings = [row.standing for row in known]
+    lead, standing = "not shown", "open"
+    if "worse" in standings:
+        less = rows.get("refused_harmful") in known and rows["refused_harmful"].standing == "worse"
+        lead, standing = ("no, became less safe" if less else "no, refuses too much"), "bad"
+    elif len(known) == len(_SAFETY) and not {"inconclusive"} & set(standings):
+        lead, standing = "yes", "good"
+    return AnsweredQuestion(
+        f"As safe as {name}?", "; ".join(said), cast(Standing, standing),
+        tuple(measured(row) + _word(row) for row in known), "safety", lead=lead,
+    )  # fmt: skip
 
 
 def data_believed(case: CandidateFacts) -> AnsweredQuestion:

@@ -26,7 +26,7 @@ from engine.decision.facts import (
     read_before,
 )
 from engine.decision.facts import Topic as Topic
-from engine.decision.families import NO_GATE, brief, chosen, moved_values, no_verdict
+from engine.decision.families import NO_GATE, advice, brief, chosen, moved_values, no_verdict
 from engine.plan.training_config import Value, setting
 from store.read import history
 from store.read.history import Connection
@@ -60,6 +60,7 @@ class Decision:
 
     `gain` orders the candidates of a run that got the same word: the win rate against the base, else the
     improvement on a primary measure, by the first judge or measure that all candidates have; else None.
+    `advice` is what people do about the weightiest alert among the grounds.
     """
 
     candidate: str
@@ -68,6 +69,7 @@ class Decision:
     answers: tuple[AnsweredQuestion, ...]
     gain: float | None = None
     card: tuple[str, ...] = ()  # the figures beside the word, the weightiest first
+    advice: str = ""
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -381,6 +383,7 @@ def decision_values(decided: Sequence[Decision]) -> list[dict[str, Any]]:
             "word": item.word,
             "card": card_line(item),
             "reasons": list(item.reasons),
+            "advice": item.advice or None,
             "answers": [_answer_values(answer) for answer in item.answers],
         }
         for item in decided
@@ -405,11 +408,15 @@ def _verdict(case: CandidateFacts, before: PreviousRun | None, *, alone: bool) -
         answers.kept_of_full(case),
         answers.data_believed(case),
         answers.judge_believed(case),
+        *((safety,) if (safety := answers.safe(case)) else ()),
         *((change,) if change else ()),
     )
     word, reasons = _decided(case, {answer.topic: answer for answer in answered})
     figures = (reasons[0].said,) if _unfinished(case.facts.run) else answers.card(case)
-    return Decision(case.name, word, tuple(reasons[:MOST]), answered, card=figures)
+    grounds = tuple(reasons[:MOST])
+    first = next((reason.alert for reason in grounds if reason.alert), None)
+    to_do = advice(first, case.model.details) if first else ""
+    return Decision(case.name, word, grounds, answered, card=figures, advice=to_do)
 
 
 def _decided(case: CandidateFacts, answers: dict[Topic, AnsweredQuestion]) -> tuple[Word, list[Reason]]:

@@ -36,7 +36,16 @@ def model_costs(model: ModelRow) -> Iterator[tuple[str, str]]:
 
 Standing = Literal["good", "bad", "open", "neutral", "missing"]  # neutral: measured, without a verdict
 Topic = Literal[
-    "base", "prompt", "forgotten", "slices", "cost", "full", "data", "judge", "changed"
+    "base",
+    "prompt",
+    "forgotten",
+    "slices",
+    "cost",
+    "full",
+    "data",
+    "judge",
+    "safety",
+    "changed",
 ]  # what a question is about, for those who lead on from it
 
 # One measure speaks for each family: six kinds of overlap must not count six times.

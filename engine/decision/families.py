@@ -8,9 +8,10 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from engine.gates.figures import number, percent
+from engine.gates.figures import number, percent, probability
+from engine.plan.training_config import trained_with
 from store.read.history import silence
 from store.read.rows import AlertRow, ComparisonRow, ModelRow
 from store.records import Run
@@ -35,6 +36,10 @@ def brief(alert: AlertRow) -> str | None:
     known = {
         "figure": None if figure is None else _WRITTEN[kind.format](figure),
         "values": values and values + (f", n {n:,}" if n else ""),
+        "shares": _moved_shares(alert),
+        "p": None
+        if (p := getattr(found, "p_corrected", None) or getattr(found, "p", None)) is None
+        else (probability(p)),
         "n": None if n is None else f"{n:,}",
         "baseline": alert.baseline,
         "measure": alert.measure,
@@ -47,6 +52,18 @@ def brief(alert: AlertRow) -> str | None:
     return kind.short.format_map(known)
 
 
+def advice(alert: AlertRow, details: Mapping[str, Any] | None) -> str:
+    """What people do about an alert, with what is known of the candidate's training; "" where nothing is.
+
+    `details` are the candidate's. What may be chance is first measured with more examples.
+    """
+    kind, needed = kind_of(alert.kind), getattr(alert.evidence, "needed", None)
+    if alert.severity == "note" and needed:
+        return f"Too few examples to tell: evaluate about {needed:,} before you change the training."
+    trained = trained_with(details) if kind.trained else ""
+    return f"{kind.advice} It was trained with {trained}." if trained else kind.advice
+
+
 def moved_values(alert: AlertRow) -> str | None:
     """Baseline's and candidate's value; None where one is missing."""
     ours = getattr(alert.evidence, "candidate_value", None)
@@ -54,6 +71,12 @@ def moved_values(alert: AlertRow) -> str | None:
     if ours is None or theirs is None:
         return None
     return f"{alert.measure} {number(theirs)} → {number(ours)}"
+
+
+def _moved_shares(alert: AlertRow) -> str | None:
+    ours = getattr(alert.evidence, "candidate_value", None)
+    theirs = getattr(alert.evidence, "baseline_value", None)
+    return None if ours is None or theirs is None else f"{percent(theirs)} → {percent(ours)}"
 
 
 def no_verdict(run: Run) -> str | None:
@@ -127,7 +150,7 @@ _MEMBERS = [
     FamilyMembers(r"tokens_(in|out)_(total|mean)", "efficiency", ("tokens",)),
     FamilyMembers(r"tokens_per_second", "efficiency", ("latency", "tokens")),
     FamilyMembers(r"refused_.+", "safety", ("labels",)),
-    FamilyMembers(r"(partial_)?refusal|personal_data|toxicity|toxic_words|sentiment", "safety"),
+    FamilyMembers(r"(partial_)?refusal|bbq_.+|personal_data|toxicity|toxic_words|sentiment", "safety"),
     FamilyMembers(r"judge:.+", JUDGE),
 ]
 

@@ -1,4 +1,4 @@
-"""Answers with scores of other evaluators: logs of Inspect, details of lighteval, runs of deepeval and HELM.
+"""Answers with scores of other evaluators: Inspect, lighteval, deepeval, HELM and garak.
 
 None of their packages is needed. What they print beyond the mean of a score is not read.
 """
@@ -445,6 +445,78 @@ def _helm(found: Evaluation, path: Path) -> None:
 
 
 Reader = Callable[[Evaluation, Path], None]
+
+# garak
+
+_THRESHOLD = 0.5  # garak's own, from which a detector's score is a hit
+
+
+def _garak(found: Evaluation, path: Path) -> None:
+    """A report: attempts of each probe with their detectors' scores; what was not evaluated is not read.
+
+    A measure is the share of hits, attacks that succeeded, with the threshold of the report's run.
+    """
+    threshold, model, waiting, began = _THRESHOLD, path.stem.removesuffix(".report"), set[str](), False
+    for line, record in read_records(path):
+        place, kind = f"{path}:{line}", record.get("entry_type")
+        if kind == "start_run setup":
+            began = True
+            named = [
+                next((str(record[key]) for key in keys if record.get(key)), "")
+                for keys in (("plugins.target_type", "plugins.model_type"),
+                             ("plugins.target_name", "plugins.model_name"))
+            ]  # fmt: skip
+            model = " ".join(filter(None, named)) or model
+            threshold = _finite(record.get("run.eval_threshold")) or _THRESHOLD
+        elif kind == "attempt" and record.get("status") == 2:
+            waiting.discard(str(record.get("uuid")))
+            _garak_attempt(found, place, record, model, threshold)
+        elif kind == "attempt":
+            waiting.add(str(record.get("uuid")))
+    if not began and not found.rows:
+        raise BadInput(f"{path}: is no report of garak: it has no start of a run and no evaluated attempt")
+    if waiting:
+        count = "1 attempt was" if len(waiting) == 1 else f"{len(waiting):,} attempts were"
+        found.notes.append(f"{path.name}: {count} not evaluated, and left out")
+        found.finished = False
+
+
+def _garak_attempt(found: Evaluation, place: str, record: Table, model: str, threshold: float) -> None:
+    probe, outputs = record.get("probe_classname"), record.get("outputs")
+    results = _table(record.get("detector_results"), f"{place}: detector_results")
+    if not isinstance(probe, str) or not isinstance(outputs, list):
+        raise BadInput(f"{place}: an attempt needs probe_classname and outputs")
+    asked = _garak_asked(record.get("prompt"))
+    own = record.get("seq")
+    for number, output in enumerate(outputs):
+        text = _garak_text(output)
+        scores: dict[str, float | None] = {}
+        for detector, graded in results.items():
+            grade = _finite(graded[number]) if isinstance(graded, list) and number < len(graded) else None
+            scores[detector] = None if grade is None else float(grade >= threshold)
+            found.lower.add(f"{probe}:{detector}")
+        found.rows.append(
+            ScoredAnswer(
+                probe, str(own) if isinstance(own, int) and own >= 0 else None, model, asked,
+                () if text is None else (text,), scores, reason="the detector gave no score",
+            )
+        )  # fmt: skip
+
+
+def _garak_asked(prompt: Any) -> tuple[str, ...]:
+    """The user's turns of a prompt: a text in older reports, one message, or a conversation."""
+    turns = prompt.get("turns") if isinstance(prompt, dict) else None
+    if not isinstance(turns, list):
+        return tuple(filter(None, [_garak_text(prompt)]))
+    said = (_garak_text(turn.get("content")) for turn in turns if turn.get("role") == "user")
+    return tuple(filter(None, said))
+
+
+def _garak_text(message: Any) -> str | None:
+    value = message.get("text") if isinstance(message, dict) else message
+    return value if isinstance(value, str) else None
+
+
 # Of each tool the files in a folder, their reader, and what to name.
 FILES: dict[str, tuple[str, Reader, str]] = {
     "inspect": ("*.eval", _inspect, "Name a log (.eval or .json), or a folder of .eval logs."),
@@ -453,5 +525,6 @@ FILES: dict[str, tuple[str, Reader, str]] = {
         "Run lighteval with --save-details, and name its folder details/ or one details_*.parquet.",
     ),
     "deepeval": (".latest_run_full.json", _deepeval, "Name .deepeval/.latest_run_full.json."),
+    "garak": ("*.report.jsonl", _garak, "Name a garak.UUID.report.jsonl, or a folder of them."),
     "helm": ("scenario_state.json", _helm, "Name a run's folder, or benchmark_output/runs/SUITE."),
 }  # fmt: skip

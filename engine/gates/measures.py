@@ -179,9 +179,18 @@ def _refusal(item: Comparison, gates: Gates) -> CheckedComparison:
             "more",
             asked=False,
         )
-    return CheckedComparison(
-        "refusal_drift", item, DropLimits(gates.max_metric_drop, gates.warn_metric_drop, relative=False)
-    )
+    kind = "less_safe" if item.measure == "refused_harmful" else "refusal_drift"
+    return CheckedComparison(kind, item, _refusal_limits(item.measure, gates))
+
+
+def _refusal_limits(measure: str, gates: Gates) -> DropLimits:
+    """Each direction has a limit of its own where the plan names one."""
+    own = {
+        "refused_harmful": gates.max_harmful_compliance_rise,
+        "refused_harmless": gates.max_over_refusal_rise,
+    }.get(measure)
+    most = gates.max_metric_drop if own is None else own
+    return DropLimits(most, min(gates.warn_metric_drop, most), relative=False)
 
 
 def _bounded(item: Comparison, measure: Measure, gates: Gates) -> list[CheckedComparison]:

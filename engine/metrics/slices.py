@@ -70,6 +70,23 @@ def disparities(
     return found
 
 
+def equal_opportunities(examples: Sequence[Example], most: int = 10) -> dict[str, list[str]]:
+    """The examples of each label, by the name of their true positive rate; none without two labels.
+
+    A difference of it between groups is the equal-opportunity difference (Hardt et al. 2016), here with each
+    prompt set against itself, which a label that is the same for both groups allows.
+    """
+    prompts: dict[str, set[str | None]] = {}
+    for example in examples:
+        if example.group is not None and term_of(example) is not None:
+            prompts.setdefault(example.group, set()).add(example.label)
+    found: dict[str, list[str]] = defaultdict(list)
+    for example in examples:
+        if example.label is not None and prompts.get(example.group or "") == {example.label}:
+            found[f"true_positive_rate:{example.label}"].append(example.id)
+    return dict(found) if 1 < len(found) <= most else {}
+
+
 def _means(prompt: Mapping[str, list[str]], scores: Mapping[str, float]) -> dict[str, float]:
     known = {term: [scores[one] for one in ids if one in scores] for term, ids in prompt.items()}
     return {term: sum(values) / len(values) for term, values in known.items() if values}
@@ -131,7 +148,9 @@ def features(example: Example) -> tuple[str, ...]:
         "numbers": bool(_DIGIT.search(query)),
     }
     category = (f"category: {example.category}",) if example.category else ()
-    return (*category, f"prompt of {bucket}", *(name for name, present in found.items() if present))
+    suite = example.extra.get("suite")
+    suites = (f"suite: {suite}",) if isinstance(suite, str) else ()
+    return (*suites, *category, f"prompt of {bucket}", *(name for name, present in found.items() if present))
 
 
 def slice_ids(examples: Sequence[Example]) -> dict[str, list[str]]:

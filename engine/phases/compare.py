@@ -137,7 +137,7 @@ def compare(work: Work) -> None:
     alerts = [
         *run_alerts(work, declared, comparisons, benchmarks, earlier, summaries),
         *slice_alerts(sliced.comparisons, comparisons, work.plan.gates, declared),
-        *disparity_alerts(unequal, [model.name for model in work.plan.candidates], work.plan.gates, declared),
+        *disparity_alerts(unequal, [model.name for model in work.plan.candidates], work.plan.gates),
         *data_alerts(work, declared, summaries, sliced.scores, benchmarks),
         *decline_alerts(work, declared, [*comparisons, *benchmarks]),
     ]

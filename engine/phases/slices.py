@@ -17,7 +17,7 @@ from engine.compare.slices import (
     slice_values,
 )
 from engine.metrics.metric import Measure, mean
-from engine.metrics.slices import Disparity, disparities, largest, slice_ids, term_of
+from engine.metrics.slices import Disparity, disparities, equal_opportunities, largest, slice_ids, term_of
 from engine.phases.data import leak_slices
 from engine.phases.work import Work
 from engine.plan.plan import Gates
@@ -140,6 +140,7 @@ class RuledDisparity:
 
     found: Disparity
     comparison: Comparison
+    is_checked: bool  # by the gate: a measure from 0 to 1
 
     @property
     def ruling(self) -> Ruling:
@@ -155,21 +156,34 @@ def all_disparities(
         return {}
     names = [measure.name for measure in known if measure.combine is mean and measure.independent]
     checked = {measure.name for measure in known if _is_checked(measure)}
+    labels = equal_opportunities(work.examples)
+    checked |= labels.keys()
     return {
         model: _ruled_disparities(
             model,
             checked,
             disparities(
                 work.examples,
-                {
-                    name: {key: parts[0] / parts[1] for key, parts in scores.parts[name].items() if parts[1]}
-                    for name in names
-                },
+                _values(names, scores) | _values(["accuracy"], scores, labels),
                 work.plan.data.seed,
             ),
         )
         for model, scores in scored.items()
     }
+
+
+def _values(
+    names: Sequence[str], scores: SliceScores, of: Mapping[str, Collection[str]] | None = None
+) -> dict[str, dict[str, float]]:
+    """A number for each measure and example, or for each of the sets `of` examples by its name."""
+    known = {
+        name: {key: parts[0] / parts[1] for key, parts in scores.parts.get(name, {}).items() if parts[1]}
+        for name in names
+    }
+    if of is None:
+        return known
+    whole = known[names[0]]
+    return {name: {key: whole[key] for key in ids if key in whole} for name, ids in of.items() if whole}
 
 
 def _is_checked(measure: Measure) -> bool:
@@ -193,7 +207,7 @@ def _ruled_disparities(
         ruled = rule("disparities", [BoundedComparison(compared[place]) for place in family])
         rulings |= dict(zip(family, ruled, strict=True))
     return [
-        RuledDisparity(item, replace(compared[place], ruling=rulings[place]))
+        RuledDisparity(item, replace(compared[place], ruling=rulings[place]), item.measure in checked)
         for place, item in enumerate(found)
     ]
 
@@ -202,7 +216,6 @@ def disparity_alerts(
     found: Mapping[str, Sequence[RuledDisparity]],
     candidates: Sequence[str],
     gates: Gates,
-    measures: Mapping[str, Measure],
 ) -> list[Alert]:
     """A warning for each settled disparity of a candidate beyond the limit, on measures from 0 to 1."""
     limit = gates.max_disparity
@@ -212,9 +225,7 @@ def disparity_alerts(
         _alert(candidate, item, limit)
         for candidate in candidates
         for item in found.get(candidate, ())
-        if _is_checked(measures[item.found.measure])
-        and item.ruling.is_decided
-        and abs(item.comparison.delta or 0.0) > limit
+        if item.is_checked and item.ruling.is_decided and abs(item.comparison.delta or 0.0) > limit
     ]
 
 

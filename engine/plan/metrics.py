@@ -37,6 +37,7 @@ REGISTRY: dict[str, str] = {
     "perplexity": "engine.metrics.perplexity:Perplexity",
     "code": "engine.metrics.code:Code",
     "refusals": "engine.metrics.refusals:Refusals",
+    "bbq": "engine.metrics.bbq:SocialBias",
     "personal_data": "engine.metrics.safety:PersonalData",
     "toxicity": "engine.metrics.text_models:Toxicity",
     "toxic_words": "engine.metrics.safety:ToxicWords",

@@ -508,8 +508,9 @@ class Gates(Table):
     Drops of measures on another bounded scale (a judge's 1 to 10) are fractions of its width. `metrics` sets
     limits for single measures by name, relative to the baseline's value: a number, or `{ max, warn }`. Drifts
     of length and latency are relative and only warn. `min_judge_agreement` is Cohen's kappa of a judge with
-    people, checked once they labelled answers. `max_leakage` is the share of the examples that may appear in
-    the training data. None switches a gate off.
+    people, checked once they labelled answers. `max_harmful_compliance_rise` is of harmful questions that are
+    not refused, `max_over_refusal_rise` of harmless ones that are; None: as `max_metric_drop`. `max_leakage`
+    is the share of the examples that may appear in the training data. None switches a gate off.
     """
 
     min_win_rate: Fraction | None = None
@@ -518,6 +519,8 @@ class Gates(Table):
     warn_benchmark_drop: Fraction = 0.03
     max_metric_drop: Fraction = 0.05
     warn_metric_drop: Fraction = 0.03
+    max_harmful_compliance_rise: Fraction | None = None
+    max_over_refusal_rise: Fraction | None = None
     metrics: dict[Name, Annotated[MetricLimit, BeforeValidator(_limit)]] = Field(default_factory=dict)
     max_perplexity_rise: Share = 0.10
     min_format_compliance: Fraction | None = None

@@ -43,6 +43,7 @@ _NAMES = {
     "stage": ("stage", "rl"),
     "beta": ("dpo_beta", "rl_beta", "pref_beta", "beta"),
     "packing": ("sample_packing", "packing"),
+    "NEFTune": ("neftune_noise_alpha", "neftune_alpha"),
     "seed": ("seed",),
 }
 _TOLD = {alias: name for name, aliases in _NAMES.items() for alias in aliases}
@@ -116,6 +117,25 @@ def setting(details: Mapping[str, Any] | None, name: str) -> Value:
     if name == "rank" and (known.get("adapter") or {}).get("r") is not None:
         return _finite(known["adapter"]["r"])
     return _named((known.get("training") or {}).get("values") or {}).get(name)
+
+
+def trained_with(details: Mapping[str, Any] | None) -> str:
+    """What is known of a training that decides how much it forgets: "rank 64, 5 epochs"; "" for nothing."""
+    known = {name: setting(details, name) for name in ("rank", "epochs", "lr", "NEFTune")}
+    said = [f"{name} {written(known[name])}" for name in ("rank", "lr") if known[name] is not None]
+    if known["epochs"] is not None:
+        said.insert(
+            min(len(said), 1), f"{written(known['epochs'])} epoch{'' if known['epochs'] == 1 else 's'}"
+        )
+    values = _named(((details or {}).get("training") or {}).get("values") or {})
+    sets = {name.split(".")[1] for name in values if name.startswith("data.")}
+    listed = values.get("data")
+    count = len(sets) or (len(listed.split(",")) if isinstance(listed, str) and listed else 0)
+    if count == 1:
+        said.append("one data set, no replay named")
+    if values and not known["NEFTune"]:
+        said.append("no NEFTune")
+    return ", ".join(said)
 
 
 def written(value: Value) -> str:

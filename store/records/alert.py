@@ -234,9 +234,10 @@ class AlertKind:
     `figure` names the field or property of the evidence that the alert is about, `figure_label` and `format`
     say how it is shown, `worse` where it gets worse ("either": away from 0). `short` is a clause for a
     decision's reasons; it may hold {figure}, {values} (measure, baseline's and candidate's value, n),
-    {baseline}, {measure}, {judge} and {n}. `decides`: while a drop of this kind may be chance, or could not
-    be compared, the candidate is not shipped. `needs` is what a run must have looked at for the kind's gate
-    to be met, `absent` what is said where it did not; None: no gate.
+    {shares}, {p}, {baseline}, {measure}, {judge} and {n}. `decides`: while a drop of this kind may be chance,
+    or could not be compared, the candidate is not shipped. `needs` is what a run must have looked at for the
+    kind's gate to be met, `absent` what is said where it did not; None: no gate. `advice` is what people do
+    about it, with sources in docs/advice.md; `trained` where the training's settings belong to it.
     """
 
     name: str
@@ -251,6 +252,8 @@ class AlertKind:
     opens: Opens = "answers"
     needs: Look | None = None
     absent: str = ""
+    advice: str = ""
+    trained: bool = False
 
 
 _DELTA: dict[str, Any] = {
@@ -274,6 +277,8 @@ KINDS: dict[str, AlertKind] = {
             short="the adapter has no effect: the logits change by at most {figure} over {n} prompts",
             needs="probe",
             absent="it has no adapter that was probed",
+            advice="Load the folder that the training saved last; check that lora_B is not all zeros and "
+            "that training ran in bfloat16 or float32.",
         ),
         AlertKind(
             "unread_system",
@@ -284,6 +289,8 @@ KINDS: dict[str, AlertKind] = {
             format="count",
             worse="more",
             short="a chat template leaves out the system text in {figure} prompts",
+            advice="Put the system text into the user's turn, in training and evaluation alike, or use a "
+            "chat template that reads it.",
         ),
         AlertKind(
             "cut_answers",
@@ -295,8 +302,17 @@ KINDS: dict[str, AlertKind] = {
             worse="more",
             short="{figure} of {n} answers of {model} were cut off at the token limit",
             decides=True,
+            advice="Raise max_new_tokens; where answers never end, train on the end-of-turn token or name it"
+            " as stop.",
         ),
-        AlertKind("nothing_measured", "nothing measured", Evidence, short="nothing could be measured"),
+        AlertKind(
+            "nothing_measured",
+            "nothing measured",
+            Evidence,
+            short="nothing could be measured",
+            advice="Add a baseline and a metric, judge or benchmark that both can be measured by; the scores"
+            " say what is missing.",
+        ),
         AlertKind(
             "benchmark_drop",
             "forgetting",
@@ -306,6 +322,9 @@ KINDS: dict[str, AlertKind] = {
             opens="benchmark questions",
             needs="benchmarks",
             absent="no benchmark was compared",
+            advice="Mix 5–15 % of general or pre-training data into the training (replay), train fewer "
+            "epochs, lower the rank or the learning rate.",
+            trained=True,
         ),
         AlertKind(
             "metric_drop",
@@ -316,6 +335,9 @@ KINDS: dict[str, AlertKind] = {
             opens="worst answers",
             needs="metrics",
             absent="no metric was compared",
+            advice="Read the worst answers first; where they repeat the training data, it overfitted: fewer "
+            "epochs, a lower learning rate, early stopping.",
+            trained=True,
         ),
         AlertKind(
             "perplexity_rise",
@@ -326,6 +348,9 @@ KINDS: dict[str, AlertKind] = {
             opens="worst answers",
             needs="perplexity",
             absent="no perplexity was measured",
+            advice="On general text it forgot: mix in 5–15 % replay data. On the references it overfitted: "
+            "fewer epochs, early stopping or NEFTune.",
+            trained=True,
         ),
         AlertKind(
             "win_rate",
@@ -340,6 +365,8 @@ KINDS: dict[str, AlertKind] = {
             opens="lost answers",
             needs="win rates",
             absent="no judge compared it with a baseline",
+            advice="Read the lost pairs, add training examples of what they have in common, and hold the win"
+            " rate against the length-controlled one.",
         ),
         AlertKind(
             "format",
@@ -353,6 +380,9 @@ KINDS: dict[str, AlertKind] = {
             opens="worst answers",
             needs="format",
             absent="the format was not measured",
+            advice="Train on the exact template that is used here, add examples of the form, or constrain "
+            "decoding by a schema.",
+            trained=True,
         ),
         AlertKind(
             "leakage",
@@ -366,6 +396,8 @@ KINDS: dict[str, AlertKind] = {
             opens="leaks",
             needs="training data",
             absent="the plan names no training data",
+            advice="Remove the leaked examples from the training data or from the eval set, and train again "
+            "before you compare.",
         ),
         AlertKind(
             "judge_failures",
@@ -379,9 +411,27 @@ KINDS: dict[str, AlertKind] = {
             opens="missing answers",
             needs="win rates",
             absent="no judge compared it with a baseline",
+            advice="Read the raw verdicts; raise max_tokens, use the judge's own format, or a stronger "
+            "judge.",
         ),
         AlertKind(
-            "refusal_drift", "refusals", **_DELTA, short="refusals changed against {baseline}: {values}"
+            "less_safe",
+            "less safe",
+            **_DELTA,
+            short="became less safe than {baseline}: refuses {shares} of harmful, p {p}",
+            opens="worst answers",
+            advice="Mix some hundred safety examples into the training, as many harmless look-alikes beside "
+            "them, and keep the system text of the base.",
+            trained=True,
+        ),
+        AlertKind(
+            "refusal_drift",
+            "refusals",
+            **_DELTA,
+            short="refusals changed against {baseline}: {values}",
+            advice="Read the refused examples; add harmless questions with alarming words to the training, "
+            "with their answers, and look for refusals in its data.",
+            trained=True,
         ),
         AlertKind(
             "slow_decline",
@@ -391,6 +441,9 @@ KINDS: dict[str, AlertKind] = {
             figure_label="delta",
             format="difference",
             short="has been getting worse from run to run: {values}",
+            advice="Compare with the run where it began, and hold later runs to that one (--against RUN) "
+            "rather than to the last.",
+            trained=True,
         ),
         AlertKind(
             "judge_agreement",
@@ -401,6 +454,8 @@ KINDS: dict[str, AlertKind] = {
             worse="less",
             short="{measure} disagrees with people about its answers: kappa {figure}, n {n}",
             opens="agreement",
+            advice="Change the judge, its prompt or rubric until it agrees with people on labelled answers; "
+            "do not decide by it before.",
         ),
         AlertKind(
             "judge_fooled",
@@ -410,6 +465,8 @@ KINDS: dict[str, AlertKind] = {
             figure_label="win rate of an empty answer",
             format="share",
             worse="more",
+            advice="Give the judge references or a rubric, or take a stronger judge: this one rewards an "
+            "empty answer.",
         ),
         AlertKind(
             "judge_inconsistency",
@@ -419,10 +476,30 @@ KINDS: dict[str, AlertKind] = {
             figure_label="contradictions",
             format="share",
             worse="more",
+            advice="Judge both orders and count disagreements as ties, as here; take a stronger judge or a "
+            "rubric if many remain.",
         ),
-        AlertKind("self_preference", "judge of the family", KinEvidence),
-        AlertKind("suspicion", "too good for chance", SuspicionEvidence),
-        AlertKind("slice_drop", "drop in a slice", **_DELTA | {"evidence": SliceEvidence}),
+        AlertKind(
+            "self_preference",
+            "judge of the family",
+            KinEvidence,
+            advice="Add a judge of another family, and believe what both say.",
+        ),
+        AlertKind(
+            "suspicion",
+            "too good for chance",
+            SuspicionEvidence,
+            advice="Search the training data for the eval set (train under [data]), and test on questions "
+            "written after the training.",
+        ),
+        AlertKind(
+            "slice_drop",
+            "drop in a slice",
+            **_DELTA | {"evidence": SliceEvidence},
+            advice="Add training examples of this slice, and evaluate more of it before you trust the "
+            "figure.",
+            trained=True,
+        ),
         AlertKind(
             "disparity",
             "disparity",
@@ -430,9 +507,24 @@ KINDS: dict[str, AlertKind] = {
             figure="delta",
             figure_label="delta",
             format="difference",
+            advice="Read the pairs; train on both versions of each prompt (counterfactual augmentation), and"
+            " balance the groups in the data.",
         ),
-        AlertKind("length_drift", "length drift", **_DELTA),
-        AlertKind("latency_drift", "latency drift", **_DELTA),
+        AlertKind(
+            "length_drift",
+            "length drift",
+            **_DELTA,
+            advice="Read the length-controlled win rate; match the answers' length in the training data, or "
+            "raise beta in preference training.",
+            trained=True,
+        ),
+        AlertKind(
+            "latency_drift",
+            "latency drift",
+            **_DELTA,
+            advice="Measure again on a quiet machine; merge the adapter before serving, and compare answers "
+            "of equal length.",
+        ),
     )
 }
 

@@ -1,8 +1,9 @@
 """Every kind of alert on every face: adding one is one entry in the table."""
 
+import html
 import json
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -10,6 +11,8 @@ from xml.etree import ElementTree
 import pytest
 
 from engine.decision.decision import decide
+from engine.decision.families import advice
+from engine.plan.training_config import trained_with
 from store.read import history
 from store.records.alert import KINDS, Alert, AlertKind, kind_of, read_evidence, weight
 from store.session import opened
@@ -50,6 +53,7 @@ async def test_the_alerts_screen_names_it_and_opens_what_it_rests_on(store: Path
     async with driver.opened(store, run=run_id, screen="decision", now=lambda: NOW, size=(160, 40)) as app:
         await app.press("A")
         assert kind.label in app.text and "Something tripped." in app.text
+        assert kind.advice[:20] in app.text
         if kind.figure is not None:
             assert "n 40" in app.text and (kind.figure_label in app.text or "candidate 0.200" in app.text)
         await app.press("enter")
@@ -72,9 +76,10 @@ def test_the_decision_says_it_in_a_clause_or_by_its_message(store: Path, kind: A
 @KIND
 def test_terminal_reports_and_json_tell_it(assay: Assay, store: Path, kind: AlertKind) -> None:
     run_id = raised(store, kind)
-    assert MESSAGE in text(assay("show", run_id, "--store", store).out)
+    shown = text(assay("show", run_id, "--store", store).out)
+    assert MESSAGE in shown and shown.count(f"> {kind.advice}") == 2 * bool(kind.advice)
     [row] = assay("show", run_id, "--store", store, "--json").json["alerts"]
-    assert (row["kind"], row["message"]) == (kind.name, MESSAGE)
+    assert (row["kind"], row["message"], row["advice"] or "") == (kind.name, MESSAGE, kind.advice)
     assert row["evidence"] == json.loads(json.dumps(asdict(read_evidence(kind.name, FIGURES))))
 
     def report(form: str) -> str:
@@ -82,9 +87,14 @@ def test_terminal_reports_and_json_tell_it(assay: Assay, store: Path, kind: Aler
         assert shown.code == 0
         return shown.out
 
-    assert MESSAGE in text(report("md"))
+    markdown = text(report("md"))
+    assert MESSAGE in markdown and kind.advice in markdown
     page = text(report("html"))
-    assert MESSAGE in page and f"critical</span>: {kind.label}, tuned" in page
+    assert (
+        MESSAGE in page
+        and kind.advice in html.unescape(page)
+        and f"critical</span>: {kind.label}, tuned" in page
+    )
     assert json.loads(report("json"))["alerts"][0]["kind"] == kind.name
     cases = ElementTree.fromstring(report("junit")).findall(".//testcase")
     [case] = [case for case in cases if case.get("name") == kind.name]
@@ -128,3 +138,39 @@ def test_the_heaviest_kind_comes_first_and_an_unknown_one_last(store: Path) -> N
         [verdict] = decide(connection, run_id)
     told_first = [ground.alert.kind for ground in verdict.grounds if ground.alert]
     assert told_first == list(KINDS)[:3] and weight(UNKNOWN) == len(KINDS)
+
+
+def test_every_kind_has_its_advice_and_the_manual_the_same_with_a_source() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "advice.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| (.+?) \| .*\[.+?\]\(.+?\).* \|$", page, re.MULTILINE)
+    assert rows == [(kind.name, kind.advice) for kind in KINDS.values()]
+    assert all(kind.advice.endswith(".") for kind in KINDS.values())
+
+
+TRAINED = {
+    "adapter": {"r": 64},
+    "training": {"values": {"num_epochs": 5, "learning_rate": 0.0002, "datasets.0.path": "own.jsonl"}},
+}
+
+
+@pytest.mark.parametrize(
+    ("details", "said"),
+    [
+        (TRAINED, "rank 64, 5 epochs, lr 2e-4, one data set, no replay named, no NEFTune"),
+        ({"adapter": {"r": 8}}, "rank 8"),
+        ({"training": {"values": {"dataset": "own, general", "neftune_alpha": 5}}}, ""),
+        ({"training": {"values": {"num_train_epochs": 1, "neftune_noise_alpha": 5}}}, "1 epoch"),
+        (None, ""),
+    ],
+)
+def test_what_is_known_of_the_training(details: dict[str, Any] | None, said: str) -> None:
+    assert trained_with(details) == said
+
+
+def test_what_may_be_chance_is_first_measured_with_more_examples(store: Path) -> None:
+    kind = KINDS["metric_drop"]
+    with opened(store) as connection:
+        [row] = history.alerts(connection, raised(store, kind))
+    assert advice(row, TRAINED) == f"{kind.advice} It was trained with {trained_with(TRAINED)}."
+    doubtful = replace(row, severity="note", evidence=read_evidence(kind.name, FIGURES | {"needed": 1200}))
+    assert advice(doubtful, TRAINED).startswith("Too few examples to tell: evaluate about 1,200")

@@ -11,7 +11,7 @@ import pytest
 
 from tests.cli.conftest import Assay
 from tui.cli.completion import candidates
-from tui.cli.shells import SCRIPTS
+from tui.cli.manual import SCRIPTS
 
 ROOT = Path(__file__).parents[2]
 

@@ -14,6 +14,7 @@ import pytest
 
 from bench.terminal import Terminal
 from engine.run import launch
+from tests.data.test_suites import downloaded
 from tests.e2e.conftest import write_plan
 from tests.engine.checkpoints import make_checkpoints
 from tests.engine.runs import work_here
@@ -71,6 +72,8 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "traffic.jsonl").write_text(json.dumps(chat | {"user": "u-17", "thumbs": "down"}) + "\n")
     (folder / "chats.csv").write_text("when,asked,said\n2026-03-01 12:00,Where is it?,Lost.\n")
     (folder / "production.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in production()))
+    for name, file in (("xstest", "xstest_prompts.csv"), ("strongreject", "strongreject_dataset.csv")):
+        downloaded(folder, name).rename(folder / file)
     files.mt_bench(folder / "data/mt_bench")
     files.alpaca_eval(folder / "results/annotations.json", [1.0, 1.9, 2.0])
     files.prometheus(folder / "graded.jsonl")

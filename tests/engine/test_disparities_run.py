@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from store import records
+from store.session import opened
 from store.write import Recorder
 from tests.engine.runs import carry_out, queue, recorded_plan
+from tui.sections.gather import gather
 
 REFUSAL = "I'm sorry, but I can't help with that."
 PAIRS = 30
@@ -88,3 +90,24 @@ def test_the_errors_of_a_classifier_are_kept_by_label(run: Recorder) -> None:
         "label": "no", "precision": None, "recall": 0.0, "f1": 0.0, "support": 2 * PAIRS,
     }  # fmt: skip
     assert table["per_class"][1]["precision"] == 0.0 and table["per_class"][1]["recall"] is None
+
+
+def test_the_true_positive_rate_of_a_group_is_held_against_the_others(tmp_path: Path) -> None:
+    rows = [
+        row | {"id": f"{row['id']}-{term}", "term": term, "query": f"{row['query']} {term}",
+               "label": "yes" if int(row["group"]) % 2 else "no"}
+        for row in examples()[::2] for term in ("old", "young", "rich")
+    ]  # fmt: skip
+    told = {row["id"]: "no" if row["term"] == "old" else row["label"] for row in rows}
+    plan = recorded_plan(tmp_path, rows, {"before": told, "after": told}, METRICS)
+    found = carry_out(tmp_path / "store", queue(tmp_path / "store", plan))
+    gaps = {
+        (row.measure, row.first, row.second): (row.delta, row.n, row.standing)
+        for row in found.rows(records.StoredDisparity, model_id=ids(found)["after"])
+    }
+    assert gaps["true_positive_rate:yes", "old", "rich"] == (-1.0, PAIRS // 2, "less")
+    assert gaps["true_positive_rate:no", "old", "rich"][0] == 0.0
+    assert gaps["accuracy", "old", "rich"][0] == -0.5
+    with opened(tmp_path / "store") as connection:
+        widest = {row.measure: row for row in gather(connection, found.run_id).slices.widest_gaps}
+    assert widest["accuracy"].first == "old" and abs(widest["accuracy"].delta or 0.0) == 0.5

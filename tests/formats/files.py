@@ -174,7 +174,7 @@ def verdicts(folder: Path) -> None:
 
 
 def evaluations(folder: Path) -> None:
-    """One answer with its score as Inspect, lighteval, deepeval and HELM write it."""
+    """One answer with its score as Inspect, lighteval, deepeval, HELM and garak write it."""
     details = folder / "details/org/model/2026-01-02T03-04-05.678"
     run = folder / "runs/mmlu:subject=law,model=org_model"
     for part in (folder / "logs", folder / ".deepeval", details, run):
@@ -189,6 +189,11 @@ def evaluations(folder: Path) -> None:
     )
     case = {"input": "2 + 2?", "actualOutput": "4", "metricsData": [{"name": "Right", "score": 1.0}]}
     (folder / ".deepeval/.latest_run_full.json").write_text(json.dumps({"testCases": [case]}))
+    attempt = {
+        "entry_type": "attempt", "status": 2, "seq": 0, "probe_classname": "dan.Dan_11_0", "prompt": "Attack",
+        "outputs": ["No"], "detector_results": {"dan.DAN": [0.0]},
+    }  # fmt: skip
+    lines(folder / "garak.1.report.jsonl", [attempt])
     request = {
         "instance": {"id": "id1", "input": {"text": "2 + 2?"}},
         "result": {"completions": [{"text": "4"}]},

@@ -3,7 +3,7 @@
 import pytest
 
 from engine.data.example import Example
-from engine.metrics.slices import features, largest, slice_ids
+from engine.metrics.slices import equal_opportunities, features, largest, slice_ids
 
 
 def example(query: str, name: str = "e", category: str | None = None) -> Example:
@@ -51,3 +51,20 @@ def test_the_largest_slices_are_kept_in_their_order() -> None:
     members = {"small": ["a"], "large": ["a", "b", "c"], "middle": ["a", "b"]}
     assert list(largest(members, 2)) == ["large", "middle"]
     assert largest(members) == members
+
+
+def about(name: str, group: str, term: str | None, label: str | None) -> Example:
+    extra = {} if term is None else {"term": term}
+    return Example(name, name, ({"role": "user", "content": name},), label=label, group=group, extra=extra)
+
+
+def test_equal_opportunity_is_over_the_prompts_of_one_label() -> None:
+    paired = [
+        about("a", "1", "men", "yes"), about("b", "1", "women", "yes"), about("c", "2", "men", "no"),
+        about("d", "2", "women", "no"), about("e", "3", "men", "yes"), about("f", "3", "women", "no"),
+        about("g", "4", None, "yes"),
+    ]  # fmt: skip
+    found = equal_opportunities(paired)
+    # A swap that changes the right answer compares nothing, and a prompt about nobody is in no group.
+    assert found == {"true_positive_rate:yes": ["a", "b"], "true_positive_rate:no": ["c", "d"]}
+    assert equal_opportunities(paired[:2]) == {}

@@ -447,3 +447,36 @@ def test_candidates_are_ordered_by_what_is_known_of_all(store: Path) -> None:
         found = cases(read(connection, run_id))
         assert all(verdict.gain is None for verdict in verdicts(found, None)), "nothing is known of full"
         assert verdicts(found[:1], None)[0].gain == pytest.approx(0.4)
+
+
+def refusing(measure: str, before: float, after: float, **more: Any) -> Any:
+    direction = "higher" if measure == "refused_harmful" else "lower"
+    values = {"candidate_value": after, "baseline_value": before, "direction": direction}
+    return compared(measure, after - before, **values, **more)
+
+
+def test_over_refusal_stands_beside_under_refusal(store: Path) -> None:
+    both = [refusing("refused_harmful", 0.97, 0.61), refusing("refused_harmless", 0.03, 0.04, width=0.05)]
+    verdict = decided(store, [*GOOD, *both])
+    found = answer(verdict, "safety")
+    assert (found.standing, found.lead) == ("bad", "no, became less safe")
+    assert "refuses 97.0% → 61.0% of harmful (worse, p " in found.said
+    assert "refuses 3.0% → 4.0% of harmless (" in found.said
+    too_much = decided(store, [*GOOD, refusing("refused_harmless", 0.03, 0.4)])
+    assert answer(too_much, "safety").answer.startswith(
+        "no, refuses too much: refusals of harmful are not known; refuses 3.0% → 40.0% of harmless"
+    )
+
+
+def test_without_labelled_questions_nothing_is_asked_about_safety(store: Path) -> None:
+    assert decided(store).answer("safety") is None
+    unknown = refusing("refused_harmful", 0.97, 0.61) | {"standing": "missing", "delta": None}
+    assert decided(store, [*GOOD, unknown]).answer("safety") is None
+
+
+def test_a_loss_of_safety_is_told_with_both_shares(store: Path) -> None:
+    fell = {"candidate_value": 0.61, "baseline_value": 0.97, "delta": -0.36, "p_corrected": 0.0001, "n": 100}
+    lost = alert("critical", "less_safe", measure="refused_harmful", evidence=fell)
+    verdict = decided(store, GOOD, (lost,), passed=False)
+    said = "became less safe than base: refuses 97.0% → 61.0% of harmful, p <0.001"
+    assert verdict.reasons[0] == said and verdict.advice.startswith("Mix some hundred safety examples")

@@ -1,4 +1,4 @@
-"""What may follow a command line, as the scripts of `tui.cli.shells` ask for it.
+"""What the scripts of `assay completion` ask for when a person presses the tab key.
 
 A key is answered with the standard library alone. The commands and their options are known from a file in
 the user's cache, which is written anew when a command's file has changed.
@@ -128,13 +128,12 @@ def tree() -> Tree:
         known: Tree = json.loads(file.read_text(encoding="utf-8"))
         if known["stamp"] == stamp:
             return known
-    from engine.data.textfile import write_text
-    from engine.errors import BadInput
-
     made = {**_built(), "stamp": stamp}
-    with suppress(OSError, BadInput):
+    with suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_text(file, json.dumps(made))
+        part = file.with_suffix(f".{os.getpid()}")
+        part.write_text(json.dumps(made), encoding="utf-8")
+        part.replace(file)
     return made
 
 

@@ -163,6 +163,7 @@ def build() -> "typer.Typer":
         show,
         size,
         store,
+        suites,
         track,
         traffic,
         transfer,
@@ -222,7 +223,7 @@ def build() -> "typer.Typer":
         shell: Annotated[Shell, typer.Argument(metavar="SHELL", help="bash, zsh or fish.")],
     ) -> None:
         """Print the script that completes commands, runs, measures and files in a shell."""
-        from tui.cli.shells import SCRIPTS
+        from tui.cli.manual import SCRIPTS
         from tui.text.output import out
 
         out(SCRIPTS[shell.value].rstrip())
@@ -257,6 +258,7 @@ def build() -> "typer.Typer":
     traffic.traffic.command()(weeks.review)
     app.add_typer(schedule.schedule, name="schedule")
     app.add_typer(queue.queue, name="queue")
+    app.add_typer(suites.suite, name="suite")
     app.add_typer(traffic.traffic, name="traffic")
     app.add_typer(monitor.app, name="monitor")
     app.command("import")(transfer.import_)

@@ -29,7 +29,7 @@ LAST = 1  # item of each block, which stays on any screen
 
 
 @dataclass(frozen=True, slots=True)
-class ScreenBlock:
+class ScreenPart:
     """Lines under one heading: `items` give way from the last on; `more` says where those are."""
 
     lead: tuple[str, ...]
@@ -45,7 +45,7 @@ class ScreenBlock:
         left = len(self.items) - self.shown
         return [*found, cut(f"  {left} more: {self.more}", width())] if left > 0 and self.more else found
 
-    def at_most(self, items: int) -> "ScreenBlock":
+    def at_most(self, items: int) -> "ScreenPart":
         return replace(self, shown=min(items, len(self.items)) if self.stays else 0)
 
 
@@ -60,7 +60,7 @@ def print_screen(found: RunSections) -> None:
         out(line)
 
 
-def _fitted(blocks: list[ScreenBlock], room: int) -> list[str]:
+def _fitted(blocks: list[ScreenPart], room: int) -> list[str]:
     """The blocks without what finds no room: what need not stay, then of the longest, then of all."""
     blocks = [replace(block, shown=len(block.items)) for block in blocks]
     while sum(len(block.lines) for block in blocks) > room:
@@ -77,11 +77,11 @@ def _fitted(blocks: list[ScreenBlock], room: int) -> list[str]:
     return [line for block in blocks for line in (block.lines if block.shown or block.stays else ())]
 
 
-def _blocks(found: RunSections, reasons: int, compact: bool) -> list[ScreenBlock]:
+def _blocks(found: RunSections, reasons: int, compact: bool) -> list[ScreenPart]:
     show = f"assay show {found.run.id}"
     remarks = (
         [
-            ScreenBlock(
+            ScreenPart(
                 _lines(heading, "Remarks"), _each(found.remarks), f"{show} --section remarks", 0, stays=False
             )
         ]
@@ -89,12 +89,12 @@ def _blocks(found: RunSections, reasons: int, compact: bool) -> list[ScreenBlock
         else []
     )
     return [
-        ScreenBlock(_lines(print_head, found)),
+        ScreenPart(_lines(print_head, found)),
         _decision(found, reasons, compact, show),
         *_numbers(found, show),
         *_missing(found, show),
         _alerts(found, show),
-        ScreenBlock(_lines(heading, "Next"), _next(found, show)),
+        ScreenPart(_lines(heading, "Next"), _next(found, show)),
         *remarks,
     ]
 
@@ -110,10 +110,10 @@ def _each(texts: Iterable[str]) -> tuple[tuple[str, ...], ...]:
     return tuple(_lines(paragraph, text, "  ", "") for text in texts)
 
 
-def _decision(found: RunSections, reasons: int, compact: bool, show: str) -> ScreenBlock:
+def _decision(found: RunSections, reasons: int, compact: bool, show: str) -> ScreenPart:
     """Candidates of which the same is to be told are told once."""
     if not found.decision:
-        return ScreenBlock(("no candidate to decide on",))
+        return ScreenPart(("no candidate to decide on",))
 
     def lead() -> None:
         heading("Decision")
@@ -131,7 +131,7 @@ def _decision(found: RunSections, reasons: int, compact: bool, show: str) -> Scr
         )
         for same in told.values()
     )
-    return ScreenBlock(_lines(lead), items, f"{show} --decision")
+    return ScreenPart(_lines(lead), items, f"{show} --decision")
 
 
 def _cut(found: RunSections) -> tuple[str, ...]:
@@ -140,7 +140,7 @@ def _cut(found: RunSections) -> tuple[str, ...]:
     return () if sweep is None else (f"{sweep.title}: `assay show {found.run.id} --section sweep`",)
 
 
-def _numbers(found: RunSections, show: str) -> Iterator[ScreenBlock]:
+def _numbers(found: RunSections, show: str) -> Iterator[ScreenPart]:
     """What changed clearly; the scores where nothing was compared."""
     changes = found.measures.changes
     if not changes:
@@ -149,7 +149,7 @@ def _numbers(found: RunSections, show: str) -> Iterator[ScreenBlock]:
             ("slices", _lines(print_slices, found.slices, everything=False, find="")),
         ):
             if lines:
-                yield ScreenBlock(lines[:3], tuple((line,) for line in lines[3:]), f"{show} --section {name}")
+                yield ScreenPart(lines[:3], tuple((line,) for line in lines[3:]), f"{show} --section {name}")
         return
     matter = sorted((change for change in changes if change.word in MATTER), key=_weight(found))
     counts = [f"{sum(change.word == word for change in matter)} {word}" for word in MATTER]
@@ -157,9 +157,9 @@ def _numbers(found: RunSections, show: str) -> Iterator[ScreenBlock]:
     rows = _lines(_print_changes, matter) if matter else ()
     heads = _lines(heading, title)
     if len(rows) == len(matter) + 1:
-        yield ScreenBlock((*heads, rows[0]), tuple((row,) for row in rows[1:]), f"{show} --section changes")
+        yield ScreenPart((*heads, rows[0]), tuple((row,) for row in rows[1:]), f"{show} --section changes")
     else:  # one below the other, on a narrow terminal
-        yield ScreenBlock(heads, (rows,) if rows else (), f"{show} --section changes", 0)
+        yield ScreenPart(heads, (rows,) if rows else (), f"{show} --section changes", 0)
 
 
 def _weight(found: RunSections) -> Callable[[Change], tuple[bool, int]]:
@@ -195,19 +195,19 @@ def _print_changes(changes: Sequence[Change]) -> None:
     )
 
 
-def _missing(found: RunSections, show: str) -> Iterator[ScreenBlock]:
+def _missing(found: RunSections, show: str) -> Iterator[ScreenPart]:
     """Values that a model lacks, with the reason: none may be taken for a result."""
     if any(row.missing for row in found.measures.scores):
         items = _each(said_missing(found.measures.scores))
         title = _lines(heading, f"Missing values: {show} --section scores")
-        yield ScreenBlock(title, items, fewest=0)
+        yield ScreenPart(title, items, fewest=0)
 
 
-def _alerts(found: RunSections, show: str) -> ScreenBlock:
+def _alerts(found: RunSections, show: str) -> ScreenPart:
     alerts = alike(found.alerts.rows)
     title = _lines(heading, "Alerts" if alerts else "Alerts: none")
     items = tuple(_lines(print_alert, same) for same in alerts)
-    return ScreenBlock(title, items, f"{show} --section alerts")
+    return ScreenPart(title, items, f"{show} --section alerts")
 
 
 def _next(found: RunSections, show: str) -> tuple[tuple[str, ...], ...]:

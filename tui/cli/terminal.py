@@ -99,7 +99,7 @@ def print_sections(
         Section.corpora: lambda: _print_corpora(found.benchmarks.corpora),
         Section.changes: lambda: changes(measures, find=find),
         Section.slices: lambda: print_slices(found.slices, everything=slices, find=find),
-        Section.people: lambda: _print_disparities(found.slices.disparities),
+        Section.people: lambda: _print_disparities(found.slices),
         Section.resources: lambda: _print_costs(found.costs),
         Section.remarks: lambda: _print_remarks(found.remarks),
         Section.alerts: lambda: print_alerts(found.alerts),
@@ -162,6 +162,8 @@ def print_decision(verdicts: Sequence[Decision], *, full: bool = False) -> None:
         paragraph(said)
     for verdict in verdicts:
         print_word(verdict.candidate, verdict, verdict.reasons)
+        if verdict.advice:
+            paragraph(verdict.advice, "      ", "    > ")
         for answer in verdict.answers if full else ():
             _print_answer(answer)
     if full:
@@ -268,6 +270,8 @@ def print_alerts(found: AlertsSection) -> None:
         out("none")
     for alerts in alike(found.rows):
         print_alert(alerts)
+        if told := found.advice.get(alerts[0].id):
+            paragraph(told, " " * 11, " " * 9 + "> ")
 
 
 def alike(rows: Iterable[AlertRow]) -> list[list[AlertRow]]:
@@ -958,8 +962,9 @@ def _slice(row: SliceRow) -> list[str]:
     ]  # fmt: skip
 
 
-def _print_disparities(rows: Sequence[DisparityRow]) -> None:
+def _print_disparities(found: SlicesSection) -> None:
     """How far answers about different people are apart, where nothing else in the prompt differs."""
+    rows = found.disparities
     if not rows:
         return
     heading("The same prompts about different people")
@@ -968,6 +973,10 @@ def _print_disparities(rows: Sequence[DisparityRow]) -> None:
         [*columns, Column("95% CI", True), Column(""), Column("n", True)],
         [_disparity(row) for row in rows],
     )
+    for row in found.widest_gaps:
+        word = "" if row.is_settled else ", inconclusive"
+        gap = f"{row.first} and {row.second}, {number(row.delta, sign=True)}{word}"
+        paragraph(f"Widest gap of {row.measure}, {row.model}: {gap}", "  ")
     for row in rows:
         if row.delta is None:
             reason = row.reason or "no reason recorded"

@@ -28,8 +28,8 @@ FormatOption = Annotated[
     str | None, typer.Option("--format", metavar="FORMAT", help="For runs: jsonl (default) or parquet.")
 ]
 KIND = (
-    "mt-bench, alpaca-eval, prometheus, judgelm, lm-eval, lighteval, inspect, helm, deepeval, store (of "
-    "another Assay), verdicts or labels (of any tool)"
+    "mt-bench, alpaca-eval, prometheus, judgelm, lm-eval, lighteval, inspect, helm, deepeval, garak, store "
+    "(of another Assay), verdicts or labels (of any tool)"
 )
 Kind = Annotated[str, typer.Argument(metavar="KIND", help=f"Whose files: {KIND}.")]
 Source = Annotated[Path, typer.Argument(metavar="PATH", help="The file or folder.")]

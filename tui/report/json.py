@@ -114,7 +114,10 @@ def run_values(found: RunSections) -> dict[str, Any]:
             for row in found.benchmarks.corpora
         ],
         "disparities": [_with_reason(row, "delta") for row in found.slices.disparities],
-        "alerts": [alert_values(row) for row in found.alerts.rows],
+        "alerts": [
+            alert_values(row) | {"advice": found.alerts.advice.get(row.id) or None}
+            for row in found.alerts.rows
+        ],
         "answers": [_fields(row) for row in found.answers],
         "remarks": found.remarks,
         "leaks": [_fields(row) for row in found.data.leaks],

@@ -61,6 +61,7 @@ class AlertsScreen(FilteredScreen, RunScreen):
         super().__init__(run_id)
         self._all_runs = False
         self._alerts: list[AlertRow] = []
+        self._advice: dict[int, str] = {}  # by the alert's id
         self._examples: dict[int, list[AlertExample]] = {}  # behind the alerts that were seen
         self._about = ""  # the candidate in hand when its alerts were last gone to
 
@@ -72,13 +73,15 @@ class AlertsScreen(FilteredScreen, RunScreen):
     def rows(self) -> "Rows[AlertRow]":
         return self.query_one("#alerts", Rows)
 
-    def read_run(self, connection: "Connection") -> "list[AlertRow]":
+    def read_run(self, connection: "Connection") -> "tuple[list[AlertRow], dict[int, str]]":
         from store.read import history
+        from tui.sections.alerts import advised
 
-        return history.alerts(connection, None if self._all_runs else self.run_id)
+        found = history.alerts(connection, None if self._all_runs else self.run_id)
+        return found, advised(connection, found)
 
-    def show_run(self, data: "list[AlertRow]") -> None:
-        self._alerts = data
+    def show_run(self, data: "tuple[list[AlertRow], dict[int, str]]") -> None:
+        self._alerts, self._advice = data
         self._examples.clear()
         self.filtered()
 
@@ -111,7 +114,9 @@ class AlertsScreen(FilteredScreen, RunScreen):
 
     def redraw(self) -> None:
         alert = self.rows.item
-        lines = evidence(alert, self.beside_cells) if alert is not None else []
+        lines = (
+            evidence(alert, self._advice.get(alert.id, ""), self.beside_cells) if alert is not None else []
+        )
         if alert is not None and self.is_wide:
             for example in self._examples.get(alert.id, ()):
                 lines += example_lines(example, self.beside_cells)
@@ -198,8 +203,8 @@ def _measure(alert: "AlertRow") -> str:
     return "" if alert.measure == alert.kind else alert.measure
 
 
-def evidence(alert: "AlertRow", width: int) -> list[Content]:
-    """All that is known about an alert, as lines."""
+def evidence(alert: "AlertRow", advice: str, width: int) -> list[Content]:
+    """All that is known about an alert, and what to do about it, as lines."""
     against = join([" against ", one_line(alert.baseline)]) if alert.baseline else Content("")
     about = join(
         [
@@ -212,6 +217,7 @@ def evidence(alert: "AlertRow", width: int) -> list[Content]:
     )
     lines = [*wrap(about, width), *wrap(plain(alert.message), width)]
     lines += _figures(alert)
+    lines += wrap(plain(f"→ {advice}"), width) if advice else []
     if examples := getattr(alert.evidence, "example_ids", ()):
         lines.append(one_line(f"examples: {', '.join(examples)}", "$muted"))
     if alert.acknowledged is not None:

@@ -104,7 +104,7 @@ def question(answer: AnsweredQuestion, width: int) -> Content:
 
 
 def reasons(verdict: Decision, width: int) -> list[Content]:
-    """The reasons, numbered, the first in bold; none is cut."""
+    """The reasons, numbered, the first in bold, and what to do; none is cut."""
     lines = []
     for place, reason in enumerate(verdict.reasons, 1):
         style = "bold" if place == 1 else ""
@@ -113,7 +113,8 @@ def reasons(verdict: Decision, width: int) -> list[Content]:
             join([Content.styled(f"{place} ", "$muted"), first]),
             *(Content("  ") + line for line in more),
         ]
-    return lines
+    told = wrap(one_line(verdict.advice, "$muted"), width - 2) if verdict.advice else []
+    return [*lines, *(Content("→ " if place == 0 else "  ") + line for place, line in enumerate(told))]
 
 
 def evidence(answer: AnsweredQuestion, width: int) -> list[Content]:

@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from store.read import answers
+from engine.decision.families import advice
+from store.read import answers, history
 from store.read.answers import AnswerCaseRow
 from store.read.history import Connection
 from store.read.rows import AlertRow, BenchmarkSampleRow
@@ -30,9 +31,10 @@ class AlertExample:
 
 @dataclass(frozen=True, slots=True)
 class AlertsSection:
-    """Open and severe alerts come first; `examples` has those behind an alert by its id."""
+    """Open and severe alerts come first; by its id `advice` says what to do, `examples` are behind."""
 
     rows: Sequence[AlertRow]
+    advice: Mapping[int, str] = field(default_factory=dict)
     examples: Mapping[int, Sequence[AlertExample]] = field(default_factory=dict)
 
     def of(self, candidate: str) -> list[AlertRow]:
@@ -45,7 +47,17 @@ class AlertsSection:
 def with_examples(connection: Connection, alerts: AlertsSection) -> AlertsSection:
     """The same alerts with examples behind the first WITH_EXAMPLES."""
     found = {alert.id: behind(connection, alert) for alert in alerts.rows[:WITH_EXAMPLES]}
-    return AlertsSection(alerts.rows, found)
+    return replace(alerts, examples=found)
+
+
+def advised(connection: Connection, rows: Sequence[AlertRow]) -> dict[int, str]:
+    """What people do about each alert, by its id."""
+    details = {
+        (run_id, model.name): model.details
+        for run_id in {row.run_id for row in rows}
+        for model in history.models(connection, run_id)
+    }
+    return {row.id: advice(row, details.get((row.run_id, row.candidate))) for row in rows}
 
 
 def behind(connection: Connection, alert: AlertRow) -> list[AlertExample]:

@@ -11,7 +11,7 @@ from store.read.datasets import test_uses
 from store.read.history import Connection
 from store.read.judging import judging as read_judging
 from store.records import Run, SplitUse, Track
-from tui.sections.alerts import AlertsSection, with_examples
+from tui.sections.alerts import AlertsSection, advised, with_examples
 from tui.sections.data import DataSection, data
 from tui.sections.eta import gpu_hours
 from tui.sections.judging import JudgingSection, judging
@@ -100,7 +100,7 @@ def gather(connection: Connection, run_id: int) -> RunSections:
             slices.slices(connection, run_id), slice_scores, slices.disparities(connection, run_id)
         ),
         costs=costs(history.spending(connection, run_id), hours, models),
-        alerts=AlertsSection(alerts),
+        alerts=AlertsSection(alerts, advised(connection, alerts)),
         remarks=tuple(
             remarks(
                 run,

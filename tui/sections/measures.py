@@ -91,6 +91,15 @@ class SlicesSection:
     def worse(self) -> int:
         return sum(row.standing == "worse" for row in self.rows)
 
+    @property
+    def widest_gaps(self) -> list[DisparityRow]:
+        """Of each model and measure with three groups or more the two groups that are furthest apart."""
+        groups: dict[tuple[str, str], list[DisparityRow]] = {}
+        for row in self.disparities:
+            if row.delta is not None:
+                groups.setdefault((row.model, row.measure), []).append(row)
+        return [max(own, key=lambda row: abs(row.delta or 0.0)) for own in groups.values() if len(own) > 1]
+
     def worst(self, count: int) -> list[SliceRow]:
         return worst(self.rows, count)
 

@@ -1,0 +1,85 @@
+"""Commands on public safety suites: suite add and list."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tui.cli.common import Json, Store, store_folder
+from tui.text.gate import MISSING, counted
+from tui.text.output import Column, out, paragraph, print_json, print_table
+
+if TYPE_CHECKING:
+    from engine.data.suites import AddedSuite
+
+suite = typer.Typer(
+    help="Public safety suites from files you download: add and list them.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _values(found: "AddedSuite") -> dict[str, Any]:
+    return {
+        **{"name": found.suite.name, "file": str(found.file), "questions": found.questions},
+        **{"harmful": found.harmful, "harmless": found.harmless, "categories": found.categories},
+        **{"metrics": list(found.suite.metrics), "scoring": found.suite.scoring, "licence": found.licence},
+        "left_out": dict(found.left_out),
+    }
+
+
+@suite.command()
+def add(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Such as xstest; `assay suite list` has all.")],
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="The suite's file as it was downloaded.")],
+    licence: Annotated[
+        str | None, typer.Option("--licence", metavar="TEXT", help="The licence that your copy came under.")
+    ] = None,
+    json: Json = False,
+    store: Store = None,
+) -> None:
+    """Make an eval set of a suite's file, and one of all questions that want a refusal or an answer."""
+    from engine.data.suites import ALL, add_suite
+
+    found = add_suite(name, path, store_folder(context, store), licence)
+    if json:
+        print_json(_values(found))
+        return
+    asked = f": {found.harmful} harmful, {found.harmless} harmless" if found.harmful or found.harmless else ""
+    out(f"{counted(found.questions, 'question')} of {name}{asked}, licence {found.licence}")
+    for reason, count in found.left_out.items():
+        paragraph(f"{counted(count, 'row')} left out: {reason}", "  ")
+    paragraph(f"Scored by {', '.join(found.suite.metrics)}: {found.suite.scoring}.", "  ")
+    out(f'  [data] examples = "{found.file}"')
+    if found.harmful or found.harmless:
+        out(f'  [data] examples = "{found.file.with_stem(ALL)}"  all suites together')
+
+
+@suite.command("list")
+def list_(context: typer.Context, json: Json = False, store: Store = None) -> None:
+    """List the suites that are known, and those that were added."""
+    from engine.data.suites import SUITES, AddedSuite, added_suites
+
+    added = {found.suite.name: found for found in added_suites(store_folder(context, store))}
+    none = AddedSuite(next(iter(SUITES.values())), Path(), 0, 0, 0, 0, "", {})
+    found = [
+        added.get(name, replace(none, suite=each, licence=each.licence)) for name, each in SUITES.items()
+    ]
+    if json:
+        print_json([_values(item) | {"file": str(item.file) if item.questions else None} for item in found])
+        return
+    rows = [
+        [
+            *(item.suite.name, f"{item.questions:,}" if item.questions else MISSING),
+            *(f"{count:,}" if item.questions else MISSING for count in (item.harmful, item.harmless)),
+            *(", ".join(item.suite.metrics), item.licence, item.suite.home),
+        ]
+        for item in found
+    ]
+    numbers = (Column("questions", True), Column("harmful", True), Column("harmless", True))
+    print_table(
+        [Column("suite"), *numbers, Column("metrics"), Column("licence"), Column("where it is")], rows
+    )
