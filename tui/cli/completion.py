@@ -128,12 +128,13 @@ def tree() -> Tree:
         known: Tree = json.loads(file.read_text(encoding="utf-8"))
         if known["stamp"] == stamp:
             return known
+    from engine.data.textfile import write_text
+    from engine.errors import BadInput
+
     made = {**_built(), "stamp": stamp}
-    with suppress(OSError):
+    with suppress(OSError, BadInput):
         file.parent.mkdir(parents=True, exist_ok=True)
-        part = file.with_suffix(f".{os.getpid()}")
-        part.write_text(json.dumps(made), encoding="utf-8")
-        part.replace(file)
+        write_text(file, json.dumps(made))
     return made
 
 
