@@ -50,7 +50,7 @@ SCREENS = {
         "not a language model",
         "+ win",
     ),
-    "S": ("Splits", "tickets-v2 #2", "1 of 12 evaluated examples leaked", "t-003", "29-point change"),
+    "S": ("Splits", "tickets-v2 #2", "1 of 12 evaluated examples leaked", "t-003", "65-point change"),
     "A": ("Alerts", "tickets-v2 #2", "!! critical", "overfit", "arithmetic", "−0.620 [−0.720, −0.520]"),
 }
 
