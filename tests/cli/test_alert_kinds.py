@@ -76,8 +76,9 @@ def test_the_decision_says_it_in_a_clause_or_by_its_message(store: Path, kind: A
 @KIND
 def test_terminal_reports_and_json_tell_it(assay: Assay, store: Path, kind: AlertKind) -> None:
     run_id = raised(store, kind)
-    shown = text(assay("show", run_id, "--store", store).out)
-    assert MESSAGE in shown and shown.count(f"> {kind.advice}") == 2 * bool(kind.advice)
+    for times, more in ((1, ()), (2, ("--full",))):
+        shown = text(assay("show", run_id, "--store", store, *more).out)
+        assert MESSAGE in shown and shown.count(f"> {kind.advice}") == times * bool(kind.advice)
     [row] = assay("show", run_id, "--store", store, "--json").json["alerts"]
     assert (row["kind"], row["message"], row["advice"] or "") == (kind.name, MESSAGE, kind.advice)
     assert row["evidence"] == json.loads(json.dumps(asdict(read_evidence(kind.name, FIGURES))))

@@ -53,7 +53,7 @@ def test_a_sweep_killed_in_its_funnel_goes_on_without_repeating_and_shows_the_cu
 
     shown = assay("show", str(run), "--section", "sweep", "--store", store)
     assert f"Sweep of {CHECKPOINTS} checkpoints by token_f1 on {SAMPLE} examples" in shown.out
-    assert all(f"{name} " in shown.out for name in models)
+    assert all(f"{name} " in shown.out for name in models if name != "base")
     values = assay("show", str(run), "--store", store, "--json").json
     listed = {model["name"]: model for model in values["models"]}
     for name in cut:

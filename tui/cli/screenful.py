@@ -128,6 +128,7 @@ def _decision(found: RunSections, reasons: int, compact: bool, show: str) -> Scr
             same[0],
             same[0].reasons[:reasons],
             compact=compact,
+            advised=reasons > 1,
         )
         for same in told.values()
     )

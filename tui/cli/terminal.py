@@ -162,15 +162,15 @@ def print_decision(verdicts: Sequence[Decision], *, full: bool = False) -> None:
         paragraph(said)
     for verdict in verdicts:
         print_word(verdict.candidate, verdict, verdict.reasons)
-        if verdict.advice:
-            paragraph(verdict.advice, "      ", "    > ")
         for answer in verdict.answers if full else ():
             _print_answer(answer)
     if full:
         paragraph("+ good · - bad · ? inconclusive · = without a verdict · · not known")
 
 
-def print_word(name: str, verdict: Decision, reasons: Sequence[str], *, compact: bool = False) -> None:
+def print_word(
+    name: str, verdict: Decision, reasons: Sequence[str], *, compact: bool = False, advised: bool = True
+) -> None:
     """What to do with the candidate of that name; `compact` has its figures beside the word."""
     word = verdict.word.upper() if verdict.word == "don't ship" else verdict.word
     told, card = strong(printable(f"{WORD_SIGNS[verdict.word]} {name}: {word}")), " · ".join(verdict.card)
@@ -181,6 +181,8 @@ def print_word(name: str, verdict: Decision, reasons: Sequence[str], *, compact:
         paragraph(card, "    ", "    ")
     for reason in reasons:
         paragraph(reason, "      ", "    - ")
+    if verdict.advice and advised:
+        paragraph(verdict.advice, "      ", "    > ")
 
 
 def _print_answer(answer: AnsweredQuestion) -> None:
