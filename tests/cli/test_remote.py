@@ -268,7 +268,7 @@ PROFILE = "box printed something before Assay's answer: 'Welcome to box!'"
         ("print('\\x1b]0;owned\\x07')", 3, "printed something before"),
         ("import sys; sys.stderr.write('\\x1b[31mred\\x1b[0m\\x07'); sys.exit(255)", 3, "doesn't reach box"),
         ("import sys; sys.exit(1)", 3, "box ended without an answer"),
-        (f"print({HELLO!r}, flush=True); input(); exit('no memory')", 3, "assay on box failed: no memory"),
+        (f"print({HELLO!r}, end='', flush=True); input(); exit('no memory')", 3, "assay on box failed: no memory"),
         ("import sys; sys.stderr.write(\"assay: No such command 'remote'.\"); sys.exit(2)", 2,
          "the assay on box is older than pull and push"),
         (f"print({HELLO.replace(database.SCHEMA, '9999')!r})", 2, "upgrade assay here"),

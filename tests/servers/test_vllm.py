@@ -23,6 +23,8 @@ from engine.servers.vllm import Holding, VllmServer, installed
 from engine.servers.wire import Reply
 from tests.servers.fake_vllm import VERSION, installed_in
 
+pytestmark = pytest.mark.e2e
+
 ADAPTERS = (Path("/adapters/one"), Path("/adapters/two"))
 
 
