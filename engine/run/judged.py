@@ -18,7 +18,7 @@ from engine.judges.judge import ORDERS, WHOLE, Call, Item, Judgment, Pair, PairJ
 from engine.judges.load import load_judge
 from engine.phases.judging.pairs import rate_of, why_failed
 from engine.plan.plan import Judge, plan_of_tables
-from engine.run.outputs import RESPONSE, rows_as_records
+from engine.run.outputs import RESPONSE, recorded_response, rows_as_records
 from engine.servers.costs import Ledger, current_ledger, open_ledger, read_prices
 from store.records.judging import IDENTICAL
 
@@ -124,7 +124,7 @@ def _read(
         )
         named = example if example.id else replace(example, id=f"{query_id(example.query)}:{number}")
         examples.append(named)
-        answers.append(tuple(record[name] for name in texts))
+        answers.append(tuple(recorded_response(named, {}, record[name]).text for name in texts))
     if not examples:
         raise BadInput(f"{ROWS}: there is none", "give at least one row")
     return examples, answers

@@ -175,7 +175,7 @@ def outputs_of(
         rest = {key: value for key, value in record.items() if key not in (column, "tool_calls")}
         example = known.find(path, line, rest) if known else example_from(path, (line, rest), own)
         example = example if example.id else replace(example, id=f"{query_id(example.query)}:{line}")
-        yield from (Output(example, _response(example, record, text), line) for text in texts)
+        yield from (Output(example, recorded_response(example, record, text), line) for text in texts)
     if not line:
         raise BadInput(f"{path}: holds no response", WAY_OUT)
 
@@ -411,7 +411,8 @@ def _count(counter: Counter[str | None], reason: str | None) -> None:
         counter[reason] += 1
 
 
-def _response(example: Example, record: Mapping[str, Any], text: str | None) -> Response:
+def recorded_response(example: Example, record: Mapping[str, Any], text: str | None) -> Response:
+    """An answer made elsewhere, without its reasoning trace."""
     tokens, latency = record.get("tokens_out"), record.get("latency_s")
     response = Response(
         example_id=example.id,

@@ -143,6 +143,18 @@ def test_a_missing_or_unreadable_answer_is_no_verdict(server: JudgeServer, tmp_p
     assert (found.totals[0]["failed"], found.totals[0]["ties"]) == (2, 1)
 
 
+def test_a_judge_is_shown_no_reasoning_trace(server: JudgeServer, tmp_path: Path) -> None:
+    server.script = lambda body, number: prefers("A" if _first(body) == "4" else "B")
+    rows = [
+        {"query": "2 + 2?", "candidate": "<think>or is it 6</think>\n4", "baseline": "5"},
+        {"query": "2 + 3?", "candidate": "<think>it could be 5, or", "baseline": "5"},
+        {"query": "2 + 4?", "candidate": "<think>sure</think>\n6", "baseline": "6"},
+    ]
+    found = assay.judge(rows, {"server": server.url, "model": "judge"}, store=tmp_path)
+    assert [row["outcome"] for row in found.rows] == ["win", "failed", "tie"]
+    assert "or is it 6" not in str(server.requests)
+
+
 def test_a_pointwise_judge_scores_single_responses(server: JudgeServer, tmp_path: Path) -> None:
     server.script = lambda body, number: says(json.dumps({"reasoning": "fine", "score": 8}))
     found = assay.judge(
