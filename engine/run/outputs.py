@@ -14,7 +14,7 @@ import numpy as np
 from engine.data.calls import with_calls
 from engine.data.example import Example, normalise, query_id
 from engine.data.examples import read_examples
-from engine.data.reading import Record, read_records
+from engine.data.reading import Record, decode_json, read_records
 from engine.data.shapes import example_from
 from engine.data.textfile import open_error
 from engine.errors import BadInput
@@ -84,14 +84,10 @@ def rows_as_records(rows: Iterable[Mapping[str, Any]], name: str) -> list[Record
         if not isinstance(row, Mapping):
             raise BadInput(f"{name}:{number}: is a {type(row).__name__}, not a dict", WAY_OUT)
         try:
-            found.append((number, json.loads(json.dumps(dict(row)), parse_constant=_missing)))
+            found.append((number, decode_json(json.dumps(dict(row)))))
         except (TypeError, ValueError, RecursionError) as error:
             raise BadInput(f"{name}:{number}: is not what JSON can hold: {error}") from error
     return found
-
-
-def _missing(_: str) -> None:
-    """NaN, as in a file."""
 
 
 ROWS = "rows"  # what errors call rows that come from Python

@@ -70,6 +70,8 @@ def test_settings_are_those_of_a_plan() -> None:
         ([{"query": "a", "response": 4}], ["exact_match"], "rows:1: its 'response' is not a text"),
         ([ROWS[0], "text"], ["exact_match"], "rows:2: is a str, not a dict"),
         ([{"query": "a", "response": {1, 2}}], ["exact_match"], "rows:1: is not what JSON can hold"),
+        ([{**ROWS[0], "reference": math.inf}], ["exact_match"], "Infinity is not a JSON value"),
+        ([{**ROWS[0], "response": "\udcff"}], ["exact_match"], "key 'response' holds half of a character"),
         ([], ["exact_match"], "rows: holds no response"),
         (ROWS, [], "no metric was named"),
         (ROWS, ["exact_mach"], "exact_match"),
