@@ -24,6 +24,7 @@ from store.records.judging import IDENTICAL
 
 ROWS = "pairs"  # what errors call rows that come from Python
 CANDIDATE, BASELINE = "candidate", "baseline"
+OF_RUNS = ("sample", "max_calls", "stop_early", "constant_probe")  # a judge's keys that choose what is asked
 _TEXTS = {"pairwise": (CANDIDATE, BASELINE), "pointwise": (RESPONSE,)}
 
 
@@ -58,8 +59,15 @@ class JudgedRows:
 
 
 def read_judge(table: Mapping[str, Any] | str, folder: Path) -> Judge:
-    """One judge as a plan has it, or by its name alone: "reference". Raises BadInput as a plan does."""
+    """One judge as a plan has it, or by its name alone: "reference".
+
+    Raises BadInput as a plan does, and for a key that only a run heeds.
+    """
     judge = {"name": table} if isinstance(table, str) else {"name": "judge", **table}
+    if unheeded := [name for name in OF_RUNS if name in judge]:
+        raise BadInput(
+            f"{', '.join(unheeded)}: every row is judged here", "leave it out, and give fewer rows"
+        )
     models = [
         {"name": role, "role": role, "server": "http://localhost", "model": role}
         for role in (BASELINE, CANDIDATE)

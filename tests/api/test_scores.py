@@ -219,6 +219,7 @@ def test_a_key_in_a_judges_table_is_refused_and_not_repeated(tmp_path: Path) -> 
         ([], "reference", "pairs: there is none"),
         ([{"candidate": "x", "baseline": "x"}], "reference", "pairs:1"),
         ([{"query": "a", "candidate": "x", "baseline": "y"}], {"serve": "x"}, "server"),
+        ([], {"name": "reference", "sample": 9, "max_calls": 4}, "sample, max_calls: every row is judged"),
     ],
 )
 def test_what_is_wrong_with_pairs_or_the_judge_is_said(
