@@ -151,8 +151,12 @@ class _Chosen:
             return config.getini(f"assay_{name}") or None, config.rootpath
 
         (plan, here), (run, _), (store, there) = given("plan"), given("run"), given("store")
-        if marked.get("run") is not None and marked.get("plan") is None:
-            plan = None
+        named = [
+            marked.get(name) is not None or config.getoption(f"assay_{name}") is not None
+            for name in ("plan", "run")
+        ]
+        if named == [True, False]:
+            run = None  # the ini file's is for tests without a plan of their own
         return cls(here / plan if plan else None, run, there / store if store else None)
 
 

@@ -45,12 +45,12 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> "Run":
 
 class Run:
     def __init__(self, pytester: pytest.Pytester) -> None:
-        self._pytester = pytester
+        self.pytester = pytester
 
     def __call__(self, code: str, *options: str | Path) -> pytest.RunResult:
-        self._pytester.makepyfile(f"import pytest\n\n{code}")
+        self.pytester.makepyfile(f"import pytest\n\n{code}")
         given = ("-p", "assay.pytest_plugin", "-p", "no:cacheprovider", *map(str, options))
-        return self._pytester.runpytest_subprocess(*given)
+        return self.pytester.runpytest_subprocess(*given)
 
 
 def stored(folder: Path) -> tuple[str | Path, ...]:
@@ -184,6 +184,15 @@ class TestWrong:
     ended.assert_outcomes(errors=3)
     ended.stdout.fnmatch_lines(["*assay_run: no plan and no run is named*", "*assay_run: *no.toml*"])
     ended.stdout.no_fnmatch_line("*Traceback*")
+
+
+def test_a_plan_that_is_named_is_not_passed_over_for_the_ini_files_run(run: Run, evaluated: Path) -> None:
+    run.pytester.makeini("[pytest]\nassay_run = last")
+    given = f"--assay-store={evaluated / 'store'}"  # pytest looks for its ini file at a path by itself
+    run("def test_it(assay_run): assert assay_run.result.id == 1", given).assert_outcomes(passed=1)
+    ended = run("def test_it(assay_run): ...", "--assay-plan", "no.toml", given)
+    ended.assert_outcomes(errors=1)
+    ended.stdout.fnmatch_lines(["*assay_run: *no.toml*"])
 
 
 CASES = """
