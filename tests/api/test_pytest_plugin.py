@@ -323,6 +323,8 @@ def test_slices_benchmarks_and_win_rates_are_measures_too(history: Path) -> None
     run = AssayRun(assay.results(2, store=history))
     run.assert_at_least("exact_match", 0.0, slice="category: billing")
     run.assert_at_least("win_rate", 0.1, confident=True)
+    rate = min(row["win_rate"] for row in run.result.win_rates if row["candidate"] == "good")
+    run.assert_at_least("win_rate", rate + 1e-15, model="good")  # as 0.7 is of 0.7, 0.7 and 0.7
     with pytest.raises(
         AssertionError, match=r"win_rate of good over base \(.+\) is 0.818 .* wanted at least 0.99"
     ):
