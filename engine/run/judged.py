@@ -18,12 +18,13 @@ from engine.judges.judge import ORDERS, WHOLE, Call, Item, Judgment, Pair, PairJ
 from engine.judges.load import load_judge
 from engine.phases.judging.pairs import rate_of, why_failed
 from engine.plan.plan import Judge, plan_of_tables
-from engine.run.outputs import RESPONSE, rows_as_records
+from engine.run.outputs import RESPONSE, recorded_response, rows_as_records
 from engine.servers.costs import Ledger, current_ledger, open_ledger, read_prices
 from store.records.judging import IDENTICAL
 
 ROWS = "pairs"  # what errors call rows that come from Python
 CANDIDATE, BASELINE = "candidate", "baseline"
+OF_RUNS = ("sample", "max_calls", "stop_early", "constant_probe")  # a judge's keys that choose what is asked
 _TEXTS = {"pairwise": (CANDIDATE, BASELINE), "pointwise": (RESPONSE,)}
 
 
@@ -58,8 +59,15 @@ class JudgedRows:
 
 
 def read_judge(table: Mapping[str, Any] | str, folder: Path) -> Judge:
-    """One judge as a plan has it, or by its name alone: "reference". Raises BadInput as a plan does."""
+    """One judge as a plan has it, or by its name alone: "reference".
+
+    Raises BadInput as a plan does, and for a key that only a run heeds.
+    """
     judge = {"name": table} if isinstance(table, str) else {"name": "judge", **table}
+    if unheeded := [name for name in OF_RUNS if name in judge]:
+        raise BadInput(
+            f"{', '.join(unheeded)}: every row is judged here", "leave it out, and give fewer rows"
+        )
     models = [
         {"name": role, "role": role, "server": "http://localhost", "model": role}
         for role in (BASELINE, CANDIDATE)
@@ -124,7 +132,7 @@ def _read(
         )
         named = example if example.id else replace(example, id=f"{query_id(example.query)}:{number}")
         examples.append(named)
-        answers.append(tuple(record[name] for name in texts))
+        answers.append(tuple(recorded_response(named, {}, record[name]).text for name in texts))
     if not examples:
         raise BadInput(f"{ROWS}: there is none", "give at least one row")
     return examples, answers

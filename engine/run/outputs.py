@@ -14,7 +14,7 @@ import numpy as np
 from engine.data.calls import with_calls
 from engine.data.example import Example, normalise, query_id
 from engine.data.examples import read_examples
-from engine.data.reading import Record, read_records
+from engine.data.reading import Record, decode_json, read_records
 from engine.data.shapes import example_from
 from engine.data.textfile import open_error
 from engine.errors import BadInput
@@ -84,14 +84,10 @@ def rows_as_records(rows: Iterable[Mapping[str, Any]], name: str) -> list[Record
         if not isinstance(row, Mapping):
             raise BadInput(f"{name}:{number}: is a {type(row).__name__}, not a dict", WAY_OUT)
         try:
-            found.append((number, json.loads(json.dumps(dict(row)), parse_constant=_missing)))
+            found.append((number, decode_json(json.dumps(dict(row)))))
         except (TypeError, ValueError, RecursionError) as error:
             raise BadInput(f"{name}:{number}: is not what JSON can hold: {error}") from error
     return found
-
-
-def _missing(_: str) -> None:
-    """NaN, as in a file."""
 
 
 ROWS = "rows"  # what errors call rows that come from Python
@@ -175,7 +171,7 @@ def outputs_of(
         rest = {key: value for key, value in record.items() if key not in (column, "tool_calls")}
         example = known.find(path, line, rest) if known else example_from(path, (line, rest), own)
         example = example if example.id else replace(example, id=f"{query_id(example.query)}:{line}")
-        yield from (Output(example, _response(example, record, text), line) for text in texts)
+        yield from (Output(example, recorded_response(example, record, text), line) for text in texts)
     if not line:
         raise BadInput(f"{path}: holds no response", WAY_OUT)
 
@@ -411,7 +407,8 @@ def _count(counter: Counter[str | None], reason: str | None) -> None:
         counter[reason] += 1
 
 
-def _response(example: Example, record: Mapping[str, Any], text: str | None) -> Response:
+def recorded_response(example: Example, record: Mapping[str, Any], text: str | None) -> Response:
+    """An answer made elsewhere, without its reasoning trace."""
     tokens, latency = record.get("tokens_out"), record.get("latency_s")
     response = Response(
         example_id=example.id,

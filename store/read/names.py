@@ -26,5 +26,4 @@ def names(file: Path, kind: str) -> list[tuple[str, str]]:
             *rows,
             *((name, "") for name in dict.fromkeys(row[1] for row in rows)),
         ]
-    # A control character would end a line of the answer.
-    return [(str(name), str(told)) for name, told in rows if f"{name}{told}".isprintable()]
+    return [(str(name), str(told)) for name, told in rows]

@@ -45,12 +45,12 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> "Run":
 
 class Run:
     def __init__(self, pytester: pytest.Pytester) -> None:
-        self._pytester = pytester
+        self.pytester = pytester
 
     def __call__(self, code: str, *options: str | Path) -> pytest.RunResult:
-        self._pytester.makepyfile(f"import pytest\n\n{code}")
+        self.pytester.makepyfile(f"import pytest\n\n{code}")
         given = ("-p", "assay.pytest_plugin", "-p", "no:cacheprovider", *map(str, options))
-        return self._pytester.runpytest_subprocess(*given)
+        return self.pytester.runpytest_subprocess(*given)
 
 
 def stored(folder: Path) -> tuple[str | Path, ...]:
@@ -186,6 +186,15 @@ class TestWrong:
     ended.stdout.no_fnmatch_line("*Traceback*")
 
 
+def test_a_plan_that_is_named_is_not_passed_over_for_the_ini_files_run(run: Run, evaluated: Path) -> None:
+    run.pytester.makeini("[pytest]\nassay_run = last")
+    given = f"--assay-store={evaluated / 'store'}"  # pytest looks for its ini file at a path by itself
+    run("def test_it(assay_run): assert assay_run.result.id == 1", given).assert_outcomes(passed=1)
+    ended = run("def test_it(assay_run): ...", "--assay-plan", "no.toml", given)
+    ended.assert_outcomes(errors=1)
+    ended.stdout.fnmatch_lines(["*assay_run: *no.toml*"])
+
+
 CASES = """
 def test_metrics(assay_case):
     case = assay_case("2 + 2?", "4", reference="4").check("exact_match")
@@ -314,6 +323,8 @@ def test_slices_benchmarks_and_win_rates_are_measures_too(history: Path) -> None
     run = AssayRun(assay.results(2, store=history))
     run.assert_at_least("exact_match", 0.0, slice="category: billing")
     run.assert_at_least("win_rate", 0.1, confident=True)
+    rate = min(row["win_rate"] for row in run.result.win_rates if row["candidate"] == "good")
+    run.assert_at_least("win_rate", rate + 1e-15, model="good")  # as 0.7 is of 0.7, 0.7 and 0.7
     with pytest.raises(
         AssertionError, match=r"win_rate of good over base \(.+\) is 0.818 .* wanted at least 0.99"
     ):

@@ -70,6 +70,8 @@ def test_settings_are_those_of_a_plan() -> None:
         ([{"query": "a", "response": 4}], ["exact_match"], "rows:1: its 'response' is not a text"),
         ([ROWS[0], "text"], ["exact_match"], "rows:2: is a str, not a dict"),
         ([{"query": "a", "response": {1, 2}}], ["exact_match"], "rows:1: is not what JSON can hold"),
+        ([{**ROWS[0], "reference": math.inf}], ["exact_match"], "Infinity is not a JSON value"),
+        ([{**ROWS[0], "response": "\udcff"}], ["exact_match"], "key 'response' holds half of a character"),
         ([], ["exact_match"], "rows: holds no response"),
         (ROWS, [], "no metric was named"),
         (ROWS, ["exact_mach"], "exact_match"),
@@ -143,6 +145,18 @@ def test_a_missing_or_unreadable_answer_is_no_verdict(server: JudgeServer, tmp_p
     assert (found.totals[0]["failed"], found.totals[0]["ties"]) == (2, 1)
 
 
+def test_a_judge_is_shown_no_reasoning_trace(server: JudgeServer, tmp_path: Path) -> None:
+    server.script = lambda body, number: prefers("A" if _first(body) == "4" else "B")
+    rows = [
+        {"query": "2 + 2?", "candidate": "<think>or is it 6</think>\n4", "baseline": "5"},
+        {"query": "2 + 3?", "candidate": "<think>it could be 5, or", "baseline": "5"},
+        {"query": "2 + 4?", "candidate": "<think>sure</think>\n6", "baseline": "6"},
+    ]
+    found = assay.judge(rows, {"server": server.url, "model": "judge"}, store=tmp_path)
+    assert [row["outcome"] for row in found.rows] == ["win", "failed", "tie"]
+    assert "or is it 6" not in str(server.requests)
+
+
 def test_a_pointwise_judge_scores_single_responses(server: JudgeServer, tmp_path: Path) -> None:
     server.script = lambda body, number: says(json.dumps({"reasoning": "fine", "score": 8}))
     found = assay.judge(
@@ -205,6 +219,7 @@ def test_a_key_in_a_judges_table_is_refused_and_not_repeated(tmp_path: Path) -> 
         ([], "reference", "pairs: there is none"),
         ([{"candidate": "x", "baseline": "x"}], "reference", "pairs:1"),
         ([{"query": "a", "candidate": "x", "baseline": "y"}], {"serve": "x"}, "server"),
+        ([], {"name": "reference", "sample": 9, "max_calls": 4}, "sample, max_calls: every row is judged"),
     ],
 )
 def test_what_is_wrong_with_pairs_or_the_judge_is_said(

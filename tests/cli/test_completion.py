@@ -55,6 +55,12 @@ def test_what_may_follow(line: str, expected: list[str]) -> None:
     assert [value for value, _ in candidates(line) if value != "cache/"] == expected
 
 
+def test_a_name_that_a_line_cannot_hold_is_left_out() -> None:
+    for name in ("plan\nb.toml", "plan\x1b[31m.toml", os.fsdecode(b"plan\xff.toml")):
+        Path(name).touch()
+    assert [value for value, _ in candidates("assay check plan")] == ["plan.toml"]
+
+
 def test_a_store_named_on_the_line_is_the_one_asked(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="unable to open"):
         list(candidates(f"assay show --store {tmp_path} "))

@@ -26,7 +26,7 @@ def test_show_begins_with_the_word_and_its_reasons(assay: Assay, history_store: 
     lines = assay("show", "2", "--store", history_store).out.splitlines()
     assert lines[0].startswith("run 2 · tickets-v2 · A GATE FAILED")
     place = lines.index("Decision")
-    assert place < lines.index("Alerts")
+    assert place < lines.index("Alerts: 3 critical, 2 warning, 1 note")
     assert lines[place + 1 : place + 3] == ["1 inconclusive · 2 don't; best: good", "? good: inconclusive"]
     assert "- overfit: DON'T SHIP" in lines
     card, told_of = lines[lines.index("- overfit: DON'T SHIP") + 1 :][:2]

@@ -87,7 +87,10 @@ def _values(asked: Tree, word: str, store: str | None) -> Iterator[tuple[str, st
         found = _files(word, ".toml" if kind == "plan" else "")
     else:
         found = _stored(kind, store)
-    yield from ((value, told) for value, told in found if value.startswith(word))
+    # A control character would end a line of the answer.
+    yield from (
+        (value, told) for value, told in found if value.startswith(word) and f"{value}{told}".isprintable()
+    )
 
 
 def _files(word: str, suffix: str) -> Iterator[tuple[str, str]]:

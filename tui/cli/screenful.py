@@ -18,6 +18,7 @@ from tui.cli.terminal import (
 )
 from tui.sections.gather import RunSections
 from tui.sections.measures import Change
+from tui.sections.overview import by_severity
 from tui.text.gate import counted, cut
 from tui.text.output import Column, heading, height, held, number, out, paragraph, print_table, width
 
@@ -206,7 +207,7 @@ def _missing(found: RunSections, show: str) -> Iterator[ScreenPart]:
 
 def _alerts(found: RunSections, show: str) -> ScreenPart:
     alerts = alike(found.alerts.rows)
-    title = _lines(heading, "Alerts" if alerts else "Alerts: none")
+    title = _lines(heading, f"Alerts: {by_severity(found.alerts.rows) or 'none'}")
     items = tuple(_lines(print_alert, same) for same in alerts)
     return ScreenPart(title, items, f"{show} --section alerts")
 

@@ -1,6 +1,6 @@
 """A run at a glance: its outcome, its candidates, its sweep, gain against forgetting, trends."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,6 +112,12 @@ def trends(
 SEVERITIES = ("critical", "warning", "note")
 
 
+def by_severity(alerts: Iterable[AlertRow]) -> str:
+    """How many alerts there are of each severity: "2 critical, 1 warning"; "" without any."""
+    raised = [alert.severity for alert in alerts]
+    return ", ".join(f"{raised.count(each)} {each}" for each in SEVERITIES if each in raised)
+
+
 @dataclass(frozen=True, slots=True)
 class CandidateResult:
     """One candidate; `result` names its verdict and how many alerts of each severity it raised."""
@@ -207,9 +213,8 @@ def overview(run: Run, models: Sequence[ModelRow], alerts: Sequence[AlertRow]) -
 def _candidate(run: Run, model: ModelRow, alerts: Sequence[AlertRow]) -> CandidateResult:
     without = NOT_EVALUATED if (no_verdict(run) or NO_GATE) == NO_GATE else "no verdict"
     word = {True: "passed", False: "FAILED", None: without}[model.passed]
-    raised = [alert.severity for alert in alerts if alert.candidate == model.name]
-    counts = [f"{raised.count(severity)} {severity}" for severity in SEVERITIES if severity in raised]
-    result = word + (f" ({', '.join(counts)})" if counts else "")
+    counts = by_severity(alert for alert in alerts if alert.candidate == model.name)
+    result = word + (f" ({counts})" if counts else "")
     return CandidateResult(model.name, model.passed, result, model.probe)
 
 
