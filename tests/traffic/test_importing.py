@@ -141,6 +141,63 @@ def test_feedback_on_a_trace_becomes_that_on_its_last_answer(connection: Connect
         assert traffic.feedback(connection, [event_id("r1"), event_id("t")]) == []
 
 
+def test_feedback_on_a_trace_is_never_on_an_answer_that_nobody_saw(
+    connection: Connection, tmp_path: Path
+) -> None:
+    said = {"event_id": "t", "thumbs": "down", "time": 1_772_359_300}
+    hidden = row(2, trace="t", shadow=True)
+    assert take(connection, write(tmp_path / "hidden.jsonl", [hidden, said])).waiting == 1
+    take(connection, write(tmp_path / "shown.jsonl", [row(1, trace="t")]))
+    assert [each.thumbs for each in traffic.feedback(connection, [event_id("r1")])] == [-1]
+    assert traffic.feedback(connection, [event_id("r2")]) == []
+
+
+LANGFUSE_TRACE = {
+    "id": "t",
+    "timestamp": "2026-03-01T10:00:00Z",
+    "userId": "ann",
+    "sessionId": "s",
+    "input": "hi",
+    "output": "yo",
+}
+LANGFUSE_SCORE = {"id": "s1", "traceId": "t", "name": "user-feedback", "value": 1, "dataType": "BOOLEAN"}
+
+
+def langfuse_call(number: int) -> dict[str, Any]:
+    return {
+        "id": f"o{number}",
+        "traceId": "t",
+        "type": "GENERATION",
+        "startTime": f"2026-03-01T10:00:0{number}Z",
+        "model": "m",
+        "input": [{"role": "user", "content": f"hi {number}"}],
+        "output": "yo",
+    }
+
+
+@pytest.mark.parametrize("order", ["tcs", "tsc", "cts", "cst", "stc", "sct"])
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_trace_of_langfuse_counts_as_its_calls_alone(
+    connection: Connection, tmp_path: Path, order: str, at_once: bool
+) -> None:
+    tables = {"t": [LANGFUSE_TRACE], "c": [langfuse_call(1), langfuse_call(2)], "s": [LANGFUSE_SCORE]}
+    files = [write(tmp_path / f"{name}.jsonl", tables[name]) for name in order]
+    for group in [files] if at_once else [[file] for file in files]:
+        take(connection, *group)
+    calls = stored(connection)
+    assert [(call.id, call.model) for call in calls] == [(event_id("o1"), "m"), (event_id("o2"), "m")]
+    assert {call.user for call in calls} == {user_hash("ann", SALT)}
+    assert [said.thumbs for said in traffic.feedback(connection, [event_id("o2")])] == [1]
+    again = take(connection, *files)
+    assert (again.added.new, again.added.known, len(stored(connection))) == (0, 3, 2)
+
+
+def test_a_trace_of_langfuse_without_calls_stays(connection: Connection, tmp_path: Path) -> None:
+    other = langfuse_call(1) | {"type": "SPAN"}
+    take(connection, write(tmp_path / "log.jsonl", [LANGFUSE_TRACE, other]))
+    assert [each.id for each in stored(connection)] == [event_id("t")]
+
+
 def test_the_newer_word_of_a_person_counts_and_keeps_what_it_does_not_speak_of(
     connection: Connection, tmp_path: Path
 ) -> None:
