@@ -153,6 +153,7 @@ def event(
     }
     reason = _text(raw, "reason") or NO_RESPONSE
     trace = _text(raw, "trace")
+    tokens_out = _whole(raw, "tokens_out")
     return TrafficEvent(
         id=event_id(own or json.dumps([when, kept, answer, made, *values.values()])),
         trace=event_id(trace) if trace and trace != own else None,
@@ -165,8 +166,8 @@ def event(
         response=answer if mask else response,
         calls=(made if mask else calls) or None,
         finish_reason=_text(raw, "finish_reason") or finish,
-        tokens_in=_whole(raw, "tokens_in"),
-        tokens_out=_whole(raw, "tokens_out"),
+        tokens_in=_whole(raw, "tokens_in") or None,  # tools write 0 where nobody counted
+        tokens_out=(0 if response == "" and not calls else None) if tokens_out == 0 else tokens_out,
         latency_s=_latency(raw),
         tags=(labels if mask else tags) or None,
         personal=sorted(clean.kinds) or None,

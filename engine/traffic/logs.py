@@ -23,9 +23,9 @@ from store.traffic import Waiting
 
 _REQUEST = ("request", "request_body", "requestBody", "body", "req", "kwargs")
 _RESPONSE = ("response", "response_body", "responseBody", "resp", "completion")
-_TIMES = (
-    "time", "timestamp", "created_at", "createdAt", "start_time", "startTime", "request_time", "requested_at",
-    "request_created_at", "created", "ts", "date",
+_TIMES = (  # of a request; the later ones may be when its line was written
+    "start_time", "startTime", "request_time", "requested_at", "request_created_at", "time", "timestamp",
+    "created_at", "createdAt", "created", "ts", "date",
 )  # fmt: skip
 _ENDS = ("end_time", "endTime", "response_time", "response_created_at", "completed_at")
 _LATENCY_MS = ("latency_ms", "duration_ms", "response_time_ms", "latencyMs", "durationMs", "delay_ms")
@@ -126,8 +126,8 @@ def of_litellm(record: Mapping[str, Any]) -> Iterator[Raw]:
             "time": record.get("startTime"),
             "model": record.get("model_group") or record.get("model"),
             "answered_by": record.get("model"),
-            "tokens_in": record.get("prompt_tokens") or None,
-            "tokens_out": record.get("completion_tokens") or None,
+            "tokens_in": record.get("prompt_tokens"),
+            "tokens_out": record.get("completion_tokens"),
             "user": record.get("end_user") or proxied.get("user"),
             "session": record.get("session_id"),
             "tags": listed_values(record.get("request_tags")),
@@ -204,7 +204,7 @@ def _langfuse_call(item: Mapping[str, Any], trace: Mapping[str, Any]) -> Raw | N
             "trace": item.get("traceId"),
             "time": item.get("startTime"),
             "model": model,
-            **({"latency_s": item["latency"]} if item.get("latency") is not None else _lasting(item)),
+            **({"latency_s": item.get("latency")} | _lasting(item)),  # it is in milliseconds in some versions
             "reason": (item.get("statusMessage") or "the call failed") if failed else None,
         }
     )
