@@ -12,6 +12,7 @@ from typing import TypeVar
 from store.read.query import select, stored
 from store.records import RECORDS, EvalProposal, SplitUse, TrafficEvent, TrafficFeedback, TrafficWeek
 from store.records.columns import R, columns, table_name, to_json, values_of
+from store.records.traffic import UNKNOWN_MODEL
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +195,8 @@ def _filled(known: TrafficEvent, row: TrafficEvent) -> TrafficEvent | None:
         for field in fields(known)
         if getattr(known, field.name) is None and (value := getattr(row, field.name)) is not None
     }
+    if known.model == UNKNOWN_MODEL:
+        missing["model"] = row.model
     if known.response is not None or "response" in missing:
         missing["reason"] = None
     return replace(known, **missing)

@@ -38,6 +38,7 @@ from engine.data.reading import type_name
 from engine.formats.votes import THUMBS
 from engine.metrics.safety import kinds, masked
 from store.records import TrafficEvent, TrafficFeedback
+from store.records.traffic import UNKNOWN_MODEL
 
 ASKED = ("messages", "prompt")
 SAID = ("thumbs", "rating", "correction", "comment")
@@ -48,7 +49,6 @@ OF_EVENT = (
 )  # fmt: skip
 OF_FEEDBACK = ("event_id", "feedback_id", "feedback_time", *SAID)
 KEYS = (*OF_EVENT, *OF_FEEDBACK)
-UNKNOWN_MODEL = "unknown"
 NO_RESPONSE = "the log has no response"
 
 _EVENT, _FEEDBACK, _USER, _SESSION = "e", "f", "u", "s"

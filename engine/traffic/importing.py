@@ -19,11 +19,12 @@ from engine.data.textfile import text_lines, text_start
 from engine.errors import BadInput
 from engine.formats.votes import THUMBS
 from engine.traffic import logs, spans
-from engine.traffic.events import ASKED, KEYS, SAID, UNKNOWN_MODEL, read
+from engine.traffic.events import ASKED, KEYS, SAID, read
 from engine.traffic.exchanges import Raw, exchange
 from store.read.history import Connection
 from store.read.traffic import waiting
 from store.records import TrafficEvent, TrafficFeedback
+from store.records.traffic import UNKNOWN_MODEL
 from store.traffic import Added, add
 
 NATIVE, TABLE, BATCH, VLLM = "native", "table", "openai-batch", "vllm"
@@ -75,11 +76,12 @@ def _is_native(record: Mapping[str, Any]) -> bool:
 
 def _table(record: Mapping[str, Any]) -> Iterator[Raw]:
     named = {
-        name: next((key for key in (name, *ALIASES.get(name, ())) if key in record), None) for name in KEYS
+        name: next((key for key in (name, *ALIASES.get(name, ())) if record.get(key) not in (None, "")), None)
+        for name in KEYS
     }
     raw = {name: record[key] for name, key in named.items() if key is not None}
     if isinstance(words := raw.get("thumbs"), str) and words.strip().lower() not in THUMBS:
-        raw["comment"] = raw.pop("thumbs")
+        raw["comment"] = "\n".join(map(str, filter(None, [raw.pop("thumbs"), raw.get("comment")])))
     if "messages" not in raw and isinstance(prompt := raw.get("prompt"), list | dict):
         del raw["prompt"]
         raw |= exchange(prompt, raw.pop("response", None))

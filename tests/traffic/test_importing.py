@@ -94,6 +94,13 @@ def test_a_later_log_fills_in_what_was_missing_and_changes_nothing_else(
     assert (event.response, event.reason, event.tokens_out) == ("Answer 1.", None, 3)
 
 
+def test_a_later_log_says_which_model_it_was(connection: Connection, tmp_path: Path) -> None:
+    take(connection, write(tmp_path / "a.jsonl", [row(1)]))
+    assert take(connection, write(tmp_path / "b.jsonl", [row(1, model="m")])).added.updated == 1
+    take(connection, write(tmp_path / "c.jsonl", [row(1), row(1, model="other")]))
+    assert [event.model for event in stored(connection)] == ["m"]
+
+
 def test_an_id_that_stands_for_another_question_is_told(connection: Connection, tmp_path: Path) -> None:
     file = write(tmp_path / "log.jsonl", [row(1), row(1, prompt="Another?"), row(2)])
     found = take(connection, file)
@@ -309,6 +316,18 @@ def test_columns_are_mapped_by_name_and_by_path(connection: Connection, tmp_path
     assert stored(connection)[-1].response == "down" or stored(connection)[0].response == "down"
     with pytest.raises(BadInput, match="has nothing in a column 'nope'"):
         take(connection, deep, fields={"time": "nope"})
+
+
+def test_a_column_with_nothing_in_it_hides_no_other(connection: Connection, tmp_path: Path) -> None:
+    said = {"timestamp": 1_772_359_200, "question": "hi", "answer": "yo"}
+    rows = [
+        {**said, "prompt": None, "feedback": "", "comment": "wrong fee"},
+        {**said, "prompt": "", "feedback": "so so", "comment": "slow"},
+    ]
+    for number, each in enumerate(rows):
+        take(connection, write(tmp_path / f"{number}.jsonl", [{"id": str(number), **each}]))
+    said_of = [traffic.feedback(connection, [event_id(str(number))])[0].comment for number in range(2)]
+    assert said_of == ["wrong fee", "so so\nslow"]
 
 
 def test_a_variant_is_given_to_events_that_name_none(connection: Connection, tmp_path: Path) -> None:
