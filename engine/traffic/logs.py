@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from engine.data.cells import Malformed
+from engine.data.cells import Malformed, listed
 from engine.errors import BadInput
 from engine.traffic.events import moment
 from engine.traffic.exchanges import Raw, answer, exchange, question, usage
@@ -118,8 +118,10 @@ def of_litellm(record: Mapping[str, Any]) -> Iterator[Raw]:
         raise Malformed("messages: are empty; LiteLLM keeps texts with store_prompts_in_spend_logs: true")
     failure = as_object(metadata.get("error_information")).get("error_message")
     failed = record.get("status") == "failure"
+    back = record.get("response")
+    back = listed(back) if isinstance(back, str) else back  # {} where nothing came back
     yield (
-        exchange(sent, record.get("response") or None)
+        exchange(sent, back or None)
         | _lasting(record)
         | {
             "id": record.get("request_id"),
@@ -192,7 +194,9 @@ def _langfuse_call(item: Mapping[str, Any], trace: Mapping[str, Any]) -> Raw | N
     if item.get("type") != "GENERATION" or item.get("input") in (None, "", [], {}):
         return None
     told = {"tokens_in": item.get("inputTokens"), "tokens_out": item.get("outputTokens")}
-    counted = told | usage(as_object(item.get("usage"))) | usage(as_object(item.get("usageDetails")))
+    counted = (
+        told | usage(as_object(item.get("usage"))) | _langfuse_usage(as_object(item.get("usageDetails")))
+    )
     failed = item.get("level") == "ERROR"
     model = item.get("model") or item.get("providedModelName")
     return (
@@ -208,6 +212,16 @@ def _langfuse_call(item: Mapping[str, Any], trace: Mapping[str, Any]) -> Raw | N
             "reason": (item.get("statusMessage") or "the call failed") if failed else None,
         }
     )
+
+
+def _langfuse_usage(details: Mapping[str, Any]) -> Raw:
+    """The tokens in parts that Langfuse counts apart, such as input_cached_tokens."""
+    told = usage(details)
+    for name, kind in (("tokens_in", "input"), ("tokens_out", "output")):
+        parts = [details[key] for key in details if key.startswith(kind)]
+        if parts and all(isinstance(part, int | float) for part in parts):
+            told[name] = sum(parts)
+    return told
 
 
 def _langfuse_around(record: Mapping[str, Any]) -> Raw:

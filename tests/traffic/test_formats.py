@@ -330,6 +330,12 @@ def test_tokens_that_nobody_counted_are_missing_and_not_0() -> None:
     assert (empty.response, empty.tokens_in, empty.tokens_out) == ("", 3, 0)
 
 
+def test_langfuse_counts_cached_and_thought_tokens_apart() -> None:
+    parts = {"input": 24, "input_cached_tokens": 6, "output": 378, "output_reasoning_tokens": 1029}
+    event = only({**GENERATION, "usageDetails": {**parts, "total": 1437}})
+    assert (event.tokens_in, event.tokens_out) == (30, 1407)
+
+
 def test_an_observation_of_langfuse_lasts_from_its_start_to_its_end() -> None:
     own = {**GENERATION, "createdAt": "2026-02-08T21:46:11.500Z"}
     for latency in (None, 1_000):  # milliseconds in some versions
@@ -426,6 +432,8 @@ def test_litellms_spend_logs() -> None:
         whole({**SPEND, "proxy_server_request": "{}"})
     failed = {"error_information": {"error_message": "no quota"}}
     refused = only({**SPEND, "response": {}, "status": "failure", "metadata": failed})
+    assert (refused.response, refused.reason) == (None, "no quota")
+    refused = only({**SPEND, "response": "{}", "status": "failure", "metadata": json.dumps(failed)})
     assert (refused.response, refused.reason) == (None, "no quota")
 
 
