@@ -146,7 +146,7 @@ def is_langfuse(record: Mapping[str, Any]) -> bool:
     """Whether a row is a score, an observation or a trace of Langfuse, or the download of a trace."""
     is_trace = {"timestamp", "input", "output"} <= record.keys() and bool(record.keys() & _OF_TRACES)
     is_observation = "traceId" in record and "type" in record
-    is_download = {"observations", "scores"} <= record.keys()
+    is_download = "observations" in record and bool(record.keys() & {"scores", "trace"})
     return is_trace or is_observation or is_download or is_langfuse_score(record)
 
 
@@ -159,6 +159,8 @@ def of_langfuse(record: Mapping[str, Any]) -> Iterator[Raw | None]:
     if is_langfuse_score(record):
         yield _langfuse_score(record)
         return
+    if isinstance(trace := record.get("trace"), dict) and "observations" in record:
+        record = {**trace, "observations": record["observations"]}
     inner = [item for item in listed_objects(record.get("observations")) if "id" in item]
     if not inner and "type" in record and "traceId" in record:
         yield _langfuse_call(record, record)

@@ -359,6 +359,9 @@ def test_langfuses_observations_traces_and_downloads() -> None:
     _, (download,), (said,) = whole({"observations": [text], "scores": [score]})
     assert (download.id, download.response) == (event.id, "yo")
     assert (said.event_id, said.correction) == (event.trace, "hello")
+    apart = {"trace": {"id": "t1", "timestamp": START, "input": None, "scores": [score]}}
+    _, (newer,), (again,) = whole({**apart, "observations": [text]})
+    assert (newer.id, newer.response, again.correction) == (event.id, "yo", "hello")
     trace = {"id": "t1", "timestamp": START, "input": "hi", "output": "yo", "userId": "u", "scores": ["s1"]}
     assert (only(trace).id, only(trace).messages) == (event_id("t1"), HI)
     _, (of_table,), (thumb,) = whole(
