@@ -22,7 +22,7 @@ from engine.traffic import logs, spans
 from engine.traffic.events import ASKED, KEYS, SAID, read
 from engine.traffic.exchanges import Raw, exchange
 from store.read.history import Connection
-from store.read.traffic import waiting
+from store.read.traffic import count, waiting
 from store.records import TrafficEvent, TrafficFeedback
 from store.records.traffic import UNKNOWN_MODEL
 from store.traffic import Added, add
@@ -124,7 +124,7 @@ class TrafficAccount:
     others: int = 0
     unreadable: int = 0
     left_out: list[str] = field(default_factory=list)
-    nameless: int = 0  # events whose log does not say which model answered
+    nameless: int = 0  # events in the store of which no log says which model answered
     waiting: int = 0  # feedback in the store whose event is not there
 
     def leave_out(self, reason: str) -> None:
@@ -239,7 +239,6 @@ class _Import:
             self._characters += len(event.response or "") + sum(
                 len(turn["content"]) for turn in event.messages
             )
-            self.account.nameless += event.model == UNKNOWN_MODEL
         if feedback is not None:
             self._feedback.append(feedback)
         if len(self._events) + len(self._feedback) >= _BATCH_ROWS or self._characters > _BATCH_CHARACTERS:
@@ -287,7 +286,7 @@ def import_traffic(
     finally:
         work.halves.close()
     account = work.account
-    account.waiting = waiting(connection)
+    account.waiting, account.nameless = waiting(connection), count(connection, model=UNKNOWN_MODEL)
     if not account.read:
         reasons = account.left_out[:3]
         if account.others:

@@ -96,7 +96,8 @@ def test_a_later_log_fills_in_what_was_missing_and_changes_nothing_else(
 
 def test_a_later_log_says_which_model_it_was(connection: Connection, tmp_path: Path) -> None:
     take(connection, write(tmp_path / "a.jsonl", [row(1)]))
-    assert take(connection, write(tmp_path / "b.jsonl", [row(1, model="m")])).added.updated == 1
+    named = take(connection, write(tmp_path / "b.jsonl", [row(1, model="m")]))
+    assert (named.added.updated, named.nameless) == (1, 0)
     take(connection, write(tmp_path / "c.jsonl", [row(1), row(1, model="other")]))
     assert [event.model for event in stored(connection)] == ["m"]
 
@@ -197,6 +198,7 @@ def test_a_trace_of_langfuse_counts_as_its_calls_alone(
     assert [said.thumbs for said in traffic.feedback(connection, [event_id("o2")])] == [1]
     again = take(connection, *files)
     assert (again.added.new, again.added.known, len(stored(connection))) == (0, 3, 2)
+    assert again.nameless == 0
 
 
 def test_a_trace_of_langfuse_without_calls_stays(connection: Connection, tmp_path: Path) -> None:
