@@ -466,7 +466,7 @@ def _free_file(connection: Connection, place: Path, known: set[str]) -> Path:
 
 def _is_ours(file: Path, known: set[str]) -> bool:
     try:
-        return set(file.read_text("utf-8").splitlines()) <= known
+        return set(file.read_text("utf-8").split("\n")) <= known | {""}
     except (OSError, ValueError):
         return False
 

@@ -446,3 +446,10 @@ def test_what_another_process_stored_meanwhile_stands(
     monkeypatch.setattr(proposals, "_nearest", slowly)
     assert traffic.propose().new == ()
     assert [each.decision for each in stored(traffic.connection)] == ["rejected"]
+
+
+def test_a_line_separator_in_a_text_makes_no_further_version(traffic: Traffic) -> None:
+    for question in ("Why is the kettle\u2028loud at night?", "Do you ship lamps\u2028to Norway?"):
+        traffic.said(question, correction="It depends.")
+    names = [traffic.decide("accepted", each.id).files[0].file for each in traffic.propose().new]
+    assert [name and name.name for name in names] == ["eval-v2.jsonl", "eval-v2.jsonl"]
