@@ -12,6 +12,7 @@ from typing import TypeVar
 from store.read.query import select, stored
 from store.records import RECORDS, EvalProposal, SplitUse, TrafficEvent, TrafficFeedback, TrafficWeek
 from store.records.columns import R, columns, table_name, to_json, values_of
+from store.records.traffic import UNKNOWN_MODEL
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ def add(
 
     What stands already is not stored again. Of an event, what was missing is filled in, and texts give way to
     masked ones; of feedback the newer says what counts. Feedback may come before its event, and feedback on a
-    trace becomes that on its last event so far.
+    trace becomes that on its last answer so far that somebody saw; of a Langfuse trace the calls alone stay.
     """
     connection.execute("BEGIN IMMEDIATE")
     with connection:
@@ -68,19 +69,67 @@ def join(
     connection: sqlite3.Connection, events: Sequence[TrafficEvent], feedback: Sequence[TrafficFeedback]
 ) -> Added:
     """Like `add`, within a transaction of the caller's."""
-    found = _merge(connection, TrafficEvent, events, _filled)
+    traces = {row.trace for row in events if row.trace}
+    twice = _traces_with_calls(connection, events, traces)
+    found = _merge(connection, TrafficEvent, [row for row in events if row.id not in twice], _filled)
+    whole = [row for row in events if row.id in twice]
+    _merge(connection, TrafficEvent, whole, _filled)  # so that its calls take over whose they are
+    _take_out_traces(connection, traces | twice)
     said = _merge(connection, TrafficFeedback, feedback, _newer)
-    traces = {row.event_id for row in feedback} | {row.trace for row in events if row.trace}
+    traces |= {row.event_id for row in feedback}
     connection.execute(_TO_LAST, (json.dumps(sorted(traces)),))
-    return replace(found, feedback=said.new + said.updated)
+    return replace(found, known=found.known + len(whole), feedback=said.new + said.updated)
 
 
 _TO_LAST = """
 UPDATE trafficfeedback AS f
-SET event_id = (SELECT id FROM trafficevent WHERE trace = f.event_id ORDER BY time DESC, id DESC LIMIT 1)
+SET event_id = (
+  SELECT id FROM trafficevent WHERE trace = f.event_id AND NOT shadow ORDER BY time DESC, id DESC LIMIT 1)
 WHERE event_id IN (SELECT value FROM json_each(?))
-  AND EXISTS (SELECT 1 FROM trafficevent WHERE trace = f.event_id)
+  AND EXISTS (SELECT 1 FROM trafficevent WHERE trace = f.event_id AND NOT shadow)
   AND NOT EXISTS (SELECT 1 FROM trafficevent WHERE id = f.event_id)
+"""
+
+# Langfuse writes an exchange as a call of a model and as the trace around it, which says whose it was.
+_TRACES = "SELECT id FROM trafficevent WHERE source = 'langfuse' AND id IN (SELECT value FROM json_each(?1))"
+_CALLS = "SELECT trace FROM trafficevent WHERE trace IN (SELECT value FROM json_each(?1))"
+
+
+def _traces_with_calls(
+    connection: sqlite3.Connection, events: Sequence[TrafficEvent], traces: set[str]
+) -> set[str]:
+    """The ids of Langfuse's traces among the events whose calls are stored, or among them."""
+    ids = {row.id for row in events if row.source == "langfuse" and row.trace is None}
+    return ids & {*traces, *(row[0] for row in connection.execute(_CALLS, (json.dumps([*ids]),)))}
+
+
+def _take_out_traces(connection: sqlite3.Connection, traces: set[str]) -> None:
+    """Leaves of Langfuse's traces their calls alone, which take over whose they are.
+
+    A trace stays where a proposal or a weekly run was made of it.
+    """
+    which = (json.dumps([*traces]),)
+    connection.execute(_WHOSE, which)
+    gone = connection.execute(
+        f"DELETE FROM trafficevent WHERE id IN ({_TRACES}) AND id IN ({_CALLS}) "
+        "AND id NOT IN (SELECT event_id FROM evalproposal) AND id NOT IN (SELECT example FROM example) "
+        "RETURNING id",
+        which,
+    ).fetchall()
+    connection.executemany("DELETE FROM trafficmeasures WHERE event_id = ?", gone)
+
+
+_WHOSE = f"""
+UPDATE trafficevent AS e
+SET user = coalesce(e.user, w.user), session = coalesce(e.session, w.session),
+    variant = coalesce(e.variant, w.variant)
+FROM (
+  SELECT coalesce(trace, id) AS trace, max(user) AS user, max(session) AS session, max(variant) AS variant
+  FROM trafficevent
+  WHERE source = 'langfuse' AND (id IN ({_TRACES}) OR trace IN (SELECT value FROM json_each(?1)))
+  GROUP BY 1
+) AS w
+WHERE e.trace = w.trace
 """
 
 
@@ -146,6 +195,8 @@ def _filled(known: TrafficEvent, row: TrafficEvent) -> TrafficEvent | None:
         for field in fields(known)
         if getattr(known, field.name) is None and (value := getattr(row, field.name)) is not None
     }
+    if known.model == UNKNOWN_MODEL:
+        missing["model"] = row.model
     if known.response is not None or "response" in missing:
         missing["reason"] = None
     return replace(known, **missing)

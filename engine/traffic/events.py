@@ -38,6 +38,7 @@ from engine.data.reading import type_name
 from engine.formats.votes import THUMBS
 from engine.metrics.safety import kinds, masked
 from store.records import TrafficEvent, TrafficFeedback
+from store.records.traffic import UNKNOWN_MODEL
 
 ASKED = ("messages", "prompt")
 SAID = ("thumbs", "rating", "correction", "comment")
@@ -48,7 +49,6 @@ OF_EVENT = (
 )  # fmt: skip
 OF_FEEDBACK = ("event_id", "feedback_id", "feedback_time", *SAID)
 KEYS = (*OF_EVENT, *OF_FEEDBACK)
-UNKNOWN_MODEL = "unknown"
 NO_RESPONSE = "the log has no response"
 
 _EVENT, _FEEDBACK, _USER, _SESSION = "e", "f", "u", "s"
@@ -153,6 +153,7 @@ def event(
     }
     reason = _text(raw, "reason") or NO_RESPONSE
     trace = _text(raw, "trace")
+    tokens_out = _whole(raw, "tokens_out")
     return TrafficEvent(
         id=event_id(own or json.dumps([when, kept, answer, made, *values.values()])),
         trace=event_id(trace) if trace and trace != own else None,
@@ -165,8 +166,8 @@ def event(
         response=answer if mask else response,
         calls=(made if mask else calls) or None,
         finish_reason=_text(raw, "finish_reason") or finish,
-        tokens_in=_whole(raw, "tokens_in"),
-        tokens_out=_whole(raw, "tokens_out"),
+        tokens_in=_whole(raw, "tokens_in") or None,  # tools write 0 where nobody counted
+        tokens_out=(0 if response == "" and not calls else None) if tokens_out == 0 else tokens_out,
         latency_s=_latency(raw),
         tags=(labels if mask else tags) or None,
         personal=sorted(clean.kinds) or None,

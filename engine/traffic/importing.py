@@ -19,11 +19,12 @@ from engine.data.textfile import text_lines, text_start
 from engine.errors import BadInput
 from engine.formats.votes import THUMBS
 from engine.traffic import logs, spans
-from engine.traffic.events import ASKED, KEYS, SAID, UNKNOWN_MODEL, read
+from engine.traffic.events import ASKED, KEYS, SAID, read
 from engine.traffic.exchanges import Raw, exchange
 from store.read.history import Connection
-from store.read.traffic import waiting
+from store.read.traffic import count, waiting
 from store.records import TrafficEvent, TrafficFeedback
+from store.records.traffic import UNKNOWN_MODEL
 from store.traffic import Added, add
 
 NATIVE, TABLE, BATCH, VLLM = "native", "table", "openai-batch", "vllm"
@@ -75,11 +76,12 @@ def _is_native(record: Mapping[str, Any]) -> bool:
 
 def _table(record: Mapping[str, Any]) -> Iterator[Raw]:
     named = {
-        name: next((key for key in (name, *ALIASES.get(name, ())) if key in record), None) for name in KEYS
+        name: next((key for key in (name, *ALIASES.get(name, ())) if record.get(key) not in (None, "")), None)
+        for name in KEYS
     }
     raw = {name: record[key] for name, key in named.items() if key is not None}
     if isinstance(words := raw.get("thumbs"), str) and words.strip().lower() not in THUMBS:
-        raw["comment"] = raw.pop("thumbs")
+        raw["comment"] = "\n".join(map(str, filter(None, [raw.pop("thumbs"), raw.get("comment")])))
     if "messages" not in raw and isinstance(prompt := raw.get("prompt"), list | dict):
         del raw["prompt"]
         raw |= exchange(prompt, raw.pop("response", None))
@@ -122,7 +124,7 @@ class TrafficAccount:
     others: int = 0
     unreadable: int = 0
     left_out: list[str] = field(default_factory=list)
-    nameless: int = 0  # events whose log does not say which model answered
+    nameless: int = 0  # events in the store of which no log says which model answered
     waiting: int = 0  # feedback in the store whose event is not there
 
     def leave_out(self, reason: str) -> None:
@@ -237,7 +239,6 @@ class _Import:
             self._characters += len(event.response or "") + sum(
                 len(turn["content"]) for turn in event.messages
             )
-            self.account.nameless += event.model == UNKNOWN_MODEL
         if feedback is not None:
             self._feedback.append(feedback)
         if len(self._events) + len(self._feedback) >= _BATCH_ROWS or self._characters > _BATCH_CHARACTERS:
@@ -285,7 +286,7 @@ def import_traffic(
     finally:
         work.halves.close()
     account = work.account
-    account.waiting = waiting(connection)
+    account.waiting, account.nameless = waiting(connection), count(connection, model=UNKNOWN_MODEL)
     if not account.read:
         reasons = account.left_out[:3]
         if account.others:

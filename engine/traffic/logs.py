@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from engine.data.cells import Malformed
+from engine.data.cells import Malformed, listed
 from engine.errors import BadInput
 from engine.traffic.events import moment
 from engine.traffic.exchanges import Raw, answer, exchange, question, usage
@@ -23,9 +23,9 @@ from store.traffic import Waiting
 
 _REQUEST = ("request", "request_body", "requestBody", "body", "req", "kwargs")
 _RESPONSE = ("response", "response_body", "responseBody", "resp", "completion")
-_TIMES = (
-    "time", "timestamp", "created_at", "createdAt", "start_time", "startTime", "request_time", "requested_at",
-    "request_created_at", "created", "ts", "date",
+_TIMES = (  # of a request; the later ones may be when its line was written
+    "start_time", "startTime", "request_time", "requested_at", "request_created_at", "time", "timestamp",
+    "created_at", "createdAt", "created", "ts", "date",
 )  # fmt: skip
 _ENDS = ("end_time", "endTime", "response_time", "response_created_at", "completed_at")
 _LATENCY_MS = ("latency_ms", "duration_ms", "response_time_ms", "latencyMs", "durationMs", "delay_ms")
@@ -118,16 +118,18 @@ def of_litellm(record: Mapping[str, Any]) -> Iterator[Raw]:
         raise Malformed("messages: are empty; LiteLLM keeps texts with store_prompts_in_spend_logs: true")
     failure = as_object(metadata.get("error_information")).get("error_message")
     failed = record.get("status") == "failure"
+    back = record.get("response")
+    back = listed(back) if isinstance(back, str) else back  # {} where nothing came back
     yield (
-        exchange(sent, record.get("response") or None)
+        exchange(sent, back or None)
         | _lasting(record)
         | {
             "id": record.get("request_id"),
             "time": record.get("startTime"),
             "model": record.get("model_group") or record.get("model"),
             "answered_by": record.get("model"),
-            "tokens_in": record.get("prompt_tokens") or None,
-            "tokens_out": record.get("completion_tokens") or None,
+            "tokens_in": record.get("prompt_tokens"),
+            "tokens_out": record.get("completion_tokens"),
             "user": record.get("end_user") or proxied.get("user"),
             "session": record.get("session_id"),
             "tags": listed_values(record.get("request_tags")),
@@ -144,7 +146,7 @@ def is_langfuse(record: Mapping[str, Any]) -> bool:
     """Whether a row is a score, an observation or a trace of Langfuse, or the download of a trace."""
     is_trace = {"timestamp", "input", "output"} <= record.keys() and bool(record.keys() & _OF_TRACES)
     is_observation = "traceId" in record and "type" in record
-    is_download = {"observations", "scores"} <= record.keys()
+    is_download = "observations" in record and bool(record.keys() & {"scores", "trace"})
     return is_trace or is_observation or is_download or is_langfuse_score(record)
 
 
@@ -157,6 +159,8 @@ def of_langfuse(record: Mapping[str, Any]) -> Iterator[Raw | None]:
     if is_langfuse_score(record):
         yield _langfuse_score(record)
         return
+    if isinstance(trace := record.get("trace"), dict) and "observations" in record:
+        record = {**trace, "observations": record["observations"]}
     inner = [item for item in listed_objects(record.get("observations")) if "id" in item]
     if not inner and "type" in record and "traceId" in record:
         yield _langfuse_call(record, record)
@@ -192,7 +196,9 @@ def _langfuse_call(item: Mapping[str, Any], trace: Mapping[str, Any]) -> Raw | N
     if item.get("type") != "GENERATION" or item.get("input") in (None, "", [], {}):
         return None
     told = {"tokens_in": item.get("inputTokens"), "tokens_out": item.get("outputTokens")}
-    counted = told | usage(as_object(item.get("usage"))) | usage(as_object(item.get("usageDetails")))
+    counted = (
+        told | usage(as_object(item.get("usage"))) | _langfuse_usage(as_object(item.get("usageDetails")))
+    )
     failed = item.get("level") == "ERROR"
     model = item.get("model") or item.get("providedModelName")
     return (
@@ -204,10 +210,20 @@ def _langfuse_call(item: Mapping[str, Any], trace: Mapping[str, Any]) -> Raw | N
             "trace": item.get("traceId"),
             "time": item.get("startTime"),
             "model": model,
-            **({"latency_s": item["latency"]} if item.get("latency") is not None else _lasting(item)),
+            **({"latency_s": item.get("latency")} | _lasting(item)),  # it is in milliseconds in some versions
             "reason": (item.get("statusMessage") or "the call failed") if failed else None,
         }
     )
+
+
+def _langfuse_usage(details: Mapping[str, Any]) -> Raw:
+    """The tokens in parts that Langfuse counts apart, such as input_cached_tokens."""
+    told = usage(details)
+    for name, kind in (("tokens_in", "input"), ("tokens_out", "output")):
+        parts = [details[key] for key in details if key.startswith(kind)]
+        if parts and all(isinstance(part, int | float) for part in parts):
+            told[name] = sum(parts)
+    return told
 
 
 def _langfuse_around(record: Mapping[str, Any]) -> Raw:

@@ -163,11 +163,13 @@ def _feedback(connection: Connection, since: float | None, before: float | None)
     said = select(
         connection,
         _Said,
-        f"SELECT f.event_id, sum(coalesce(f.thumbs, 0)) AS thumbs, {newest.format('correction')}, "
+        # Two steps: in one, HAVING and ORDER BY would mean the columns of a single row of feedback.
+        "SELECT event_id, thumbs, correction, comment FROM ("
+        f"SELECT f.event_id, e.time, sum(coalesce(f.thumbs, 0)) AS thumbs, {newest.format('correction')}, "
         f"{newest.format('comment')} FROM trafficfeedback f JOIN trafficevent e ON e.id = f.event_id "
         "WHERE NOT e.shadow AND (?1 IS NULL OR e.time >= ?1) AND (?2 IS NULL OR e.time < ?2) "
-        "GROUP BY f.event_id HAVING correction IS NOT NULL OR thumbs < 0 "
-        "ORDER BY correction IS NULL, max(e.time) DESC, f.event_id LIMIT ?3",
+        "GROUP BY f.event_id) WHERE correction IS NOT NULL OR thumbs < 0 "
+        "ORDER BY correction IS NULL, time DESC, event_id LIMIT ?3",
         since,
         before,
         _MOST,
@@ -464,7 +466,7 @@ def _free_file(connection: Connection, place: Path, known: set[str]) -> Path:
 
 def _is_ours(file: Path, known: set[str]) -> bool:
     try:
-        return set(file.read_text("utf-8").splitlines()) <= known
+        return set(file.read_text("utf-8").split("\n")) <= known | {""}
     except (OSError, ValueError):
         return False
 

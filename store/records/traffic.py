@@ -9,6 +9,8 @@ from typing import Annotated, Any, ClassVar
 
 from store.records.columns import INDEXED, KEY, Id, Mentions, Record
 
+UNKNOWN_MODEL = "unknown"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrafficEvent(Record):

@@ -322,6 +322,33 @@ GENERATION = {
 }
 
 
+def test_tokens_that_nobody_counted_are_missing_and_not_0() -> None:
+    usage = {"unit": "TOKENS", "input": 0, "output": 0, "total": 0}  # as Langfuse's interface has it then
+    event = only({**GENERATION, "usage": usage, "usageDetails": {}})
+    assert (event.tokens_in, event.tokens_out) == (None, None)
+    empty = only({**GENERATION, "output": {"content": ""}, "usageDetails": {"input": 3, "output": 0}})
+    assert (empty.response, empty.tokens_in, empty.tokens_out) == ("", 3, 0)
+
+
+def test_langfuse_counts_cached_and_thought_tokens_apart() -> None:
+    parts = {"input": 24, "input_cached_tokens": 6, "output": 378, "output_reasoning_tokens": 1029}
+    event = only({**GENERATION, "usageDetails": {**parts, "total": 1437}})
+    assert (event.tokens_in, event.tokens_out) == (30, 1407)
+
+
+def test_an_observation_of_langfuse_lasts_from_its_start_to_its_end() -> None:
+    own = {**GENERATION, "createdAt": "2026-02-08T21:46:11.500Z"}
+    for latency in (None, 1_000):  # milliseconds in some versions
+        assert only({**own, "latency": latency}).latency_s == 1.0
+
+
+def test_a_pair_lasts_from_its_request_on_though_its_line_was_written_later() -> None:
+    times = {"start_time": START, "end_time": "2026-02-08T21:46:12.000Z"}
+    for written in ("timestamp", "created_at"):
+        row = {written: "2026-02-08T21:46:11.900Z", **times, "request": {"messages": HI}, "response": "yo"}
+        assert only(row).latency_s == 1.0
+
+
 def test_langfuses_observations_traces_and_downloads() -> None:
     event = only(GENERATION)
     assert (event.messages, event.response, event.tokens_in, event.tokens_out) == (HI, "yo", 3, 4)
@@ -332,6 +359,9 @@ def test_langfuses_observations_traces_and_downloads() -> None:
     _, (download,), (said,) = whole({"observations": [text], "scores": [score]})
     assert (download.id, download.response) == (event.id, "yo")
     assert (said.event_id, said.correction) == (event.trace, "hello")
+    apart = {"trace": {"id": "t1", "timestamp": START, "input": None, "scores": [score]}}
+    _, (newer,), (again,) = whole({**apart, "observations": [text]})
+    assert (newer.id, newer.response, again.correction) == (event.id, "yo", "hello")
     trace = {"id": "t1", "timestamp": START, "input": "hi", "output": "yo", "userId": "u", "scores": ["s1"]}
     assert (only(trace).id, only(trace).messages) == (event_id("t1"), HI)
     _, (of_table,), (thumb,) = whole(
@@ -405,6 +435,8 @@ def test_litellms_spend_logs() -> None:
         whole({**SPEND, "proxy_server_request": "{}"})
     failed = {"error_information": {"error_message": "no quota"}}
     refused = only({**SPEND, "response": {}, "status": "failure", "metadata": failed})
+    assert (refused.response, refused.reason) == (None, "no quota")
+    refused = only({**SPEND, "response": "{}", "status": "failure", "metadata": json.dumps(failed)})
     assert (refused.response, refused.reason) == (None, "no quota")
 
 

@@ -94,6 +94,14 @@ def test_a_later_log_fills_in_what_was_missing_and_changes_nothing_else(
     assert (event.response, event.reason, event.tokens_out) == ("Answer 1.", None, 3)
 
 
+def test_a_later_log_says_which_model_it_was(connection: Connection, tmp_path: Path) -> None:
+    take(connection, write(tmp_path / "a.jsonl", [row(1)]))
+    named = take(connection, write(tmp_path / "b.jsonl", [row(1, model="m")]))
+    assert (named.added.updated, named.nameless) == (1, 0)
+    take(connection, write(tmp_path / "c.jsonl", [row(1), row(1, model="other")]))
+    assert [event.model for event in stored(connection)] == ["m"]
+
+
 def test_an_id_that_stands_for_another_question_is_told(connection: Connection, tmp_path: Path) -> None:
     file = write(tmp_path / "log.jsonl", [row(1), row(1, prompt="Another?"), row(2)])
     found = take(connection, file)
@@ -139,6 +147,64 @@ def test_feedback_on_a_trace_becomes_that_on_its_last_answer(connection: Connect
         take(connection, *files)
         assert [row.thumbs for row in traffic.feedback(connection, [event_id("r2")])] == [1]
         assert traffic.feedback(connection, [event_id("r1"), event_id("t")]) == []
+
+
+def test_feedback_on_a_trace_is_never_on_an_answer_that_nobody_saw(
+    connection: Connection, tmp_path: Path
+) -> None:
+    said = {"event_id": "t", "thumbs": "down", "time": 1_772_359_300}
+    hidden = row(2, trace="t", shadow=True)
+    assert take(connection, write(tmp_path / "hidden.jsonl", [hidden, said])).waiting == 1
+    take(connection, write(tmp_path / "shown.jsonl", [row(1, trace="t")]))
+    assert [each.thumbs for each in traffic.feedback(connection, [event_id("r1")])] == [-1]
+    assert traffic.feedback(connection, [event_id("r2")]) == []
+
+
+LANGFUSE_TRACE = {
+    "id": "t",
+    "timestamp": "2026-03-01T10:00:00Z",
+    "userId": "ann",
+    "sessionId": "s",
+    "input": "hi",
+    "output": "yo",
+}
+LANGFUSE_SCORE = {"id": "s1", "traceId": "t", "name": "user-feedback", "value": 1, "dataType": "BOOLEAN"}
+
+
+def langfuse_call(number: int) -> dict[str, Any]:
+    return {
+        "id": f"o{number}",
+        "traceId": "t",
+        "type": "GENERATION",
+        "startTime": f"2026-03-01T10:00:0{number}Z",
+        "model": "m",
+        "input": [{"role": "user", "content": f"hi {number}"}],
+        "output": "yo",
+    }
+
+
+@pytest.mark.parametrize("order", ["tcs", "tsc", "cts", "cst", "stc", "sct"])
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_trace_of_langfuse_counts_as_its_calls_alone(
+    connection: Connection, tmp_path: Path, order: str, at_once: bool
+) -> None:
+    tables = {"t": [LANGFUSE_TRACE], "c": [langfuse_call(1), langfuse_call(2)], "s": [LANGFUSE_SCORE]}
+    files = [write(tmp_path / f"{name}.jsonl", tables[name]) for name in order]
+    for group in [files] if at_once else [[file] for file in files]:
+        take(connection, *group)
+    calls = stored(connection)
+    assert [(call.id, call.model) for call in calls] == [(event_id("o1"), "m"), (event_id("o2"), "m")]
+    assert {call.user for call in calls} == {user_hash("ann", SALT)}
+    assert [said.thumbs for said in traffic.feedback(connection, [event_id("o2")])] == [1]
+    again = take(connection, *files)
+    assert (again.added.new, again.added.known, len(stored(connection))) == (0, 3, 2)
+    assert again.nameless == 0
+
+
+def test_a_trace_of_langfuse_without_calls_stays(connection: Connection, tmp_path: Path) -> None:
+    other = langfuse_call(1) | {"type": "SPAN"}
+    take(connection, write(tmp_path / "log.jsonl", [LANGFUSE_TRACE, other]))
+    assert [each.id for each in stored(connection)] == [event_id("t")]
 
 
 def test_the_newer_word_of_a_person_counts_and_keeps_what_it_does_not_speak_of(
@@ -252,6 +318,18 @@ def test_columns_are_mapped_by_name_and_by_path(connection: Connection, tmp_path
     assert stored(connection)[-1].response == "down" or stored(connection)[0].response == "down"
     with pytest.raises(BadInput, match="has nothing in a column 'nope'"):
         take(connection, deep, fields={"time": "nope"})
+
+
+def test_a_column_with_nothing_in_it_hides_no_other(connection: Connection, tmp_path: Path) -> None:
+    said = {"timestamp": 1_772_359_200, "question": "hi", "answer": "yo"}
+    rows = [
+        {**said, "prompt": None, "feedback": "", "comment": "wrong fee"},
+        {**said, "prompt": "", "feedback": "so so", "comment": "slow"},
+    ]
+    for number, each in enumerate(rows):
+        take(connection, write(tmp_path / f"{number}.jsonl", [{"id": str(number), **each}]))
+    said_of = [traffic.feedback(connection, [event_id(str(number))])[0].comment for number in range(2)]
+    assert said_of == ["wrong fee", "so so\nslow"]
 
 
 def test_a_variant_is_given_to_events_that_name_none(connection: Connection, tmp_path: Path) -> None:

@@ -95,6 +95,24 @@ def test_what_more_people_liked_is_not_proposed_and_a_repeated_answer_is_no_corr
     assert traffic.propose().new == ()
 
 
+@pytest.mark.parametrize("first", [{"thumbs": "up"}, {"comment": "hm"}])
+@pytest.mark.parametrize(
+    ("then", "origin"),
+    [
+        ([{"correction": "It is not loud."}], "correction"),
+        ([{"thumbs": "down"}, {"thumbs": "down"}], "thumbs"),
+    ],
+)
+def test_all_that_people_said_of_an_answer_counts_whoever_spoke_first(
+    traffic: Traffic, first: dict[str, str], then: list[dict[str, str]], origin: str
+) -> None:
+    event = traffic.said("Why is the kettle loud at night?", id="a")
+    for user, said in enumerate([first, *then]):
+        raw = {"event_id": event, **said, "user": str(user), "time": NOW + user}
+        add(traffic.connection, [], [events.feedback(raw, salt=b"0" * 32, received=NOW)])
+    assert [each.origin for each in traffic.propose().new] == [origin]
+
+
 def test_shadow_answers_were_shown_to_nobody_and_propose_nothing(traffic: Traffic) -> None:
     traffic.said("Why is the kettle loud at night?", shadow=True, thumbs="down")
     assert traffic.propose().new == ()
@@ -428,3 +446,10 @@ def test_what_another_process_stored_meanwhile_stands(
     monkeypatch.setattr(proposals, "_nearest", slowly)
     assert traffic.propose().new == ()
     assert [each.decision for each in stored(traffic.connection)] == ["rejected"]
+
+
+def test_a_line_separator_in_a_text_makes_no_further_version(traffic: Traffic) -> None:
+    for question in ("Why is the kettle\u2028loud at night?", "Do you ship lamps\u2028to Norway?"):
+        traffic.said(question, correction="It depends.")
+    names = [traffic.decide("accepted", each.id).files[0].file for each in traffic.propose().new]
+    assert [name and name.name for name in names] == ["eval-v2.jsonl", "eval-v2.jsonl"]
