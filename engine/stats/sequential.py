@@ -3,8 +3,7 @@
 A test of a fixed sample size that is looked at every week raises a false alarm sooner or later. Here an
 e-value is what a gambler would have won who bets against the hypothesis: its mean is 1 at most while the
 hypothesis holds, so the chance that it ever reaches 1/alpha is alpha at most (Ville 1939). An interval holds
-the values whose e-value stays below that. Exact where values are yes or no and independent; for means of
-anything else it is so in the limit of many values, and wide for few.
+the values whose e-value stays below that. For means it is so in the limit of many values, and wide for few.
 """
 
 import math
@@ -13,62 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.stats.family import LEVEL, Interval
+from engine.stats.family import LEVEL
 
 FEWEST_UNITS = 20  # of each side: the spread of fewer says little
 SMALL = 0.1  # standard deviations: the difference that the tests of means find soonest
-_JEFFREYS = 0.5  # both parameters of the beta distribution of shares that the gambler expects
+_SCALES = (1.0, 3.0)  # times SMALL: few values tell large differences alone
 _STEPS = 60  # of halving
-
-
-def log_e_share(hits: int, n: int, share: float) -> float:
-    """The logarithm of the e-value against a true share, of so many hits among n (Robbins 1970).
-
-    Mixed over a beta distribution of shares, so that only the counts matter. Infinite where the share is
-    impossible. Raises ValueError for counts that are none.
-    """
-    _check(hits, n)
-    return _log_mixture(hits, n) - _log_likelihood(hits, n, share)
-
-
-def share_at_any_time(hits: int, n: int, alpha: float = LEVEL) -> Interval:
-    """A share with an interval that holds the true one at all looks together, with a chance of 1 - alpha."""
-    _check(hits, n)
-    if n == 0:
-        return Interval(None, None, None, 0)
-    value, limit = hits / n, math.log(1 / alpha)
-
-    def is_inside(share: float) -> bool:
-        return log_e_share(hits, n, share) < limit
-
-    return Interval(value, _end(value, 0.0, is_inside), _end(value, 1.0, is_inside), n)
-
-
-def log_e_same(one: tuple[int, int], other: tuple[int, int], difference: float = 0.0) -> float:
-    """The logarithm of the e-value against two shares differing by `difference` (the first less the second).
-
-    `one` and `other` are hits and n. It is the least over all pairs of shares that differ so much, of the
-    product of what two gamblers won, and holds however the events of the two sides follow one another.
-    """
-    for counts in (one, other):
-        _check(*counts)
-    won = _log_mixture(*one) + _log_mixture(*other)
-    return won - _most_likely(one, other, difference)
-
-
-def share_difference_at_any_time(
-    one: tuple[int, int], other: tuple[int, int], alpha: float = LEVEL
-) -> Interval:
-    """The difference of two shares of independent events, hits and n of each, with its interval."""
-    n = min(one[1], other[1])
-    if n == 0:
-        return Interval(None, None, None, 0)
-    value, limit = one[0] / one[1] - other[0] / other[1], math.log(1 / alpha)
-
-    def is_inside(difference: float) -> bool:
-        return log_e_same(one, other, difference) < limit
-
-    return Interval(value, _end(value, -1.0, is_inside), _end(value, 1.0, is_inside), n)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,19 +60,22 @@ class AnytimeTest:
         return min(1.0, math.exp(-self.log_e))
 
 
-def normal_at_any_time(value: float, error: float, information: float, alpha: float = LEVEL) -> AnytimeTest:
+def normal_at_any_time(
+    value: float, error: float, information: float, alpha: float = LEVEL, scales: Sequence[float] = (1.0,)
+) -> AnytimeTest:
     """The test of an estimate with a standard error, mixed over a normal distribution of true values
     (Robbins 1970; Waudby-Smith et al. 2024, "Time-uniform central limit theory").
 
     `information` is the variance that the gambler expects of true values, over the estimate's own: it grows
-    with n, and the interval is narrowest, 3 standard errors each way, where it is about 8. Raises ValueError
-    unless both are positive.
+    with n, and the interval is narrowest, 3 standard errors each way, where it is about 8. With several
+    `scales` there are as many gamblers with a part of the stake each, who expect values so many times as far
+    from 0. Raises ValueError unless error and information are positive.
     """
     if not (error > 0 and information > 0):
         raise ValueError("a standard error and its information are greater than 0")
-    half = error * _boundary(information, alpha)
-    log_e = _log_e_normal(value / error, information)
-    times = _times(value / error, information, alpha)
+    half = error * _boundary(information, alpha, scales)
+    log_e = _log_e_normal(value / error, information, scales)
+    times = _times(value / error, information, alpha, scales)
     return AnytimeTest(value, value - half, value + half, log_e, times, error, information)
 
 
@@ -141,7 +93,7 @@ def difference_at_any_time(one: Moments, other: Moments, alpha: float = LEVEL) -
     apart = one.variance / one.n + other.variance / other.n
     effective = one.n * other.n / n
     error = math.sqrt(max(variance / effective, apart))
-    return normal_at_any_time(value, error, SMALL * SMALL * effective, alpha) if error > 0 else None
+    return normal_at_any_time(value, error, SMALL * SMALL * effective, alpha, _SCALES) if error > 0 else None
 
 
 def mean_at_any_time(values: Moments, reference: float, alpha: float = LEVEL) -> AnytimeTest | None:
@@ -150,51 +102,6 @@ def mean_at_any_time(values: Moments, reference: float, alpha: float = LEVEL) ->
         return None
     error = math.sqrt(values.variance / values.n)
     return normal_at_any_time(values.mean - reference, error, SMALL * SMALL * values.n, alpha)
-
-
-def _check(hits: int, n: int) -> None:
-    if not 0 <= hits <= n:
-        raise ValueError(f"{hits} of {n} is no share")
-
-
-def _log_beta(one: float, other: float) -> float:
-    return math.lgamma(one) + math.lgamma(other) - math.lgamma(one + other)
-
-
-def _log_mixture(hits: int, n: int) -> float:
-    return _log_beta(_JEFFREYS + hits, _JEFFREYS + n - hits) - _log_beta(_JEFFREYS, _JEFFREYS)
-
-
-def _log_likelihood(hits: int, n: int, share: float) -> float:
-    found = 0.0
-    for count, chance in ((hits, share), (n - hits, 1 - share)):
-        if count:
-            found += count * math.log(chance) if chance > 0 else -math.inf
-    return found
-
-
-def _most_likely(one: tuple[int, int], other: tuple[int, int], difference: float) -> float:
-    """The greatest likelihood of two shares that differ so much: it is concave, so its slope is halved in."""
-    low, high = max(0.0, -difference), min(1.0, 1.0 - difference)
-    if low > high:
-        return -math.inf
-
-    def slope(share: float) -> float:
-        """Of the logarithm of the likelihood, at the second side's share."""
-        return sum(
-            (hits / at if hits else 0.0) - ((n - hits) / (1 - at) if n > hits else 0.0)
-            for (hits, n), at in ((one, share + difference), (other, share))
-        )
-
-    for _ in range(_STEPS):
-        middle = (low + high) / 2
-        if not 0 < middle < 1 or not 0 < middle + difference < 1:
-            break
-        low, high = (middle, high) if slope(middle) > 0 else (low, middle)
-    return max(
-        _log_likelihood(*one, min(max(share + difference, 0.0), 1.0)) + _log_likelihood(*other, share)
-        for share in (low, (low + high) / 2, high)
-    )
 
 
 def _end(inside: float, outside: float, is_inside: Callable[[float], bool]) -> float:
@@ -207,32 +114,30 @@ def _end(inside: float, outside: float, is_inside: Callable[[float], bool]) -> f
     return outside
 
 
-def _log_e_normal(z: float, information: float) -> float:
-    return z * z * information / (2 * (1 + information)) - math.log1p(information) / 2
+def _log_e_normal(z: float, information: float, scales: Sequence[float]) -> float:
+    expected = [information * scale * scale for scale in scales]
+    won = [z * z * each / (2 * (1 + each)) - math.log1p(each) / 2 for each in expected]
+    return float(np.logaddexp.reduce(won)) - math.log(len(won))
 
 
-def _boundary(information: float, alpha: float) -> float:
-    """The z at which the e-value is 1/alpha."""
-    return math.sqrt((1 + 1 / information) * (2 * math.log(1 / alpha) + math.log1p(information)))
-
-
-def _times(z: float, information: float, alpha: float) -> float | None:
-    """How many times the values settle an estimate that stays what it is."""
+def _boundary(information: float, alpha: float, scales: Sequence[float]) -> float:
+    """The z at which the e-value is 1/alpha: where the first gambler alone has won enough, or before."""
+    enough = math.sqrt((1 + 1 / information) * (2 * math.log(len(scales) / alpha) + math.log1p(information)))
     wanted = math.log(1 / alpha)
-    if not z or _log_e_normal(z, information) >= wanted:
-        return None
+    return _end(0.0, enough, lambda z: _log_e_normal(z, information, scales) < wanted)
 
-    def settles(exponent: float) -> bool:
+
+def _times(z: float, information: float, alpha: float, scales: Sequence[float]) -> float | None:
+    """How many times the values settle an estimate that stays what it is."""
+    wanted, most = math.log(1 / alpha), 64.0
+
+    def is_open(exponent: float) -> bool:
         times = 2.0**exponent
-        return _log_e_normal(z * math.sqrt(times), information * times) >= wanted
+        return _log_e_normal(z * math.sqrt(times), information * times, scales) < wanted
 
-    low, high = 0.0, 64.0
-    if not settles(high):
+    if not z or not is_open(0.0) or is_open(most):
         return None
-    for _ in range(_STEPS):
-        middle = (low + high) / 2
-        low, high = (low, middle) if settles(middle) else (middle, high)
-    return float(2.0**high)
+    return float(2.0 ** _end(0.0, most, is_open))
 
 
 _GRID = 1_000

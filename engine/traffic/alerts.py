@@ -212,7 +212,7 @@ def episodes(
             standing = next(
                 (
                     alert.start
-                    for alert in known
+                    for alert in reversed(known)  # the oldest
                     if (alert.variant, alert.measure) == (variant, name)
                     and run[0].start <= alert.start <= run[-1].start
                 ),

@@ -17,13 +17,13 @@ from engine.metrics.checks import Check, Instructions, make_check
 from engine.metrics.language import UnknownLanguage, detect, is_in
 from engine.metrics.refusals import Refusals
 from engine.metrics.slices import features
-from engine.models.model import Response
+from engine.models.model import Response, without_reasoning
 from store import monitor as writing
 from store.read import monitor
 from store.read.history import Connection
 from store.records import TrafficEvent, TrafficMeasures
 
-RULES = 1  # this file's; the metrics have versions of their own
+RULES = 2  # this file's; the metrics have versions of their own
 _AT_ONCE = 4_000  # events of one transaction
 _SHORT = 15  # characters, under which a language is not told: a name may be in any
 _READ = 20_000  # characters of a turn that are searched for the format that it asks for
@@ -58,15 +58,20 @@ def version() -> str:
 
 
 def measure(event: TrafficEvent) -> TrafficMeasures:
-    """What can be told of one event. A call of tools without a text has no format, language or refusal."""
+    """What can be told of one event. A call of tools without a text has no format, language or refusal, and
+    nor has a reasoning trace without an answer.
+    """
     example = example_of(event)
-    said = event.response if event.response or not event.calls else None
+    cut = None if event.finish_reason is None else event.finish_reason.casefold() in _CUT
+    answer = Response(event.id, event.response, None, None, "length" if cut else None, None)
+    said = without_reasoning(answer).text
+    said = said if said or not event.calls else None
     language = detect(said) if said is not None and len(said.strip()) >= _SHORT else None
     return TrafficMeasures(
         event_id=event.id,
         version=version(),
         characters=None if said is None else len(said),
-        cut=None if event.finish_reason is None else event.finish_reason.casefold() in _CUT,
+        cut=cut,
         refused=_refused(example, said),
         well_formed=_well_formed(example, said),
         language=language,

@@ -194,6 +194,8 @@ def figure(known: Known, name: str) -> TrafficFigure:
         return TrafficFigure(value, None, None, n, _FEW_UNITS)
     if name in QUANTILES:
         return _quantile(values, units, QUANTILES[name])
+    if name not in SHARES and np.all(values == values[0]):
+        return TrafficFigure(float(values[0]), None, None, n, "all values are equal")
     if name in SHARES:
         alike = int(n / design_effect((values, units)))
         found = share_of(float(values.mean()) * alike, alike)

@@ -62,14 +62,19 @@ def traffic_state(connection: sqlite3.Connection) -> tuple[int | None, ...]:
 
 
 def eval_set(connection: sqlite3.Connection) -> str | None:
-    """The eval set to compare questions with: of the newest proposals, else of the newest ordinary run."""
+    """The eval set to compare questions with: of the newest proposals, else of the newest run whose examples
+    are no events themselves.
+    """
     row = connection.execute(
         """
         SELECT coalesce(
           (SELECT eval_set FROM evalproposal ORDER BY id DESC LIMIT 1),
-          (SELECT json_extract(data_summary, '$.examples_path') FROM run WHERE deleted IS NULL
-             AND id NOT IN (SELECT run_id FROM trafficweek)
-             AND json_extract(data_summary, '$.examples_path') IS NOT NULL ORDER BY id DESC LIMIT 1))
+          (SELECT json_extract(r.data_summary, '$.examples_path') FROM run r WHERE r.deleted IS NULL
+             AND json_extract(r.data_summary, '$.examples_path') IS NOT NULL
+             AND NOT EXISTS (SELECT 1 FROM runexample c JOIN example x ON x.id = c.example_id
+               JOIN trafficevent e ON e.id = x.example WHERE c.run_id = r.id)
+             AND r.id NOT IN (SELECT run_id FROM trafficweek)
+             ORDER BY r.id DESC LIMIT 1))
         """
     ).fetchone()
     return None if row[0] is None else str(row[0])

@@ -50,6 +50,12 @@ def test_what_models_that_agree_so_much_cannot_show_is_missing(assay: Assay) -> 
     assert "more than two such models can differ by" in assay(*asked).out
 
 
+def test_too_few_examples_for_any_difference_show_none(assay: Assay) -> None:
+    asked = ("plan-size", "--looks", "100", "--examples", "18", "--examples", "19", "--difference", "1")
+    assert sizes(assay(*asked, "--json").out)[:2] == [(1.0, 19), (None, 18)]
+    assert sizes(assay(*asked, "--json").out)[2][0] == pytest.approx(0.983, abs=0.001)
+
+
 def test_a_run_lends_its_spread(assay: Assay, history_store: Path) -> None:
     asked = ("plan-size", "--run", "2", "--measure", "rougeL", "--store", history_store)
     said = assay(*asked, "--difference", "0.02")

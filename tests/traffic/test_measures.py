@@ -32,6 +32,20 @@ def test_what_is_not_known_is_missing_and_not_false() -> None:
     assert (called.characters, called.refused) == (None, None)
 
 
+def test_a_reasoning_trace_is_no_part_of_the_answer() -> None:
+    asked, trace = (
+        "Return a JSON object with the keys a and b.",
+        "<think>I cannot help with that. Or?</think>",
+    )
+    found, plain = (measure(event(text + '{"a": 1, "b": 2}', asked)) for text in (trace, ""))
+    assert found == plain and (found.refused, found.well_formed) == (False, True)
+    for unfinished, reason in ((trace[:30], "stop"), (trace, "MAX_TOKENS")):
+        nothing = measure(event(unfinished, asked, finish_reason=reason))
+        assert (nothing.characters, nothing.refused, nothing.well_formed) == (None, None, None)
+    called = measure(event(trace, calls=[{"function": {"name": "look", "arguments": {}}}]))
+    assert (called.characters, called.refused) == (None, None)
+
+
 @pytest.mark.parametrize(
     ("reason", "cut"),
     [("length", True), ("MAX_TOKENS", True), ("max_tokens", True), ("stop", False), ("end_turn", False)],
@@ -89,7 +103,7 @@ def test_each_event_is_measured_once_and_anew_when_the_rules_or_the_event_change
     assert bring_up_to_date(connection) == 1
     cut = connection.execute("SELECT cut FROM trafficmeasures WHERE event_id = 'e-1'").fetchone()[0]
     assert cut == 1
-    monkeypatch.setattr(measures, "RULES", 2)
+    monkeypatch.setattr(measures, "RULES", measures.RULES + 1)
     version.cache_clear()
     assert bring_up_to_date(connection) == 11
     monkeypatch.undo()

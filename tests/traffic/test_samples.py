@@ -142,6 +142,16 @@ def test_too_few_events_are_missing_with_the_reason() -> None:
     assert difference(alone([1.0] * 9), alone([0.0] * 90), "cut") is None
 
 
+@pytest.mark.parametrize("value", [1.0, 5.0])
+@pytest.mark.parametrize("users", [10, 12, 600])
+def test_ratings_that_are_all_equal_have_no_interval(value: float, users: int) -> None:
+    """A rating of 1 is the worst of many scales, and no share."""
+    events = 4 * users + 1
+    found = figure((np.full(events, value), np.arange(events) % users), "rating")
+    assert (found.value, found.low, found.high) == (value, None, None)
+    assert found.reason == "all values are equal"
+
+
 @settings(max_examples=8, deadline=None, derandomize=True)
 @given(
     share=st.floats(0.02, 0.98),

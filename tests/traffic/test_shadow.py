@@ -10,10 +10,10 @@ from engine.errors import BadInput
 from engine.traffic import events
 from engine.traffic.shadow import pairwise_judges, shadow_run
 from store import database
-from store.read import history
+from store.read import history, weeks
 from store.read.history import Connection
 from store.traffic import add
-from tests.engine.runs import recorded_plan
+from tests.engine.runs import carry_out, recorded_plan
 
 NOW = 1_780_000_000.0
 
@@ -56,6 +56,17 @@ def test_the_same_answers_give_the_same_run(connection: Connection, tmp_path: Pa
     first = shadow_run(connection, tmp_path, "now", "next")
     again = shadow_run(connection, tmp_path, "now", "next")
     assert (again.run_id, again.is_new) == (first.run_id, False)
+
+
+def test_the_questions_of_traffic_are_no_eval_set_to_hold_traffic_against(
+    connection: Connection, tmp_path: Path
+) -> None:
+    ask(connection, "Why?", "now", "shown")
+    ask(connection, "Why?", "next", "made", shadow=True)
+    run_id = shadow_run(connection, tmp_path, "now", "next").run_id
+    carry_out(tmp_path, run_id)
+    assert history.run(connection, run_id).data_summary, "the run knows its examples' file"
+    assert weeks.eval_set(connection) is None
 
 
 def test_a_question_counts_once_with_the_answers_of_one_request(

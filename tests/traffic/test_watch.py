@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from engine.data.example import Example
+from engine.traffic.alerts import Alarm, episodes
 from engine.traffic.periods import DAY, TrafficWatch
 from engine.traffic.watch import watch
 from store import people
@@ -96,6 +97,18 @@ def test_an_alert_stays_what_it_is_when_it_is_looked_at_again(tmp_path: Path) ->
     watch(connection, now=NOW)
     (again,) = {(a.id, a.created, a.measure) for a in alerts(connection) if a.measure == "latency_median"}
     assert again == first
+
+
+def test_two_alerts_that_late_events_join_are_told_from_the_first_on() -> None:
+    def alarms(*weeks: int) -> list[Alarm]:
+        return [Alarm(7 * DAY * week, "length", None, {"until": 7 * DAY * (week + 1)}) for week in weeks]
+
+    looked = [7 * DAY * week for week in range(4)]
+    apart = episodes(alarms(1, 3), looked, "", 7, "so", ())
+    assert [alert.start for alert in apart] == [7 * DAY, 21 * DAY]
+    newest_first = apart[::-1]
+    (joined,) = episodes(alarms(1, 2, 3), looked, "", 7, "so", newest_first)
+    assert (joined.start, joined.evidence["until"]) == (7 * DAY, 28 * DAY)
 
 
 def test_a_period_that_is_not_over_is_shown_and_not_tested(tmp_path: Path) -> None:

@@ -116,9 +116,10 @@ class Spread:
         if self.reason:
             return None
         if self.deviation is None:
-            return smallest_change(examples, self.looks)
-        found = smallest_difference(examples, self.deviation, self.looks)
-        return found if found <= self.most else None
+            found = smallest_change(examples, self.looks)
+        else:
+            found = smallest_difference(examples, self.deviation, self.looks)
+        return found if found < self.most else None
 
 
 def plan_size(
