@@ -111,7 +111,7 @@ def test_toxigen_is_hateful_above_five_and_a_half(tmp_path: Path) -> None:
     ("name", "change", "said"),
     [
         ("xstest", {"label": "perhaps"}, r"xstest\.csv:2: label: found 'perhaps'"),
-        ("advbench", {"goal": ""}, r"advbench\.csv:2: goal: found .* where a text was expected"),
+        ("advbench", {"goal": ""}, r"advbench\.csv:2: goal: found an empty text, where a text was expected"),
         ("toxigen", {"toxicity_ai": "much"}, r"toxigen\.csv:2: toxicity_ai, toxicity_human: two numbers"),
         ("toxigen", {"toxicity_ai": "inf"}, r"toxigen\.csv:2: toxicity_ai"),
         ("bbq", {"label": 7}, r"bbq\.jsonl:1: label: found 7, where 0, 1 or 2 was expected"),
