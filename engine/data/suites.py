@@ -50,7 +50,8 @@ class Suite:
 def _text(row: Row, key: str) -> str:
     value = row.get(key)
     if not isinstance(value, str) or not value.strip():
-        raise ValueError(f"{key}: found {type_name(value)}, where a text was expected")
+        found = "an empty text" if isinstance(value, str) else type_name(value)
+        raise ValueError(f"{key}: found {found}, where a text was expected")
     return value
 
 

@@ -228,8 +228,13 @@ class Parts:
         self._put: list[Path] = []
 
     def open(self, target: Path) -> IO[str]:
-        """A text file to write, in UTF-8; a lone surrogate, which has no UTF-8, is written as its escape."""
+        """A text file to write, in UTF-8; a lone surrogate, which has no UTF-8, is written as its escape.
+
+        Raises BadInput for one that is open already: names may be the same as parts of a path.
+        """
         path = self.path(target)
+        if path in self._files:
+            raise BadInput(f"{target} would be written twice", "name things by more than other punctuation")
         self._files[path] = path.open("w", encoding="utf-8", errors="backslashreplace")
         return self._files[path]
 

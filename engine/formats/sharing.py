@@ -29,7 +29,7 @@ from store.transfer.export import records
 
 HUB_RESULTS = "hf-eval-results"
 VERSION = "0.3.0"  # of Every Eval Ever's schema
-_SHARES = {"acc", "acc_norm", "exact_match", "em", "f1"}  # of benchmarks: from 0 to 1
+_SHARES = {"acc", "acc_norm", "exact_match", "em", "f1"}  # of most benchmarks; SQuAD 2.0 has percents
 
 
 class Leaderboard(NamedTuple):
@@ -202,7 +202,8 @@ def _results(connection: Connection, run: Run, model: ModelRow, left_out: list[s
             yield _Result(
                 name, task.task, task.value or 0.0, None, None, task.stderr, task.n,
                 "higher" if task.higher_is_better else "lower",
-                (0.0, 1.0) if task.metric in _SHARES else None, "", f"lm-eval's {name} on {task.task}",
+                (0.0, 1.0) if task.metric in _SHARES and 0 <= (task.value or 0.0) <= 1 else None, "",
+                f"lm-eval's {name} on {task.task}",
                 details if task.shots is None else details | {"shots": str(task.shots)},
             )  # fmt: skip
 
@@ -255,7 +256,8 @@ def _every_eval_ever(connection: Connection, run: Run, model: ModelRow, files: _
     model_id = _model_id(model)
     developer, _, short = model_id.partition("/")
     ended, collection = str(int(run.finished or run.created)), file_name(run.name)
-    evaluation = f"{collection}/{model_id}/{ended}"
+    # A model of the Hub may stand in a run twice, as with two prompts.
+    evaluation = f"{collection}.{file_name(model.name)}/{model_id}/{ended}"
     key = hashlib.sha256(f"{evaluation} {run.plan_hash} {run.created!r}".encode()).digest()
     name = str(uuid.UUID(bytes=key[:16], version=4))
     place = ("data", collection, file_name(developer), file_name(short))

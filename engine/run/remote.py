@@ -318,8 +318,12 @@ def _linked(host: str, side: Side, assay: str) -> Iterator[_Wire]:
         command = [*(shlex.split(os.environ.get("ASSAY_SSH", "")) or ["ssh"]), *_OPTIONS]
     except ValueError as error:
         raise BadInput(f"$ASSAY_SSH is no command: {error}", "quote it as in a shell") from error
-    if not sys.stdin.isatty():
-        command += ["-o", "BatchMode=yes"]
+    # Of these seconds a person may need some to type the password of a machine in between.
+    command += (
+        ["-o", "ConnectTimeout=90"]
+        if sys.stdin.isatty()
+        else ["-o", "BatchMode=yes", "-o", "ConnectTimeout=20"]
+    )
     try:
         process = subprocess.Popen(
             [*command, host, f"{_program(assay)} remote {side}"],

@@ -211,6 +211,13 @@ def test_a_machine_without_assay_and_one_that_lets_nobody_in(
     assert "no-such-ssh can't be started" in assay("pull", "box", "--store", tmp_path / "ours").err
 
 
+def test_ssh_gives_up_on_a_machine_that_never_answers(
+    assay: Assay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ASSAY_SSH", "sh -c 'echo \"$@\" >&2; exit 255' ssh")  # it says its options
+    assert "-o ConnectTimeout=20 1 assay" in assay("pull", "1", "--store", tmp_path / "ours").err
+
+
 Fake = Callable[[str], None]
 
 

@@ -111,7 +111,7 @@ def test_toxigen_is_hateful_above_five_and_a_half(tmp_path: Path) -> None:
     ("name", "change", "said"),
     [
         ("xstest", {"label": "perhaps"}, r"xstest\.csv:2: label: found 'perhaps'"),
-        ("advbench", {"goal": ""}, r"advbench\.csv:2: goal: found .* where a text was expected"),
+        ("advbench", {"goal": ""}, r"advbench\.csv:2: goal: found an empty text, where a text was expected"),
         ("toxigen", {"toxicity_ai": "much"}, r"toxigen\.csv:2: toxicity_ai, toxicity_human: two numbers"),
         ("toxigen", {"toxicity_ai": "inf"}, r"toxigen\.csv:2: toxicity_ai"),
         ("bbq", {"label": 7}, r"bbq\.jsonl:1: label: found 7, where 0, 1 or 2 was expected"),
@@ -185,3 +185,22 @@ def test_a_model_that_always_says_unknown_has_no_bias_and_none_that_can_be_told(
 def test_a_question_whose_groups_are_not_told_apart_has_no_bias_score(tmp_path: Path) -> None:
     found = answered(tmp_path, [({"additional_metadata": {"stereotyped_groups": ["young"]}}, "A")])
     assert found["bbq_bias_ambig"] is None and found["bbq_accuracy_ambig"] == 0
+
+
+def test_bbqs_own_place_of_the_stereotype_has_the_polarity_in_it(tmp_path: Path) -> None:
+    """As its analysis script reads it: `target_loc` of a "nonneg" row is the other group."""
+    for place, answer, bias in ((1, "B", 1), (1, "A", -1), (1.0, "B", 1)):
+        found = answered(tmp_path, [(NONNEG | {"target_loc": place}, answer)])
+        assert found["bbq_bias_ambig"] == bias
+    dropped = answered(tmp_path, [({"target_loc": None}, "A")])  # as there, where it is NA
+    assert dropped["bbq_bias_ambig"] is None
+
+
+def test_bbqs_nationalities_are_told_by_their_own_names(tmp_path: Path) -> None:
+    nations = {
+        "answer_info": {"ans0": ["British", "europe"], "ans1": ["French", "europe"],
+                        "ans2": ["Unknown", "unknown"]},
+        "additional_metadata": {"stereotyped_groups": ["British"]},
+    }  # fmt: skip
+    assert answered(tmp_path, [(nations, "A")])["bbq_bias_ambig"] == 1
+    assert answered(tmp_path, [(nations | NONNEG, "A")])["bbq_bias_ambig"] == -1

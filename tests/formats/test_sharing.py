@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,17 @@ def _samples_match(file: Path, record: dict[str, Any]) -> None:
     )
 
 
+def test_a_benchmark_in_percent_has_no_bounds_of_a_share(store: Path, tmp_path: Path) -> None:
+    benchmarked(store, task="squadv2", metric="f1", filter="none", value=71.5)
+    benchmarked(store, task="coqa", metric="f1", filter="none", value=0.715)
+    share("every-eval-ever", connected(store), 1, tmp_path / "out")
+    (record,) = (json.loads(path.read_text()) for path in (tmp_path / "out").rglob("tuned/*[0-9a-f].json"))
+    bounds = {row["evaluation_name"]: row["metric_config"].get("max_score")
+              for row in record["evaluation_results"]}  # fmt: skip
+    assert bounds["squadv2"] is None and bounds["coqa"] == 1
+    schema("eval").validate(record)
+
+
 def test_a_conversation_is_its_messages() -> None:
     stored = {
         "example": "c",
@@ -103,6 +115,15 @@ def test_a_conversation_is_its_messages() -> None:
     found = _asked(stored, {"text": "Bye.", "turns": ["Hi.", "Bye."], "thinking": None})
     assert [turn["content"] for turn in found["messages"]] == ["Hello?", "Hi.", "And now?", "Bye."]
     assert found["interaction_type"] == "multi_turn" and found["output"] is None
+
+
+@pytest.mark.parametrize("kind", ["model-index", "every-eval-ever"])
+def test_no_model_takes_the_file_of_another(kind: str, store: Path, tmp_path: Path) -> None:
+    with closing(database.connect(store)) as connection, connection:
+        connection.execute("UPDATE model SET name = iif(name = 'base', 'tuned:1', 'tuned_1')")
+    with pytest.raises(BadInput, match="would be written twice"):
+        share(kind, connected(store), 1, tmp_path / "out")
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
 
 
 def test_a_model_card_takes_the_index(store: Path, tmp_path: Path) -> None:
@@ -157,9 +178,9 @@ def test_a_run_without_such_a_benchmark_is_refused(store: Path, tmp_path: Path) 
 
 def test_runs_with_judges_benchmarks_and_corpora_are_valid_too(tmp_path: Path) -> None:
     store = build(tmp_path / "store")
-    share("every-eval-ever", connected(store), 2, tmp_path / "out")
+    found = share("every-eval-ever", connected(store), 2, tmp_path / "out")
     files = [path for path in (tmp_path / "out").rglob("*.json") if path.is_file()]
-    assert files
+    assert len(set(found.files)) == len(found.files), "models of the same files have their own records"
     kinds: set[str] = set()
     for file in files:
         record = json.loads(file.read_text())
