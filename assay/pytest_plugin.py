@@ -283,10 +283,18 @@ class AssayRun:
         from engine.gates.drops import ROUNDING
 
         rows = [row for row in self._values(measure, slice) if model in (None, row["model"])]
-        if model is None:
-            candidates = {row["name"] for row in self.result.tables["models"] if row["role"] == "candidate"}
-            rows = [row for row in rows if row["model"] in candidates]
         where = f"{measure}{f' in {slice}' if slice else ''}"
+        if model is None:
+            candidates = [row for row in self.result.tables["models"] if row["role"] == "candidate"]
+            measured = {row["model"] for row in rows}
+            rows = [row for row in rows if row["model"] in {one["name"] for one in candidates}]
+            # Those that a sweep cut have no scores on purpose, and tasks run once on the same weights.
+            weights = {row["fingerprint"] for row in self.result.tables["models"] if row["name"] in measured}
+            for one in candidates if rows else ():
+                is_cut = not ((one["details"] or {}).get("sweep") or {"kept": True})["kept"]
+                shared = one["fingerprint"] is not None and one["fingerprint"] in weights
+                if one["name"] not in measured and not is_cut and not shared:
+                    self._fail(f"{where} was not measured of {one['name']}")
         if not rows:
             self._fail(f"{where} was not measured{_of(model)}", _known("measures", self._measures(slice)))
         for row in rows:

@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -317,6 +319,23 @@ def test_a_session_that_does_not_use_it_imports_nothing_of_it() -> None:
 def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with a passed, a failed and an unfinished run."""
     return build(tmp_path_factory.mktemp("history") / "store")
+
+
+def test_a_candidate_that_was_not_measured_passes_no_bound(history: Path, tmp_path: Path) -> None:
+    store = Path(shutil.copytree(history, tmp_path / "store"))
+    with sqlite3.connect(store / "assay.db") as connection:
+        connection.execute(
+            "DELETE FROM score WHERE measure = 'exact_match' AND model_id = "
+            "(SELECT id FROM model WHERE run_id = 2 AND name = 'overfit')"
+        )
+        connection.execute(
+            "DELETE FROM modelscore WHERE measure = 'exact_match' AND model_id = "
+            "(SELECT id FROM model WHERE run_id = 2 AND name = 'overfit')"
+        )
+    run = AssayRun(assay.results(2, store=store))
+    with pytest.raises(AssertionError, match="exact_match was not measured of overfit"):
+        run.assert_at_least("exact_match", 0.0)
+    run.assert_at_least("exact_match", 0.0, model="good")
 
 
 def test_slices_benchmarks_and_win_rates_are_measures_too(history: Path) -> None:
