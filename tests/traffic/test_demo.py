@@ -24,7 +24,7 @@ def test_the_demo_tells_the_wrong_model_and_the_new_questions(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(ROOT)
-    # The users' hashes tell whose questions the clusters are learned from: by another salt a week later.
+    # The users' hashes say whose questions the clusters are learned from: by some salts it is a week later.
     (tmp_path / "store").mkdir()
     (tmp_path / "store/traffic.salt").write_text("00" * 32)
     told = {}
