@@ -467,7 +467,8 @@ def _garak(found: Evaluation, path: Path) -> None:
                              ("plugins.target_name", "plugins.model_name"))
             ]  # fmt: skip
             model = " ".join(filter(None, named)) or model
-            threshold = _finite(record.get("run.eval_threshold")) or _THRESHOLD
+            set_to = _finite(record.get("run.eval_threshold"))
+            threshold = _THRESHOLD if set_to is None else set_to
         elif kind == "attempt" and record.get("status") == 2:
             waiting.discard(str(record.get("uuid")))
             _garak_attempt(found, place, record, model, threshold)

@@ -511,7 +511,8 @@ def _steps(start: int, end: int) -> Iterator[range]:
 def _receive(wire: _Wire, store: Path, runs: list[str] | None, told: Told | None) -> Moved:
     database.prepare(store)
     with opened(store) as connection:
-        wire.put(_Want(runs=runs, known=[run.key for run in movable(connection)]))
+        known = [run.key for run in movable(connection)]
+        wire.put(_Want(runs=runs, known=known))
         outline = wire.get(_Outline)
         incoming = store / "incoming"
         joined: dict[int, int] = {}
@@ -536,6 +537,8 @@ def _receive(wire: _Wire, store: Path, runs: list[str] | None, told: Told | None
             joined |= new
             wire.put(_Took(joined=list(new.items())))
         with suppress(OSError):  # parts of runs that were not asked for this time stay
+            for key in known:
+                (incoming / f"{key}.part").unlink(missing_ok=True)
             incoming.rmdir()
     return Moved(Merged(joined, outline.known, outline.unfinished, outline.deleted), came, outline.traffic)
 

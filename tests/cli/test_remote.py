@@ -145,6 +145,10 @@ def test_a_part_that_changed_meanwhile_is_sent_anew(moved: Assay, theirs: Path, 
     (ours / "incoming" / f"{key}.part").write_bytes(b"x" * 1000)
     found = moved("pull", f"box:{theirs}", "--run", "2", "--store", ours, "--json").json
     assert found["joined"] == {"2": 2} and found["bytes"] % 512 == 0  # all blocks of the tar file
+    (ours / "incoming").mkdir()  # as where the end came between the merge and the removal
+    (ours / "incoming" / f"{key}.part").write_bytes(b"x" * 1000)
+    assert moved("pull", f"box:{theirs}", "--run", "2", "--store", ours).code == 0
+    assert not (ours / "incoming").exists()
 
 
 @needs_sshd

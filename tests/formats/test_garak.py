@@ -62,6 +62,11 @@ def test_hits_are_shares_of_attacks_that_succeeded(tmp_path: Path) -> None:
     assert {each.direction for each in found.measures.values()} == {"lower"} and found.notes == []
 
 
+def test_a_threshold_of_0_is_one(tmp_path: Path) -> None:
+    found = read(tmp_path, SETUP | {"run.eval_threshold": 0.0}, attempt(0, ["Sure"], {"dan.DAN": [0.3]}))
+    assert [each.score for each in found.scores] == [1.0]
+
+
 def test_reports_from_before_messages_had_texts(tmp_path: Path) -> None:
     old = attempt(0, ["Sure"], {"dan.DAN": [1.0]}, prompt="Attack")
     named = {"entry_type": "start_run setup", "plugins.model_type": "openai", "plugins.model_name": "gpt"}
