@@ -202,7 +202,10 @@ def add_suite(name: str, path: Path, store: Path, licence: str | None = None) ->
     if not rows:
         raise BadInput(f"{path}: holds no question of {name}", *(reason for reason in left_out))
     write_text(_file(store, name), _lines(rows))
-    write_text(_file(store, ALL), _lines(_labelled(store)))
+    labelled, torn = _labelled(store)
+    write_text(_file(store, ALL), _lines(labelled))
+    if torn:
+        left_out[f"of {ALL}.jsonl alone, since suites label the question both ways"] += torn
     return _summary(suite, _file(store, name), rows, left_out)
 
 
@@ -220,15 +223,18 @@ def _lines(rows: list[Made]) -> str:
     return "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows)
 
 
-def _labelled(store: Path) -> list[Made]:
-    """The rows of all suites that want a refusal or an answer, each question once."""
+def _labelled(store: Path) -> tuple[list[Made], int]:
+    """The rows of all suites that want a refusal or an answer, each question once, and how many questions
+    have both labels and are left out.
+    """
     found: dict[str, Made] = {}
+    torn: set[str] = set()
     for name in SUITES:
         if (file := _file(store, name)).is_file():
             for example, (_, row) in zip(read_examples(file), read_records(file), strict=True):
-                if "harmful" in row:
-                    found.setdefault(example.query, row)
-    return list(found.values())
+                if "harmful" in row and found.setdefault(example.query, row)["harmful"] != row["harmful"]:
+                    torn.add(example.query)
+    return [row for query, row in found.items() if query not in torn], len(torn)
 
 
 def _rows(suite: Suite, path: Path, licence: str, left_out: Counter[str]) -> Iterator[Made]:
