@@ -65,6 +65,9 @@ def score(rows: Iterable[Row], metrics: MetricNames) -> ScoreTable:
     names = [metrics] if isinstance(metrics, str) else list(dict.fromkeys(metrics))
     if not names:
         raise BadInput("no metric was named", "`assay metrics` lists them")
+    for name, chosen in settings.items():
+        if not isinstance(chosen, Mapping):
+            raise BadInput(f"metrics.{name}: its settings are {type(chosen).__name__}", "give a dict, or {}")
     return ScoreTable(score_rows(rows, names, settings))
 
 

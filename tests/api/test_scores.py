@@ -76,6 +76,7 @@ def test_settings_are_those_of_a_plan() -> None:
         (ROWS, [], "no metric was named"),
         (ROWS, ["exact_mach"], "exact_match"),
         (ROWS, {"classification": {"lables": ["a"]}}, "labels"),
+        (ROWS, {"exact_match": None}, "metrics.exact_match: its settings are NoneType"),
     ],
 )
 def test_what_is_wrong_with_rows_or_metrics_is_said(rows: Any, metrics: Any, said: str) -> None:
