@@ -71,7 +71,7 @@ def track(store: Path, tracker: str, run: int = 1) -> Any:
 
 
 def wait_for(condition: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while not (found := condition()):
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -183,13 +183,13 @@ async def test_enter_opens_the_weeks_worst_answers_in_review(own: AssayApp) -> N
             return list(map(tuple, connection.execute("SELECT id, status FROM run")))
 
     async with driven(own, (120, 36)) as ui:
-        await ui.press("enter")
+        await ui.tap("enter")
+        await ui.until(lambda: isinstance(ui.screen, ReviewScreen), "Review")
         review = ui.on(ReviewScreen)
         await ui.until(lambda: runs() == [(review.run_id, "finished")])
-        await ui.settled()
-        assert "week of 2026-02-23, wor" in ui.head and "corrections" in ui.text and "1/50" in ui.text
+        await ui.shows("week of 2026-02-23, wor", "corrections", "1/50")
         await ui.press("escape")
-        assert "enter worst: run 1, 0 of" in flat(ui)
+        await ui.until(lambda: "enter worst: run 1, 0 of" in flat(ui))
         await ui.press("enter")
         assert ui.on(ReviewScreen).run_id == review.run_id and len(runs()) == 1
 
