@@ -4,7 +4,7 @@ import hashlib
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from typing import TypeVar
@@ -58,7 +58,8 @@ def add(
 
     What stands already is not stored again. Of an event, what was missing is filled in, and texts give way to
     masked ones; of feedback the newer says what counts. Feedback may come before its event, and feedback on a
-    trace becomes that on its last answer so far that somebody saw; of a Langfuse trace the calls alone stay.
+    trace becomes that on its last answer so far that somebody saw; of a Langfuse trace the calls alone stay,
+    and of a call within another the outer one, which is filled in from it.
     """
     connection.execute("BEGIN IMMEDIATE")
     with connection:
@@ -71,14 +72,19 @@ def join(
     """Like `add`, within a transaction of the caller's."""
     traces = {row.trace for row in events if row.trace}
     twice = _traces_with_calls(connection, events, traces)
-    found = _merge(connection, TrafficEvent, [row for row in events if row.id not in twice], _filled)
+    outer = _outer(connection, events)
+    single = [row for row in events if row.id not in twice and row.id not in outer]
+    found = _merge(connection, TrafficEvent, single, _filled)
     whole = [row for row in events if row.id in twice]
     _merge(connection, TrafficEvent, whole, _filled)  # so that its calls take over whose they are
     _take_out_traces(connection, traces | twice)
+    inner = [row for row in events if row.id in outer]
+    _join_inner(connection, outer, inner)
     said = _merge(connection, TrafficFeedback, feedback, _newer)
     traces |= {row.event_id for row in feedback}
     connection.execute(_TO_LAST, (json.dumps(sorted(traces)),))
-    return replace(found, known=found.known + len(whole), feedback=said.new + said.updated)
+    known = found.known + len(whole) + len(inner)
+    return replace(found, known=known, feedback=said.new + said.updated)
 
 
 _TO_LAST = """
@@ -131,6 +137,50 @@ FROM (
 ) AS w
 WHERE e.trace = w.trace
 """
+
+
+_WITHIN = """
+SELECT id, within FROM trafficevent
+WHERE within IN (SELECT value FROM json_each(?)) AND id NOT IN (SELECT event_id FROM evalproposal)
+  AND id NOT IN (SELECT example FROM example)
+"""
+
+
+def _outer(connection: sqlite3.Connection, events: Sequence[TrafficEvent]) -> dict[str, str]:
+    """Of each call that is the inside of another, here or in the store, the id of the outermost.
+
+    One stays where a proposal or a weekly run was made of it.
+    """
+    ids = {row.id for row in events}
+    within = {row.id: row.within for row in events if row.within}
+    asked = json.dumps(sorted({*within.values()} - ids))
+    there = "SELECT id FROM trafficevent WHERE id IN (SELECT value FROM json_each(?))"
+    ids |= {row[0] for row in connection.execute(there, (asked,))}
+    within |= dict(connection.execute(_WITHIN, (json.dumps(sorted(ids)),)))
+    found: dict[str, str] = {}
+    for inner in within:
+        way = [inner]
+        while (next_out := within.get(way[-1])) in ids and next_out not in way:
+            way.append(next_out)
+        if len(way) > 1:
+            found[inner] = way[-1]
+    return found
+
+
+def _join_inner(
+    connection: sqlite3.Connection, outer: Mapping[str, str], rows: Sequence[TrafficEvent]
+) -> None:
+    """Fills outer calls in from inner ones, which come or are stored; the stored ones go."""
+    sql, _ = stored(TrafficEvent, {})
+    sql = sql.replace(" ORDER", " WHERE id IN (SELECT value FROM json_each(?)) ORDER")
+    standing = select(connection, TrafficEvent, sql, json.dumps([*outer]))
+    outside = [replace(row, id=outer[row.id], within=None) for row in (*standing, *rows)]
+    _merge(connection, TrafficEvent, outside, _filled)
+    gone = [(row.id,) for row in standing]
+    connection.executemany("DELETE FROM trafficevent WHERE id = ?", gone)
+    connection.executemany("DELETE FROM trafficmeasures WHERE event_id = ?", gone)
+    moved = [(out, inner) for inner, out in outer.items()]
+    connection.executemany("UPDATE trafficfeedback SET event_id = ? WHERE event_id = ?", moved)
 
 
 def _merge(

@@ -4,6 +4,7 @@ Every reader of logs and the collector make this object; nothing else decides wh
 
 - `id` the source's own id; without one the content tells which event it is
 - `trace` the id of what it was a part of: feedback on that is feedback on the last answer in it
+- `within` the id of the call that it is the inside of, if that is a call of a model, too: both count as one
 - `time` seconds, milli-, micro- or nanoseconds since 1970, ISO 8601 or an HTTP date; without a zone it is UTC
 - `messages` turns {"role", "content"}, or `prompt`, one text; turns may have `tool_calls`
 - `response` the answer's text, or `choices` as OpenAI's servers send them; `calls` of tools
@@ -43,8 +44,8 @@ from store.records.traffic import UNKNOWN_MODEL
 ASKED = ("messages", "prompt")
 SAID = ("thumbs", "rating", "correction", "comment")
 OF_EVENT = (
-    "id", "trace", "time", *ASKED, "response", "choices", "calls", "model", "version", "variant", "shadow",
-    "finish_reason", "tokens_in", "tokens_out", "latency_s", "latency_ms", "reason", "session",
+    "id", "trace", "within", "time", *ASKED, "response", "choices", "calls", "model", "version", "variant",
+    "shadow", "finish_reason", "tokens_in", "tokens_out", "latency_s", "latency_ms", "reason", "session",
     "user", "tags",
 )  # fmt: skip
 OF_FEEDBACK = ("event_id", "feedback_id", "feedback_time", *SAID)
@@ -152,11 +153,12 @@ def event(
         "user": user and user_hash(user, salt),
     }
     reason = _text(raw, "reason") or NO_RESPONSE
-    trace = _text(raw, "trace")
+    trace, within = _text(raw, "trace"), _text(raw, "within")
     tokens_out = _whole(raw, "tokens_out")
     return TrafficEvent(
         id=event_id(own or json.dumps([when, kept, answer, made, *values.values()])),
         trace=event_id(trace) if trace and trace != own else None,
+        within=event_id(within) if within and within != own else None,
         time=when,
         received=received,
         source=source,

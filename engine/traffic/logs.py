@@ -208,6 +208,7 @@ def _langfuse_call(item: Mapping[str, Any], trace: Mapping[str, Any]) -> Raw | N
         | {
             "id": item.get("id"),
             "trace": item.get("traceId"),
+            "within": item.get("parentObservationId"),
             "time": item.get("startTime"),
             "model": model,
             **({"latency_s": item.get("latency")} | _lasting(item)),  # it is in milliseconds in some versions
@@ -297,6 +298,7 @@ def _langsmith_call(run: Mapping[str, Any]) -> Raw | None:
         | {
             "id": run.get("id"),
             "trace": run.get("trace_id"),
+            "within": run.get("parent_run_id"),
             "time": run.get("start_time"),
             "model": model or raw.get("model"),
             "session": _first(metadata, _SESSIONS),

@@ -210,7 +210,7 @@ def _mlflow_call(span: Span, info: Mapping[str, Any]) -> Raw:
     named = attributes.get("mlflow.llm.model") or attributes.get("model")
     model = as_object(given).get("model") or named or raw.get("model")
     start = span.start or info.get("request_time") or info.get("timestamp_ms")
-    found = raw | {"id": span.id, "model": model, "time": start, "reason": span.error}
+    found = raw | {"id": span.id, "within": span.parent, "model": model, "time": start, "reason": span.error}
     return found | usage(attributes.get("mlflow.chat.tokenUsage")) | _lasted(span)
 
 
@@ -278,6 +278,7 @@ def _call(span: Span, tree: Mapping[str, Any]) -> Raw | None:
         | {
             "id": span.id,
             "trace": span.trace,
+            "within": span.parent,
             "time": span.start,
             "model": requested,
             "answered_by": flat.get("gen_ai.response.model"),

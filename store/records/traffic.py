@@ -22,6 +22,7 @@ class TrafficEvent(Record):
 
     id: Annotated[str, KEY]
     trace: Annotated[str | None, INDEXED] = None  # of what it was a part; feedback may be on that
+    within: Annotated[str | None, INDEXED] = None  # the call that it is the inside of, if that is one, too
     time: float  # when it was asked
     received: float  # when it came into this store
     source: str  # the format that it came from

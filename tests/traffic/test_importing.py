@@ -1,6 +1,7 @@
 """Importing logs: nothing twice, nothing silently lost, whatever the files are like."""
 
 import gzip
+import itertools
 import json
 import signal
 import subprocess
@@ -422,3 +423,73 @@ def test_an_import_that_was_killed_goes_on(folder: Path, tmp_path: Path) -> None
         assert (found.added.new, found.added.known) == (200, before)
         said = connection.execute("SELECT count(*), count(DISTINCT event_id) FROM trafficfeedback").fetchone()
         assert tuple(said) == (before + 200, before + 200)
+
+
+def llm_span(own: str, parent: str | None, **attributes: Any) -> dict[str, Any]:
+    return {
+        "name": own,
+        "context": {"trace_id": "7a", "span_id": own},
+        "parent_id": parent,
+        "span_kind": "LLM",
+        "start_time": "2026-03-01T10:00:00Z",
+        "end_time": "2026-03-01T10:00:02Z",
+        "status_code": "OK",
+        "attributes": {
+            "llm.model_name": "m",
+            "llm.input_messages.0.message.role": "user",
+            "llm.input_messages.0.message.content": "Where is my parcel?",
+            **attributes,
+        },
+    }
+
+
+ANSWERED = {
+    "llm.output_messages.0.message.role": "assistant",
+    "llm.output_messages.0.message.content": "On its way",
+    "llm.token_count.prompt": 5,
+}
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))), ids=str)
+@pytest.mark.parametrize("at_once", [True, False], ids=["one file", "three files"])
+def test_a_call_that_two_instruments_saw_counts_once(
+    connection: Connection, tmp_path: Path, order: tuple[int, ...], at_once: bool
+) -> None:
+    """LangChain's span of a call holds the one of OpenAI's client, which tells of the tokens."""
+    spans = [
+        llm_span("aa", None, **{"session.id": "s"}),
+        llm_span("bb", "aa", **ANSWERED),
+        {"id": "x", "span_id": "aa", "name": "thumbs", "annotator_kind": "HUMAN", "result": {"score": 1}},
+    ]
+    rows = [spans[number] for number in order]
+    files = [
+        write(tmp_path / f"{number}.jsonl", group)
+        for number, group in enumerate([rows] if at_once else [[row] for row in rows])
+    ]
+    for file in files:
+        take(connection, file)
+    (event,) = stored(connection)
+    assert (event.id, event.response, event.tokens_in) == (event_id("aa"), "On its way", 5)
+    assert event.session is not None
+    assert [said.thumbs for said in traffic.feedback(connection, [event.id])] == [1]
+    again = take(connection, *files)
+    assert (again.added.new, len(stored(connection))) == (0, 1)
+
+
+def test_what_was_said_of_the_inside_of_a_call_is_of_the_call(connection: Connection, tmp_path: Path) -> None:
+    said = {"id": "x", "span_id": "bb", "name": "thumbs", "annotator_kind": "HUMAN", "result": {"score": 1}}
+    take(connection, write(tmp_path / "a.jsonl", [llm_span("bb", "aa", **ANSWERED), said]))
+    take(connection, write(tmp_path / "b.jsonl", [llm_span("aa", None)]))
+    assert [said.thumbs for said in traffic.feedback(connection, [event_id("aa")])] == [1]
+
+
+def test_calls_beside_one_another_in_a_trace_are_all_counted(connection: Connection, tmp_path: Path) -> None:
+    spans = [llm_span(own, "chain", **ANSWERED) for own in ("aa", "bb")]
+    assert take(connection, write(tmp_path / "log.jsonl", spans)).added.new == 2
+    assert len(stored(connection)) == 2
+
+
+def test_of_calls_in_calls_the_outermost_counts(connection: Connection, tmp_path: Path) -> None:
+    spans = [llm_span("cc", "bb", **ANSWERED), llm_span("bb", "aa"), llm_span("aa", None)]
+    take(connection, write(tmp_path / "log.jsonl", spans))
+    assert [(each.id, each.response) for each in stored(connection)] == [(event_id("aa"), "On its way")]
