@@ -139,6 +139,7 @@ async def test_an_alert_says_its_cause_and_is_acknowledged(own: AssayApp) -> Non
         assert f"! {before} open alerts" in ui.head
         await to(ui, "thumbs up")
         assert "week of 2026-02-23" in ui.text
+        assert "from 2026-02-02 on, thumbs up lower: 63.2%" in flat(ui), "the week's own figure is another"
         assert "likely cause: another model or version answers: tickets overfit" in flat(ui)
         await ui.press("a")
         assert f"! {before - 1} open alerts" in ui.head and "acknowledged by" in ui.text

@@ -13,7 +13,7 @@ from store import database
 from store.session import opened
 from tui.cli.common import Json, Store, progress, store_folder
 from tui.text.gate import MISSING, counted, cut, printable
-from tui.text.output import Column, err, iso, moment, out, paragraph, print_json, print_table
+from tui.text.output import Column, err, iso, moment, out, paragraph, print_json, print_table, redraws
 
 if TYPE_CHECKING:
     from engine.traffic.importing import TrafficAccount
@@ -99,7 +99,7 @@ def import_(
             mask=mask,
             tell=show or (lambda _: None),
         )
-    if show:
+    if show and redraws():
         sys.stderr.write("\x1b[K")
     if json:
         print_json(_values(found))

@@ -335,7 +335,9 @@ class MonitorScreen(AssayScreen):
             return
         yield self._figure(plot)
         alerts = self._alerts(plot)
-        told = [_told(alert, alert_said(alert)) for alert in alerts]
+        here = self._starts[self._place]
+        since = {alert.start: f"from {day(alert.start)} on, " for alert in alerts if alert.start != here}
+        told = [_told(alert, since.get(alert.start, "") + alert_said(alert)) for alert in alerts]
         own = len(told) - (bool(alerts) and alerts[-1].measure == QUESTIONS)
         yield from told[:own]
         yield self._reviews(plot.variant)
