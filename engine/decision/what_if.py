@@ -70,7 +70,7 @@ from store.records.alert import (
 
 FORMAT = "format_compliance"
 _METRICS = frozenset({"metric_drop", "refusal_drift", "less_safe"})
-_DROPS = _METRICS | {"benchmark_drop", "perplexity_rise", "length_drift", "latency_drift"}
+_DROPS = _METRICS | {"benchmark_drop", "perplexity_rise", "length_drift", "latency_drift", "robustness_drop"}
 _DECLINE = frozenset({"slow_decline"})
 _RANKS = ("note", "warning", "critical")
 # The order in which a run raises its alerts, and so that of a decision's reasons.
@@ -102,6 +102,10 @@ _GATES = (
     Gate("max_metric_drop", "largest drop on a measure", _METRICS | _DECLINE),
     Gate("warn_metric_drop", "drop on a measure that warns", _METRICS | {"slice_drop"}),
     Gate("max_perplexity_rise", "largest rise of perplexity", _DECLINE | {"perplexity_rise"}, most=10.0),
+    Gate("max_robustness_drop", "largest drop by perturbed questions", _DECLINE | {"robustness_drop"},
+        start=0.1,
+    ),
+    Gate("warn_robustness_drop", "drop by perturbed questions that warns", frozenset({"robustness_drop"})),
     Gate("min_format_compliance", "smallest format compliance", frozenset({"format"}), start=0.9),
     Gate("max_leakage", "largest share of leaked examples", frozenset({"leakage"})),
     Gate("max_judge_failures", "largest share of failed judgments", frozenset({"judge_failures"})),
