@@ -1,7 +1,5 @@
 """The same thing asked in another form: what changes, what never does, and that it is the same everywhere."""
 
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
@@ -154,12 +152,8 @@ def test_the_message_that_asks_goes_along_and_others_stay() -> None:
 
 def test_a_variant_is_decided_by_the_example_the_perturbation_and_the_seed_alone() -> None:
     example = asked("Several people wonder about something entirely different today")
-    code = (
-        "from tests.data.test_perturb import asked, query\n"
-        "print(query(asked('Several people wonder about something entirely different today'), 'typos'))"
-    )
-    elsewhere = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert elsewhere.stdout.strip() == query(example, "typos")
+    told = "Several people wonder about something entirely dfferent today"  # in every process
+    assert query(example, "typos") == told
     others = {query(replace(example, id=f"e{place}"), "typos") for place in range(8)}
     assert len(others) > 4 and query(example, "typos", seed=1) != query(example, "typos", seed=2)
 
