@@ -18,6 +18,7 @@ from typing import Any, Literal, cast
 from pydantic import ValidationError
 
 from engine.compare.comparison import Comparison
+from engine.compare.forgetting import DROP
 from engine.compare.ruling import Ruling, Standing
 from engine.compare.slices import Slice
 from engine.data.textfile import text_lines, write_text
@@ -163,7 +164,10 @@ class GatedRun:
             )
             for name in self.gates.metrics
         ]
-        self.known = {gate.name: gate for gate in (*_GATES, *named)}
+        # A plan without perturbations has no use for a limit on them, and is refused with one.
+        perturbed = any(row.measure.startswith(DROP) for row in self.facts.metrics)
+        gates = [gate for gate in _GATES if perturbed or "robustness_drop" not in gate.kinds]
+        self.known = {gate.name: gate for gate in (*gates, *named)}
         self._matches: list[JudgeAgreement] = []
         with suppress(BadInput):  # nobody labelled anything
             self._matches = agreement_of(connection, run_id).matches
@@ -527,6 +531,7 @@ def _governing(item: CheckedComparison, gates: Gates) -> tuple[str, ...]:
     return {
         "benchmark_drop": ("max_benchmark_drop", "warn_benchmark_drop"),
         "perplexity_rise": ("max_perplexity_rise",),
+        "robustness_drop": ("max_robustness_drop", "warn_robustness_drop"),
         "length_drift": ("warn_length_drift",),
         "latency_drift": ("warn_latency_rise",),
     }.get(item.kind, ("max_metric_drop", "warn_metric_drop"))

@@ -9,6 +9,7 @@ import pytest
 
 from engine.compare.comparison import Comparison, Scores, compare_measures
 from engine.compare.forgetting import DROP, INVARIANCE, NONE_RIGHT, ROBUST, conclusions, forgetting
+from engine.decision.what_if import GatedRun
 from engine.errors import BadInput
 from engine.gates.measures import drop_alerts, ruled
 from engine.metrics.metric import Measure
@@ -187,6 +188,15 @@ def test_it_is_told_in_the_decision_the_table_of_forgetting_and_the_report(run: 
     assert "robust to typos" in {row.aspect for row in found.forgetting.rows}
     [verdict] = found.decision
     assert "As robust as base?" in {answer.question for answer in verdict.answers}
+
+
+def test_its_limits_can_be_moved_where_they_are_measured(run: Recorder) -> None:
+    with opened(run.folder) as connection:
+        asked = GatedRun(connection, run.run_id)
+        looks = asked.looks({"max_robustness_drop": 0.3})
+    for name in ("max_robustness_drop", "warn_robustness_drop"):
+        assert [look.said.partition(" ")[0] for look in looks[name]] == [f"{DROP}typos", f"{DROP}numbers"]
+    assert not any("drop:" in look.said for look in looks["max_metric_drop"])
 
 
 def test_a_store_takes_variants_along(run: Recorder, tmp_path: Path) -> None:
