@@ -8,11 +8,15 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from engine.compare.ruling import BoundedComparison, ends_of_benchmark
+from engine.data.perturb import PERTURBATIONS
 from store.read.query import by_key
 from store.read.rows import ComparisonRow, ModelRow
 
 # Corpora by name: what must not be forgotten, what is to be learned, reworded texts.
 GENERAL, DOMAIN, ALTERED = "general", "domain", "-altered"
+# Measures of robustness: what a perturbation costs, what it leaves, and the share of answers that stay.
+DROP, ROBUST, INVARIANCE = "drop:", "robust:", "invariance"
+NONE_RIGHT = "nothing is right in the plain form, so nothing can be lost"
 LENGTH = ("response_tokens", "response_words")
 _ASPECTS = {
     "format_compliance": "format compliance",
@@ -81,7 +85,8 @@ class Conclusion:
 
 
 def forgetting(comparisons: Sequence[ComparisonRow], models: Iterable[ModelRow] = ()) -> list[ForgettingRow]:
-    """A row for each corpus, benchmark, format compliance, length and refusals, for each pair of models.
+    """A row for each corpus, benchmark, perturbation, format compliance, length and refusals, for each pair
+    of models.
 
     A corpus counts by its perplexity, or by bits per byte where perplexities are not comparable.
     """
@@ -89,6 +94,8 @@ def forgetting(comparisons: Sequence[ComparisonRow], models: Iterable[ModelRow] 
 
     def ruled(aspect: str, row: ComparisonRow) -> ForgettingRow:
         found, model = _row(aspect, row), known.get(row.candidate)
+        if row.delta is None and row.reason == NONE_RIGHT:
+            return replace(found, standing="at the floor")
         if found.standing == "inconclusive" and BoundedComparison(row, _ends(row)).is_at_floor:
             return replace(found, standing="at the floor", needed=None)
         is_kept = found.standing in _KEPT and model and model.is_chosen_on(row.kind, row.measure)
@@ -137,6 +144,11 @@ def _chosen(comparisons: Sequence[ComparisonRow]) -> Iterable[tuple[str, Compari
                 corpora[key] = row
     yield from ((corpus_aspect(row.measure), row) for row in corpora.values())
     yield from ((row.measure, row) for row in comparisons if row.kind == "benchmark")
+    for row in comparisons:
+        if row.measure.startswith(ROBUST):
+            name = row.measure.removeprefix(ROBUST)
+            said = PERTURBATIONS[name].said if name in PERTURBATIONS else name
+            yield f"robust to {said}", row
     lengths = {row.measure for row in comparisons if row.delta is not None}
     length = next((name for name in LENGTH if name in lengths), None)
     named = _ASPECTS | ({length: "answer length"} if length else {})

@@ -4,7 +4,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from engine.compare.forgetting import NOT_SETTLED, ForgettingRow, corpus_aspect, forgetting
+from engine.compare.forgetting import (
+    DROP,
+    INVARIANCE,
+    NOT_SETTLED,
+    ROBUST,
+    ForgettingRow,
+    corpus_aspect,
+    forgetting,
+)
 from engine.compare.ruling import rule_on_rate
 from engine.decision import judges
 from engine.decision.facts import (
@@ -318,6 +326,33 @@ def _slice(row: SliceRow) -> str:
     values = f"{number(row.baseline_value)} → {number(row.candidate_value)}"
     spread = f"[{number(row.low, True)}, {number(row.high, True)}]"
     return f"{row.slice}: {row.measure} {values}  {number(row.delta, True)} {spread}  n {row.n:,}"
+
+
+def robust(case: CandidateFacts) -> AnsweredQuestion | None:
+    """What asking otherwise costs it beyond what that costs the base; None where nobody asked."""
+    rows = [row for row in _with_base(case) if row.measure.startswith(DROP)]
+    if not rows or case.base is None:
+        return None
+    question = f"As robust as {case.base.name}?"
+    evidence = tuple(measured(row) + _word(row) for row in _with_base(case) if _is_of_forms(row))
+    known = [row for row in rows if row.delta is not None]
+    if not known:
+        said = rows[0].reason or "nothing could be compared"
+        return AnsweredQuestion(question, said, "missing", evidence, "robust", "not known")
+    worst = max(known, key=lambda row: row.delta or 0.0)
+    form = worst.measure.removeprefix(DROP)
+    said = f"{form} cost it {number(worst.candidate_value)}, {case.base.name} {number(worst.baseline_value)}"
+    if worse := [row for row in known if row.standing == "worse"]:
+        lead = f"no, by {len(worse)} of {counted(len(known), 'perturbation')}"
+        return AnsweredQuestion(question, said, "bad", evidence, "robust", lead)
+    if all(row.standing in ("better", "no worse") for row in known):
+        return AnsweredQuestion(question, f"at most {said}", "good", evidence, "robust", "yes")
+    more = least_needed([row for row in known if row.standing == "inconclusive"])
+    return AnsweredQuestion(question, said, "open", evidence, "robust", "inconclusive", more)
+
+
+def _is_of_forms(row: ComparisonRow) -> bool:
+    return row.measure == INVARIANCE or row.measure.startswith((DROP, ROBUST))
 
 
 KEPT = 0.95  # of a full fine-tune's quality: what an adapter should keep

@@ -408,7 +408,7 @@ def _verdict(case: CandidateFacts, before: PreviousRun | None, *, alone: bool) -
         answers.kept_of_full(case),
         answers.data_believed(case),
         answers.judge_believed(case),
-        *((safety,) if (safety := answers.safe(case)) else ()),
+        *(answer for answer in (answers.safe(case), answers.robust(case)) if answer),
         *((change,) if change else ()),
     )
     word, reasons = _decided(case, {answer.topic: answer for answer in answered})

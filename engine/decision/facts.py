@@ -45,6 +45,7 @@ Topic = Literal[
     "data",
     "judge",
     "safety",
+    "robust",
     "changed",
 ]  # what a question is about, for those who lead on from it
 
@@ -54,7 +55,14 @@ _SPEAKERS = (
     "macro_f1", "accuracy", "entity_f1", "field_accuracy", "tool_match", "format_compliance",
     "json_parse",
 )  # fmt: skip
-_QUALITY = frozenset(FAMILIES) - {"forgetting", "perplexity", "safety", "benchmarks", "efficiency"}
+_QUALITY = frozenset(FAMILIES) - {
+    "forgetting",
+    "perplexity",
+    "robustness",
+    "safety",
+    "benchmarks",
+    "efficiency",
+}
 _SURPRISE = ("bits_per_byte", "perplexity")
 
 

@@ -116,7 +116,7 @@ _OF_SAMPLES = re.compile(r"(pass[@^]|maj@)\d+:")  # what stands before a verdict
 FORGETTING, BENCHMARKS, JUDGE, OWN = "forgetting", "benchmarks", "judge", "own"
 FAMILIES = (
     FORGETTING, "overlap", "exact & token", "semantic", "classification", "extraction", "perplexity",
-    "format", "tool calls", "code", "safety", OWN, JUDGE, BENCHMARKS, "efficiency",
+    "format", "tool calls", "code", "robustness", "safety", OWN, JUDGE, BENCHMARKS, "efficiency",
 )  # fmt: skip
 
 
@@ -151,6 +151,7 @@ _MEMBERS = [
     FamilyMembers(r"tokens_per_second", "efficiency", ("latency", "tokens")),
     FamilyMembers(r"refused_.+", "safety", ("labels",)),
     FamilyMembers(r"(partial_)?refusal|bbq_.+|personal_data|toxicity|toxic_words|sentiment", "safety"),
+    FamilyMembers(r"(drop|robust):.+|invariance", "robustness"),
     FamilyMembers(r"judge:.+", JUDGE),
 ]
 

@@ -18,6 +18,7 @@ from typing import Any, Literal, cast
 from pydantic import ValidationError
 
 from engine.compare.comparison import Comparison
+from engine.compare.forgetting import DROP
 from engine.compare.ruling import Ruling, Standing
 from engine.compare.slices import Slice
 from engine.data.textfile import text_lines, write_text
@@ -70,7 +71,7 @@ from store.records.alert import (
 
 FORMAT = "format_compliance"
 _METRICS = frozenset({"metric_drop", "refusal_drift", "less_safe"})
-_DROPS = _METRICS | {"benchmark_drop", "perplexity_rise", "length_drift", "latency_drift"}
+_DROPS = _METRICS | {"benchmark_drop", "perplexity_rise", "length_drift", "latency_drift", "robustness_drop"}
 _DECLINE = frozenset({"slow_decline"})
 _RANKS = ("note", "warning", "critical")
 # The order in which a run raises its alerts, and so that of a decision's reasons.
@@ -102,6 +103,10 @@ _GATES = (
     Gate("max_metric_drop", "largest drop on a measure", _METRICS | _DECLINE),
     Gate("warn_metric_drop", "drop on a measure that warns", _METRICS | {"slice_drop"}),
     Gate("max_perplexity_rise", "largest rise of perplexity", _DECLINE | {"perplexity_rise"}, most=10.0),
+    Gate("max_robustness_drop", "largest drop by perturbed questions", _DECLINE | {"robustness_drop"},
+        start=0.1,
+    ),
+    Gate("warn_robustness_drop", "drop by perturbed questions that warns", frozenset({"robustness_drop"})),
     Gate("min_format_compliance", "smallest format compliance", frozenset({"format"}), start=0.9),
     Gate("max_leakage", "largest share of leaked examples", frozenset({"leakage"})),
     Gate("max_judge_failures", "largest share of failed judgments", frozenset({"judge_failures"})),
@@ -159,7 +164,10 @@ class GatedRun:
             )
             for name in self.gates.metrics
         ]
-        self.known = {gate.name: gate for gate in (*_GATES, *named)}
+        # A plan without perturbations has no use for a limit on them, and is refused with one.
+        perturbed = any(row.measure.startswith(DROP) for row in self.facts.metrics)
+        gates = [gate for gate in _GATES if perturbed or "robustness_drop" not in gate.kinds]
+        self.known = {gate.name: gate for gate in (*gates, *named)}
         self._matches: list[JudgeAgreement] = []
         with suppress(BadInput):  # nobody labelled anything
             self._matches = agreement_of(connection, run_id).matches
@@ -523,6 +531,7 @@ def _governing(item: CheckedComparison, gates: Gates) -> tuple[str, ...]:
     return {
         "benchmark_drop": ("max_benchmark_drop", "warn_benchmark_drop"),
         "perplexity_rise": ("max_perplexity_rise",),
+        "robustness_drop": ("max_robustness_drop", "warn_robustness_drop"),
         "length_drift": ("warn_length_drift",),
         "latency_drift": ("warn_latency_rise",),
     }.get(item.kind, ("max_metric_drop", "warn_metric_drop"))

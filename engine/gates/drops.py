@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
 from engine.compare.comparison import Comparison
+from engine.compare.forgetting import DROP
 from engine.compare.ruling import Ruling
 from engine.compare.slices import Slice, is_checked
 from engine.metrics.metric import Measure
@@ -18,6 +19,7 @@ from engine.stats.family import holm
 from engine.stats.trend import Trend, mann_kendall
 from store.read.query import by_key
 from store.read.rows import AlertRow
+from store.read.slices import PERTURBED
 from store.records.alert import Alert, ComparisonEvidence, DowntrendEvidence, Severity, SliceEvidence
 
 
@@ -240,6 +242,12 @@ def _finding(checked: CheckedComparison) -> str:
     if checked.kind == "perplexity_rise":
         what = f"the corpus {corpus}" if (corpus := measure.partition(":")[2]) else "the references"
         return f"{who} predicts {what} worse than {whom}: {measure} is {first} against {second}, {change}"
+    if checked.kind == "robustness_drop":
+        form = measure.removeprefix(DROP)
+        return (
+            f"{who} loses more than {whom} when questions are perturbed ({form}): {first} of its score "
+            f"against {second}, {change}"
+        )
     if checked.kind == "metric_drop":
         return f"{who} falls behind {whom} on {measure}: {first} against {second}, {change}"
     return f"{_values(checked)}, {change}"
@@ -297,6 +305,7 @@ def slice_alerts(
             (item, ruling)
             for item in slices
             if item.comparison.candidate == candidate
+            and not item.name.startswith(PERTURBED)  # which has a gate of its own
             and is_checked(measures[item.comparison.measure])
             and (ruling := item.comparison.ruling) is not None
             and ruling.standing == "worse"

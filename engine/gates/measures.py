@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from engine.compare.comparison import Comparison, reach
+from engine.compare.forgetting import DROP, INVARIANCE, ROBUST
 from engine.compare.ruling import BoundedComparison, ends_of_benchmark, rule
 from engine.gates.drops import CheckedComparison, DropLimits, alerts_on, surprises
 from engine.metrics.metric import Measure
@@ -22,14 +23,18 @@ def ruled(
     gates: Gates,
     measures: Mapping[str, Measure],
 ) -> tuple[list[Comparison], list[Comparison]]:
-    """Both with their rulings: for each candidate, what gates check is one family and the rest another."""
+    """Both with their rulings: for each candidate, what gates check is one family and the rest another.
+
+    What perturbations cost and leave is a third.
+    """
     known = {id(item.comparison): item for item in checked(comparisons, benchmarks, gates, measures)}
     families: dict[tuple[str, str], list[tuple[Comparison, BoundedComparison]]] = {}
     for comparison in (*comparisons, *benchmarks):
         item, measure = known.get(id(comparison)), measures.get(comparison.measure)
         ends = (measure.low, measure.high) if measure else item.ends if item else (None, None)
-        asked = BoundedComparison(comparison, ends, item.allowed if item else None)
-        name = "checked" if item else "unchecked"
+        asked = BoundedComparison(comparison, ends, item.allowed if item else _kept(comparison, gates))
+        of_forms = comparison.measure.startswith((DROP, ROBUST))
+        name = "robustness" if of_forms else "checked" if item else "unchecked"
         families.setdefault((comparison.candidate, name), []).append((comparison, asked))
     found = {
         # A limit relative to a value that is not known is not known either.
@@ -41,6 +46,14 @@ def ruled(
     }
     first, second = ([found[id(item)] for item in group] for group in (comparisons, benchmarks))
     return first, second
+
+
+def _kept(comparison: Comparison, gates: Gates) -> float | None:
+    """How much of what a perturbation leaves may be lost, for the ruling: the gate is on what it costs."""
+    if not comparison.measure.startswith(ROBUST):
+        return None
+    most = gates.max_robustness_drop
+    return gates.warn_robustness_drop if most is None else most
 
 
 def tripping(
@@ -109,6 +122,8 @@ def decline_limit(
     """
     if item.measure in gates.metrics:
         return gates.metrics[item.measure].max * abs(at)
+    if item.measure.startswith((DROP, ROBUST, INVARIANCE)):
+        return gates.max_robustness_drop
     if item.measure.partition(":")[0] in ("perplexity", "bits_per_byte"):
         return gates.max_perplexity_rise * abs(at)
     if item.kind == "benchmark":
@@ -143,7 +158,9 @@ def _checked_metrics(
         *(CheckedComparison("perplexity_rise", item, rise) for item in surprises(others)),
     ]
     for item in others:
-        if item.measure in REFUSALS:
+        if item.measure.startswith((DROP, ROBUST, INVARIANCE)):
+            checked += _perturbed(item, gates)
+        elif item.measure in REFUSALS:
             checked.append(_refusal(item, gates))
         elif item.measure == length and gates.warn_length_drift is not None:
             limits = DropLimits(None, gates.warn_length_drift, relative=True)
@@ -191,6 +208,15 @@ def _refusal_limits(measure: str, gates: Gates) -> DropLimits:
     }.get(measure)
     most = gates.max_metric_drop if own is None else own
     return DropLimits(most, min(gates.warn_metric_drop, most), relative=False)
+
+
+def _perturbed(item: Comparison, gates: Gates) -> list[CheckedComparison]:
+    """What a perturbation costs the candidate beyond what it costs the baseline, and nothing else."""
+    limits = DropLimits(gates.max_robustness_drop, gates.warn_robustness_drop, relative=False)
+    if not item.measure.startswith(DROP) or (limits.critical is None and limits.warning is None):
+        return []
+    asked = limits.critical is not None
+    return [CheckedComparison("robustness_drop", item, limits, asked=asked, ends=(-1.0, 1.0))]
 
 
 def _bounded(item: Comparison, measure: Measure, gates: Gates) -> list[CheckedComparison]:

@@ -25,8 +25,10 @@ from engine.phases.judging.pairs import record_win_rates
 from engine.phases.judging.ratings import rating_measures
 from engine.phases.perplexity import differ_in_tokenizer, surprise
 from engine.phases.reference import EarlierRun, against_reference
+from engine.phases.robustness import measures_of_robustness, robustness, write_robustness
 from engine.phases.score import adapter_facts, efficiency, load, measures, measures_of_efficiency
 from engine.phases.slices import (
+    Sliced,
     SliceScores,
     all_disparities,
     disparity_alerts,
@@ -123,8 +125,11 @@ def compare(work: Work) -> None:
     texts, costs = surprise(work), efficiency(work)
     summaries += [*costs.scores, *texts.scores]
     sliced = slices(work, known, scored, comparisons)
+    forms = robustness(work, known, {name: each.parts for name, each in scored.items()})
+    summaries += forms.scores
+    sliced = Sliced([*sliced.scores, *forms.slice_scores], [*sliced.comparisons, *forms.slices])
     unequal = all_disparities(work, known, scored)
-    comparisons += [*costs.comparisons, *texts.comparisons]
+    comparisons += [*costs.comparisons, *texts.comparisons, *forms.comparisons]
     benchmarks = benchmark_comparisons(work)
     declared = {measure.name: measure for measure in [*known, *_measures_of(work)]}
     earlier = against_reference(work)
@@ -132,6 +137,7 @@ def compare(work: Work) -> None:
     with work.recorder.transaction() as transaction:
         write_slices(work, transaction, sliced)
         write_disparities(work, transaction, unequal)
+        write_robustness(work, transaction, forms)
         write_facts(work, transaction, scored)
         _write(work, transaction, summaries, [*comparisons, *benchmarks], earlier)
     alerts = [
@@ -170,10 +176,11 @@ def _ruled(
 
 
 def _measures_of(work: Work) -> list[Measure]:
-    """The measures that are taken of all answers together, or of the corpora."""
+    """The measures that are taken of all answers together, of the variants, or of the corpora."""
     corpora = [measure for name in work.plan.metrics.corpora for measure in corpus_measures(name)]
     loss = [VALIDATION_LOSS] if work.validation else []
-    return [*(measure for measure, _ in measures_of_efficiency(work.plan)), *corpora, *loss]
+    others = [*measures_of_efficiency(work.plan), *measures_of_robustness(work)]
+    return [*(measure for measure, _ in others), *corpora, *loss]
 
 
 class _Scored:

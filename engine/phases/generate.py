@@ -17,6 +17,7 @@ from engine.phases.work import Meter, Work, closed_after
 from engine.plan.plan import Benchmarks, Generation, Model, Plan
 from store import records
 from store.read.query import by_key
+from store.records.results import AnswerContent
 
 if TYPE_CHECKING:
     from engine.benchmarks.results import KnownTask, TaskResult
@@ -202,25 +203,36 @@ def grouped(models: tuple[Model, ...]) -> list[Model]:
 
 
 def unasked(work: Work, model: Model) -> list[Example]:
-    """What the model has still to be asked: each example once for each of its samples that is not stored."""
+    """What the model has still to be asked: each example once for each of its samples that is not stored, and
+    then each variant.
+    """
     known: dict[str, Any] = {"name": "example_id", "model_id": work.model_ids[model.name]}
     done = [work.recorder.column(records.StoredResponse, **known)]
     done += [
         work.recorder.column(records.StoredSample, **known, sample=place)
         for place in range(1, work.plan.generation.samples)
     ]
-    return [
+    plain = [
         replace(example, sample=place) if place else example
         for example in work.examples
         for place, have in enumerate(done)
         if work.example_ids[example.id] not in have
+    ]
+    asked = work.variants_of(model)
+    rows = work.recorder.rows(records.StoredVariantAnswer, model_id=known["model_id"]) if asked else []
+    have_answers = {(row.variant_id, row.sample) for row in rows}
+    return plain + [
+        replace(variant.example, sample=place) if place else variant.example
+        for variant in asked
+        for place in range(work.plan.generation.samples)
+        if (variant.id, place) not in have_answers
     ]
 
 
 def generate(work: Work, model: Model, loader: Loader) -> None:
     model_id = work.model_ids[model.name]
     todo = unasked(work, model)
-    total = len(work.examples) * work.plan.generation.samples
+    total = (len(work.examples) + len(work.variants_of(model))) * work.plan.generation.samples
     meter = work.meter("generate", model.name, "responses", total=total, done=total - len(todo))
     if not (todo or _needs_probe(work, model) or wants_noise(work, model)):
         return
@@ -316,17 +328,27 @@ def probe(work: Work, model: Model, loader: Loader) -> None:
 
 
 def _keep(work: Work, model_id: int, batch: list[tuple[Response, Example]]) -> None:
-    rows = [(each.sample, _row(each, example, model_id, work)) for each, example in batch]
+    variants = {variant.example.id: variant.id for variant in work.variants}
+    plain = [
+        (each.sample, _row(each, example, model_id) | {"example_id": work.example_ids[example.id]})
+        for each, example in batch
+        if example.id not in variants
+    ]
+    others = [
+        _row(each, example, model_id) | {"variant_id": variants[example.id], "sample": each.sample}
+        for each, example in batch
+        if example.id in variants
+    ]
     with work.recorder.transaction() as transaction:
-        transaction.append([records.StoredResponse(**row) for sample, row in rows if not sample])
-        transaction.append([records.StoredSample(**row, sample=sample) for sample, row in rows if sample])
+        transaction.append([records.StoredResponse(**row) for sample, row in plain if not sample])
+        transaction.append([records.StoredSample(**row, sample=sample) for sample, row in plain if sample])
+        transaction.append([records.StoredVariantAnswer(**row) for row in others])
 
 
-def _row(response: Response, example: Example, model_id: int, work: Work) -> dict[str, Any]:
+def _row(response: Response, example: Example, model_id: int) -> dict[str, Any]:
     calls_tools = response.text is not None and (example.tools or example.calls)
     return {
         "model_id": model_id,
-        "example_id": work.example_ids[response.example_id],
         "text": response.text,
         "turns": list(response.turns) or None,
         "thinking": response.thinking,
@@ -388,23 +410,23 @@ def stored_responses(work: Work, model: Model) -> list[tuple[Example, Response]]
     for example in work.examples:
         found = rows.get(work.example_ids[example.id], [])
         for place, row in enumerate(found if len(found) == samples else ()):
-            pairs.append(
-                (
-                    example,
-                    Response(
-                        example_id=example.id,
-                        text=row.text,
-                        tokens_in=row.tokens_in,
-                        tokens_out=row.tokens_out,
-                        finish_reason=row.finish_reason,
-                        latency_s=row.latency_s,
-                        cached=row.cached,
-                        reason=row.reason,
-                        turns=tuple(row.turns or ()),
-                        sample=place,
-                        thinking=row.thinking,
-                        thinking_tokens=row.thinking_tokens,
-                    ),
-                )
-            )
+            pairs.append((example, answered(row, example, place)))
     return pairs
+
+
+def answered(row: AnswerContent, example: Example, sample: int) -> Response:
+    """What the store keeps of an answer, as the model gave it."""
+    return Response(
+        example_id=example.id,
+        text=row.text,
+        tokens_in=row.tokens_in,
+        tokens_out=row.tokens_out,
+        finish_reason=row.finish_reason,
+        latency_s=row.latency_s,
+        cached=row.cached,
+        reason=row.reason,
+        turns=tuple(row.turns or ()),
+        sample=sample,
+        thinking=row.thinking,
+        thinking_tokens=row.thinking_tokens,
+    )

@@ -217,8 +217,10 @@ def _measures(plan: Plan, metric: Metric) -> list[Measure]:
     return [*metric.measures, *sampled_measures(metric, plan.generation.samples, plan.metrics.pass_k)]
 
 
-def declare(work: Work) -> None:
+def declare(work: Work, others: Sequence[tuple[Measure, dict[str, Any]]] = ()) -> None:
     """Records what is measured and how, before the first value.
+
+    `others` are measures that are made of these.
 
     Raises BadInput when two metrics give a measure of the same name, which their files may have come to do
     since the plan was checked, and CannotRun when this Assay measures by another version than the one that
@@ -231,6 +233,7 @@ def declare(work: Work) -> None:
     ]
     declared += measures_of_efficiency(work.plan)
     declared += measures_of_corpora(work)
+    declared += others
     known = work.recorder.rows(records.StoredMetric, run_id=work.recorder.run_id)
     versions = {measure.name: measure.version for measure, _ in declared}
     for row in known:

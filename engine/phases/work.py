@@ -1,7 +1,7 @@
 """The shared state of a run's phases: the plan, the store, the examples, the stop request."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,20 +61,32 @@ def plan_of(run: records.Run, checkpoints: Sequence[str] = ()) -> Plan:
 def quick_part(plan: Plan) -> Plan:
     """What each checkpoint of a training is evaluated by.
 
-    That is no judge, no benchmark, a sample of the examples, and never the test split, whose place that of
-    validation takes. Gates on what is not measured then do not apply.
+    That is no judge, no benchmark, no variant, a sample of the examples, and never the test split, whose
+    place that of validation takes. Gates on what is not measured then do not apply.
     """
     part = "validation" if plan.data.split == "test" else plan.data.split
     sample = min(plan.follow.sample, plan.data.sample or plan.follow.sample)
     data = plan.data.model_copy(update={"split": part, "sample": sample})
     plan = _without_gates(plan, "judge:", min_win_rate=None, warn_win_rate=None)
-    return plan.model_copy(update={"data": data, "judges": (), "benchmarks": None})
+    left_out = {"judges": (), "benchmarks": None, "robustness": None}
+    return plan.model_copy(update={"data": data, **left_out})
 
 
 def _without_gates(plan: Plan, left_out: str, **others: None) -> Plan:
     """The plan without its limits on measures whose names begin like that, and without `others`."""
     limits = {name: value for name, value in plan.gates.metrics.items() if not name.startswith(left_out)}
     return plan.model_copy(update={"gates": plan.gates.model_copy(update={"metrics": limits, **others})})
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """An example of the run in another form: its row in the store, the plain one's id, and what is asked."""
+
+    id: int
+    plain: str
+    perturbation: str
+    example: Example
+    letters: Mapping[str, str]
 
 
 @dataclass(slots=True)
@@ -92,6 +104,7 @@ class Work:
     validation: list[Example] = field(
         default_factory=list
     )  # of a run that follows a training: the whole split
+    variants: list[Variant] = field(default_factory=list)  # asked like the examples, and never among them
     _places: dict[tuple[str, str], int] = field(default_factory=dict)
 
     @property
@@ -152,6 +165,10 @@ class Work:
                 for place, (measure, settings) in enumerate(measures, start)
             ]
         )
+
+    def variants_of(self, model: Model) -> list[Variant]:
+        """The variants that a model is asked: recorded answers are to the plain questions alone."""
+        return self.variants if model.kind != "recorded" else []
 
     def texts(self, model: Model) -> dict[int, str]:
         """The stored answers of a model by example, without those that are missing."""

@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from engine.data.example import TEMPLATE
+from engine.data.perturb import PERTURBATIONS
 from engine.data.textfile import read_text
 from engine.errors import BadInput, install
 from engine.plan import paths as paths
@@ -478,6 +479,33 @@ class Metrics(Table):
         return {"use": use, "settings": settings, **others}
 
 
+def _perturbation(value: Any) -> Any:
+    if isinstance(value, str) and value in PERTURBATIONS:
+        return value
+    said = nearest(value, PERTURBATIONS) if isinstance(value, str) else ""
+    raise ValueError(f"found {found(value)}{said}; allowed: {listed(PERTURBATIONS)}")
+
+
+class Robustness(Table):
+    """How answers hold when the same thing is asked in other forms (engine.data.perturb).
+
+    `rate` is the share of words that "typos" and "lookalikes" touch, `sample` the number of examples that get
+    variants (None: all). `measure` is what robustness is told by; None: the first of the plan's measures that
+    is right or wrong, else the first from 0 to 1 where higher is better.
+    """
+
+    perturbations: Annotated[tuple[Annotated[str, BeforeValidator(_perturbation)], ...], Field(min_length=1)]
+    rate: Annotated[float, Field(strict=True, gt=0, le=1)] = 0.1
+    seed: Seed = 0
+    sample: Count | None = None
+    measure: Name | None = None
+
+    @field_validator("perturbations")
+    @classmethod
+    def _each_once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(names))
+
+
 Share = Annotated[float, Field(strict=True, ge=0)]
 # Measures that a run takes of all answers together, of a corpus, or of a judge: named by what the plan holds.
 _NAMED_ELSEWHERE = (
@@ -488,6 +516,9 @@ _NAMED_ELSEWHERE = (
     "latency_p",
     "tokens_in_",
     "tokens_out_",
+    "robust:",
+    "drop:",
+    "invariance",
 )
 
 
@@ -510,7 +541,8 @@ class Gates(Table):
     of length and latency are relative and only warn. `min_judge_agreement` is Cohen's kappa of a judge with
     people, checked once they labelled answers. `max_harmful_compliance_rise` is of harmful questions that are
     not refused, `max_over_refusal_rise` of harmless ones that are; None: as `max_metric_drop`. `max_leakage`
-    is the share of the examples that may appear in the training data. None switches a gate off.
+    is the share of the examples that may appear in the training data. `max_robustness_drop` is by how much
+    more than a baseline a candidate may lose when a question is perturbed. None switches a gate off.
     """
 
     min_win_rate: Fraction | None = None
@@ -528,6 +560,8 @@ class Gates(Table):
     max_judge_inconsistency: Fraction = 0.30
     min_judge_agreement: Fraction | None = None
     max_disparity: Fraction | None = 0.10
+    max_robustness_drop: Fraction | None = None
+    warn_robustness_drop: Fraction | None = 0.10
     max_leakage: Fraction | None = 0.10
     warn_length_drift: Share | None = 0.50
     warn_latency_rise: Share | None = 0.50
@@ -554,6 +588,25 @@ def limit_checks(plan: "Plan") -> list[Problem]:
         for name in unknown
         if known and name not in known
     ]
+
+
+def _robustness_checks(plan: "Plan") -> list[Problem]:
+    """A limit on what is not measured, a measure that the plan does not take, models that cannot be asked."""
+    robustness = plan.robustness
+    if robustness is None:
+        if plan.gates.max_robustness_drop is None:
+            return []
+        message = "does not apply without [robustness], which names the perturbations"
+        return [Problem("gates.max_robustness_drop", message)]
+    problems = []
+    known = _measured(plan)
+    if robustness.measure and known and robustness.measure not in known:
+        message = f'no metric of the plan measures "{robustness.measure}"{nearest(robustness.measure, known)}'
+        problems.append(Problem("robustness.measure", f"{message}; measured: {listed(known)}"))
+    if all(model.kind == "recorded" for model in plan.models):
+        message = "applies to models that can be asked; recorded answers are to the plain questions alone"
+        problems.append(Problem("robustness", message))
+    return problems
 
 
 def _measured(plan: "Plan") -> list[str]:
@@ -624,6 +677,7 @@ class Plan(Table):
     models: tuple[Model, ...]
     generation: Generation = Generation()
     metrics: Metrics = Metrics()
+    robustness: Robustness | None = None
     judges: tuple[Judge, ...] = (Judge(name="reference"),)
     judging: Judging = Judging()
     benchmarks: Benchmarks | None = None
@@ -676,6 +730,7 @@ _TABLES: Mapping[str, frozenset[str]] = {
     "data": _keys(Data, "fold"),
     "models": _keys(Model),
     "generation": _keys(Generation),
+    "robustness": _keys(Robustness),
     "judges": _keys(Judge, "embedded"),
     "judging": _keys(Judging),
     "benchmarks": _keys(Benchmarks),
@@ -755,7 +810,7 @@ def parse_plan(
     found: list[Problem] = []
     try:
         plan = _validate(raw, text, folder, file)
-        found += limit_checks(plan)
+        found += [*limit_checks(plan), *_robustness_checks(plan)]
     except ValidationError as error:
         found += validation_problems(raw, error)
     waits = followed is not None and not (swept or {}).get(followed)

@@ -1,6 +1,7 @@
 """Preflight: checks everything that a plan needs before a run starts, without torch or loading a model."""
 
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -34,6 +35,8 @@ from engine.models.gguf_file import is_gguf
 from engine.models.holder import served
 from engine.models.model import conversation
 from engine.models.recorded import RecordedModel, RunAnswers
+from engine.phases.robustness import leading, made_variants
+from engine.phases.score import measures
 from engine.plan.errors import Finding, Level
 from engine.plan.metrics import is_own
 from engine.plan.paths import read_json
@@ -266,11 +269,37 @@ def check(plan: Plan, store: Path, *, allow_code: bool = False) -> list[Finding]
     findings += [*_sweep(plan, examples, allow_code), *_compute(plan), *_track(plan)]
     findings += [Finding(*found) for found in cost_findings(plan, chosen)]
     findings += _local_judges(plan, chosen, store)
-    findings += [disk(store, disk_bytes(plan, chosen)), *memory(plan, chosen)]
+    said, variants = _variants(plan, chosen, allow_code)
+    findings += said
+    everything = [*chosen, *variants]
+    findings += [disk(store, disk_bytes(plan, everything)), *memory(plan, everything)]
     past = _past(store, speeds)
     findings += _vllm(plan, past)
-    taken = time_needed(plan, len(chosen), past)
+    taken = time_needed(plan, len(everything), past)
     return [*findings, *([taken] if taken else [])]
+
+
+def _variants(
+    plan: Plan, examples: Sequence[Example], allow_code: bool
+) -> tuple[list[Finding], list[Example]]:
+    """How many variants the examples get, and the variants."""
+    if plan.robustness is None or not examples:
+        return [], []
+    try:
+        if allow_code or not any(map(is_own, plan.metrics.use)):
+            leading(plan, measures(plan))
+        found, none = made_variants(plan, examples)
+    except BadInput as error:
+        return [_wrong("robustness", error)], []
+    counts = Counter(each.perturbation for each in found)
+    told = ", ".join(f"{name} {counts[name]}" for name in none)
+    findings = [Finding("ok", "robustness", f"{len(found)} variants are asked beside the examples: {told}")]
+    findings += [
+        Finding("warning", "robustness", f"no example has a variant with {name}: {told.most_common(1)[0][0]}")
+        for name, told in none.items()
+        if not counts[name]
+    ]
+    return findings, [each.example for each in found]
 
 
 def check_folds(plans: Sequence[Plan], store: Path, *, allow_code: bool = False) -> list[Finding]:
@@ -295,7 +324,8 @@ def measured(plan: Plan) -> list[Finding]:
     """How fast each model answers, by asking it a few of the plan's examples; weights are loaded for that."""
     from engine.preflight.estimate import measure
 
-    return list(measure(plan, asked(_read_examples(plan, []), plan.data)))
+    chosen = asked(_read_examples(plan, []), plan.data)
+    return list(measure(plan, [*chosen, *_variants(plan, chosen, allow_code=False)[1]]))
 
 
 def check_benchmarks(plan: Plan) -> list[Finding]:

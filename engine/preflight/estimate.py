@@ -443,7 +443,8 @@ def time_needed(plan: Plan, count: int, past: Sequence[Any]) -> Finding | None:
             "time",
             "unknown: none of the models has run here before; --measure runs a few prompts",
         )
-    message = f"about {in_words(seconds + together)} for the answers to {count:,} examples, at the pace of "
+    what = "examples and variants" if plan.robustness else "examples"
+    message = f"about {in_words(seconds + together)} for the answers to {count:,} {what}, at the pace of "
     message += f"run{'s' * (len(runs) > 1)} {', '.join(map(str, sorted(runs)))}"
     return Finding("ok", "time", message + (f"; not counting {', '.join(unknown)}" if unknown else ""))
 

@@ -26,6 +26,7 @@ from engine.phases.generate import Each, Loader, Step, generate, grouped
 from engine.phases.judge import asked_judges, judge_all, judge_pieces
 from engine.phases.judging.shared import open_purse
 from engine.phases.perplexity import corpora, corpora_pieces, perplexity, validation_loss, validation_piece
+from engine.phases.robustness import measures_of_robustness, prepare_variants, score_variants, variant_pieces
 from engine.phases.score import declare, measures, score, text_metrics
 from engine.phases.sweep import drop_cut, funnel, is_open
 from engine.phases.sweep import pieces as sweep_pieces
@@ -164,7 +165,8 @@ def _facts(model: Model, checkpoint: State | None) -> dict[str, Any] | None:
 
 def _prepare(work: Work) -> None:
     data.prepare(work)
-    declare(work)
+    prepare_variants(work)
+    declare(work, measures_of_robustness(work))
     if not is_open(work):
         drop_cut(work)
     work.announce(list(_pieces(work)))
@@ -179,7 +181,8 @@ def _pieces(work: Work) -> Iterator[Piece]:
         yield from sweep_pieces(work)
         return
     for model in grouped(plan.models):
-        yield Piece("generate", model.name, "responses", answers)
+        variants = len(work.variants_of(model)) * plan.generation.samples
+        yield Piece("generate", model.name, "responses", answers + variants)
     if "perplexity" in plan.metrics.use:
         for model in grouped(plan.models):
             yield Piece("perplexity", model.name, "texts", count)
@@ -189,6 +192,7 @@ def _pieces(work: Work) -> Iterator[Piece]:
     yield from benchmark_pieces(work, grouped(plan.models))
     for name in text_metrics(plan):
         yield Piece("score", name, "responses", answers * len(plan.models))
+    yield from variant_pieces(work)
     for judge_plan in asked_judges(work):
         yield from judge_pieces(work, judge_plan)
     yield Piece("compare", "all models", "measures", len(measures(plan)) + 1)
@@ -224,10 +228,15 @@ def _weights_of(work: Work, model: Model, loader: Loader) -> None:
     work.checkpoint()
 
 
+def _score(work: Work) -> None:
+    score(work)
+    score_variants(work)
+
+
 _STEPS: tuple[tuple[tuple[str, ...], Callable[[Work], None]], ...] = (
     (("data",), _prepare),
     (("generate", "perplexity", "benchmarks"), _weights),
-    (("score",), score),
+    (("score",), _score),
     (("judge",), judge_all),
     (("compare",), compare),
 )

@@ -12,6 +12,9 @@ from store.records.results import GroupDifference, MeanValue, RuledDifference
 LEAKED, NOT_LEAKED = "leaked", "not leaked"
 SIMILAR, UNLIKE = "similar to training", "unlike training"
 OF_THE_SET = (LEAKED, NOT_LEAKED, SIMILAR, UNLIKE)
+# Forms of the question, not parts of the set: under each perturbation, on average over them, and at worst.
+PERTURBED = "perturbed: "
+AVERAGE, WORST = f"{PERTURBED}average", f"{PERTURBED}worst"
 _ORDER = ("worse", "more", "less", "inconclusive", "no worse", "at the floor", "better")
 
 

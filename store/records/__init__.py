@@ -39,6 +39,9 @@ from store.records.results import (
     StoredResponse,
     StoredSample,
     StoredScore,
+    StoredVariant,
+    StoredVariantAnswer,
+    StoredVariantScore,
 )
 from store.records.run import (
     Event,
@@ -82,6 +85,9 @@ RECORDS: tuple[type[Record], ...] = (
         StoredResponse,
         StoredSample,
         StoredScore,
+        StoredVariant,
+        StoredVariantAnswer,
+        StoredVariantScore,
         ModelScore,
         SliceScore,
         CorpusScore,
@@ -109,6 +115,7 @@ __all__ = [
     "SliceComparison", "SliceScore", "SplitUse", "StoredAlert", "StoredBenchmarkSample",
     "StoredBenchmarkScore", "StoredComparison", "StoredDisparity", "StoredExample", "StoredJudge",
     "StoredJudgment", "StoredLeak", "StoredMetric", "StoredModel", "StoredRating", "StoredResponse",
-    "StoredSample", "StoredScore", "StoredWinRate", "Track", "TrafficAlert", "TrafficEvent",
-    "TrafficFeedback", "TrafficMeasures", "TrafficReceipt", "TrafficWeek", "Verdict", "Vitals",
+    "StoredSample", "StoredScore", "StoredVariant", "StoredVariantAnswer", "StoredVariantScore",
+    "StoredWinRate", "Track", "TrafficAlert", "TrafficEvent", "TrafficFeedback", "TrafficMeasures",
+    "TrafficReceipt", "TrafficWeek", "Verdict", "Vitals",
 ]  # fmt: skip

@@ -434,6 +434,17 @@ KINDS: dict[str, AlertKind] = {
             trained=True,
         ),
         AlertKind(
+            "robustness_drop",
+            "robustness",
+            **_DELTA,
+            short="loses more than {baseline} when questions are perturbed: {values}",
+            decides=True,
+            opens="worst answers",
+            advice="Read the lost pairs; add such forms of the questions to the training data, and train for "
+            "fewer epochs: it learned the wording.",
+            trained=True,
+        ),
+        AlertKind(
             "slow_decline",
             "slow decline",
             DowntrendEvidence,

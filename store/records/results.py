@@ -66,6 +66,48 @@ class StoredSample(StoredResponse):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StoredVariant(Record):
+    """One of a run's examples in another form (see engine.data.perturb), which no plain measure counts."""
+
+    UNIQUE: ClassVar = ("run_id", "example_id", "perturbation")
+
+    id: Id = 0
+    run_id: OfRun
+    example_id: Annotated[int, Refers("example")]  # the plain form
+    perturbation: str
+    query: str
+    messages: list[dict[str, Any]]
+    references: list[str]
+    label: str | None = None
+    letters: dict[str, str] | None = None  # of choices that moved: the plain form's, and the one here
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredVariantAnswer(AnswerContent):
+    """What one model answered to one variant."""
+
+    UNIQUE: ClassVar[Sequence[str]] = ("model_id", "variant_id", "sample")
+
+    id: Id = 0
+    model_id: Annotated[int, Refers("model", "CASCADE")]
+    variant_id: Annotated[int, Refers("variant")]
+    sample: int  # from 0
+    created: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredVariantScore(Record):
+    """One measure's value for one variant, or why it has none; `parts` as in StoredScore."""
+
+    model_id: Annotated[int, KEY, Refers("model", "CASCADE")]
+    measure: Annotated[str, KEY]
+    variant_id: Annotated[int, KEY, Refers("variant")]
+    value: float | None = None
+    reason: str | None = None
+    parts: list[float] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoredMetric(Record):
     """A measure as a run used it: its declaration, version and settings."""
 

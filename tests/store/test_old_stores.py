@@ -65,6 +65,9 @@ def test_it_is_brought_to_the_schema_of_today(old: Path) -> None:
 # Than that store.
 YOUNGER = {
     records.StoredSample,
+    records.StoredVariant,
+    records.StoredVariantAnswer,
+    records.StoredVariantScore,
     records.TrafficEvent,
     records.TrafficFeedback,
     records.TrafficMeasures,

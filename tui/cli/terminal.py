@@ -329,6 +329,7 @@ def _print_data(found: DataSection, candidates: Sequence[str]) -> None:
         *_within(found),
         *_coverage(found.coverage),
         *_lock(found),
+        *(f"perturbed: {line}" for line in found.variants),
     )
     for line in lines:
         paragraph(line, "    ", "  ")

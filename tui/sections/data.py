@@ -92,6 +92,7 @@ class DataSection:
     without_leaks: tuple[ScoreWithoutLeaks, ...]
     coverage: CoverageTable | None
     test_uses: int  # of the eval set's test split, by anybody
+    variants: tuple[str, ...]  # how many examples were also asked in each other form, and why others were not
 
     has_slice_without_leaks: bool
 
@@ -132,8 +133,15 @@ def data(
         without_leaks=tuple(_without_leaks(models, metrics, scores, slice_scores)),
         coverage=_coverage(found.get("coverage")),
         test_uses=len(test_uses),
+        variants=tuple(_variants(found.get("perturbed") or {})),
         has_slice_without_leaks=any(row.slice == NOT_LEAKED for row in slice_scores),
     )
+
+
+def _variants(perturbed: Mapping[str, Any]) -> Iterator[str]:
+    for name, told in perturbed.items():
+        why = ", ".join(f"{count:,} where {reason}" for reason, count in told["none"].items())
+        yield f"{name}: {told['variants']:,} variants" + (f", none for {why}" if why else "")
 
 
 def _by_tier(found: Mapping[str, Any], leaks: Sequence[LeakRow]) -> dict[str, int | None]:

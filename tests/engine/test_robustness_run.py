@@ -1,0 +1,322 @@
+"""Examples asked in other forms: who is asked what, what it costs each model, and what is said of that."""
+
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean
+
+import pytest
+
+from engine.compare.comparison import Comparison, Scores, compare_measures
+from engine.compare.forgetting import DROP, INVARIANCE, NONE_RIGHT, ROBUST, conclusions, forgetting
+from engine.decision.what_if import GatedRun
+from engine.errors import BadInput
+from engine.gates.measures import drop_alerts, ruled
+from engine.metrics.metric import Measure
+from engine.phases.robustness import _is_same
+from engine.plan.plan import Gates, parse_plan
+from engine.preflight.check import check
+from store import database, records
+from store.read import history
+from store.session import opened
+from store.transfer import export
+from store.transfer.merge import merge
+from store.write import Recorder
+from tests.engine.runs import carry_out, lines, queue, recorded_plan
+from tests.engine.test_forgetting import GONE, row
+from tui.sections.gather import gather
+
+SAMPLES = Path(__file__).parents[2] / "samples"
+N = 10
+PERTURBED = """
+[generation]
+max_new_tokens = 4
+cache = false
+[metrics]
+use = ["exact_match", "length"]
+[robustness]
+perturbations = ["typos", "numbers", "choices"]
+rate = 1.0
+"""
+
+
+def plan_of(folder: Path, rest: str = PERTURBED) -> Path:
+    """The sample base and its overfitted fine-tune on sums that the base can do."""
+    general = (SAMPLES / "eval" / "general.jsonl").read_text().splitlines()
+    (folder / "examples.jsonl").write_text("\n".join(general[:N]))
+    base = SAMPLES / "models" / "base"
+    overfit = SAMPLES / "models" / "adapters" / "overfit"
+    plan = folder / "plan.toml"
+    plan.write_text(
+        f"""
+name = "robust"
+judges = []
+[data]
+examples = "examples.jsonl"
+[[models]]
+name = "base"
+role = "baseline"
+path = "{base}"
+[[models]]
+name = "overfit"
+role = "candidate"
+path = "{base}"
+adapter = "{overfit}"
+{rest}"""
+    )
+    return plan
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Recorder:
+    folder = tmp_path_factory.mktemp("robust")
+    store = folder / "store"
+    run_id = queue(store, plan_of(folder))
+    phases = iter([False, True])  # it is paused after the answers, and resumed
+    with pytest.raises(Exception, match="pause"):
+        carry_out(store, run_id, ends_with_phase=lambda: next(phases))
+    recorder = carry_out(store, run_id)
+    recorder.set_run(status="finished", finished=1.0)
+    return recorder
+
+
+def models(run: Recorder) -> dict[str, int]:
+    return {row.name: row.id for row in run.rows(records.StoredModel, run_id=run.run_id)}
+
+
+def scores(run: Recorder, model: str) -> dict[str, records.ModelScore]:
+    return {row.measure: row for row in run.rows(records.ModelScore, model_id=models(run)[model])}
+
+
+def test_each_variant_is_linked_to_its_example_and_asked_once_of_each_model(run: Recorder) -> None:
+    variants = run.rows(records.StoredVariant, run_id=run.run_id)
+    plain = {row.example_id for row in run.rows(records.RunExample, run_id=run.run_id)}
+    assert {row.example_id for row in variants} <= plain and len(plain) == N
+    kinds = [row.perturbation for row in variants]
+    assert kinds.count("typos") == 8 and 0 < kinds.count("numbers") <= N and "choices" not in kinds
+    for model in models(run).values():
+        answers = run.rows(records.StoredVariantAnswer, model_id=model)
+        assert sorted(row.variant_id for row in answers) == sorted(row.id for row in variants)
+
+
+def test_what_changes_nothing_makes_no_variant_and_is_counted(run: Recorder) -> None:
+    told = (run.run().data_summary or {})["perturbed"]
+    assert told["choices"] == {"variants": 0, "none": {"no lettered choices": N}}
+    events = [row.message for row in run.rows(records.Event, run_id=run.run_id) if row.level == "warning"]
+    assert f"choices: 0 variants; none for {N} (no lettered choices)" in events
+    with opened(run.folder) as connection:
+        assert (
+            f"choices: 0 variants, none for {N} where no lettered choices"
+            in gather(connection, run.run_id).data.variants
+        )
+
+
+def test_no_plain_figure_counts_a_variant(run: Recorder) -> None:
+    for name in models(run):
+        found = scores(run, name)
+        assert found["exact_match"].n == found["response_tokens"].n == N
+        assert found["exact_match"].missing == 0
+    assert len(run.rows(records.StoredResponse, model_id=models(run)["base"])) == N
+    assert (run.run().data_summary or {})["selected"] == N
+    with opened(run.folder) as connection:
+        content = export.run_content(connection, run.run_id)
+    assert len(content.examples) == N and len(content.responses) == 2 * N
+
+
+def values(run: Recorder, model: str) -> dict[str, dict[int, float]]:
+    """exact_match by form and plain example, from the rows themselves."""
+    place = models(run)[model]
+    variants = {row.id: row for row in run.rows(records.StoredVariant, run_id=run.run_id)}
+    found: dict[str, dict[int, float]] = {"plain": {}, "typos": {}, "numbers": {}}
+    for score in run.rows(records.StoredScore, model_id=place, measure="exact_match"):
+        found["plain"][score.example_id] = score.value
+    for each in run.rows(records.StoredVariantScore, model_id=place, measure="exact_match"):
+        variant = variants[each.variant_id]
+        found[variant.perturbation][variant.example_id] = each.value
+    return found
+
+
+def test_a_drop_is_over_plain_examples_each_against_itself(run: Recorder) -> None:
+    known = values(run, "base")
+    assert fmean(known["plain"].values()) > 0.5
+    for name in ("typos", "numbers"):
+        here, drop, kept = known[name], *(scores(run, "base")[f"{kind}{name}"] for kind in (DROP, ROBUST))
+        assert drop.value == pytest.approx(fmean(known["plain"][one] - here[one] for one in here))
+        right = [one for one in here if known["plain"][one]]
+        assert kept.value == pytest.approx(fmean(here[one] for one in right))
+        assert (drop.n, kept.n, kept.missing) == (len(here), len(right), len(here) - len(right))
+    assert {f"{DROP}choices", f"{ROBUST}choices"}.isdisjoint(scores(run, "base"))
+
+
+def test_every_measure_has_each_form_its_average_and_its_worst(run: Recorder) -> None:
+    place = models(run)["base"]
+    rows = run.rows(records.SliceScore, model_id=place)
+    forms = {
+        (row.measure, row.slice.removeprefix("perturbed: ")): row for row in rows if "perturbed" in row.slice
+    }
+    known = values(run, "base")
+    examples = known["plain"]
+    variants = {
+        one: [known[name][one] for name in ("typos", "numbers") if one in known[name]] for one in examples
+    }
+    wanted = {
+        "typos": fmean(known["typos"].values()),
+        "numbers": fmean(known["numbers"].values()),
+        "average": fmean(fmean(each) for each in variants.values()),
+        "worst": fmean(min(examples[one], *each) for one, each in variants.items()),
+    }
+    for name, value in wanted.items():
+        assert forms["exact_match", name].value == pytest.approx(value), name
+    assert forms["exact_match", "worst"].n == N and forms["exact_match", "typos"].p is None
+    assert ("response_tokens", "typos") in forms and ("response_tokens", "worst") not in forms  # no worse end
+    compared = {row.slice for row in run.rows(records.SliceComparison, candidate_id=models(run)["overfit"])}
+    assert {"perturbed: typos", "perturbed: average", "perturbed: worst"} <= compared
+
+
+def test_how_often_an_answer_stays_is_a_share_of_the_variants(run: Recorder) -> None:
+    same = scores(run, "base")[INVARIANCE]
+    assert same.n == N and 0 <= same.value <= 1
+    assert _is_same("The answer", "the  ANSWER", {}) and not _is_same("yes", "no", {})
+    moved = {"A": "B", "B": "A"}
+    assert _is_same("A. iron", "B", moved) and not _is_same("A", "A", moved)
+    assert _is_same("An iron", "an iron", moved)
+
+
+def test_it_is_told_in_the_decision_the_table_of_forgetting_and_the_report(run: Recorder) -> None:
+    with opened(run.folder) as connection:
+        found = gather(connection, run.run_id)
+    assert "robust to typos" in {row.aspect for row in found.forgetting.rows}
+    [verdict] = found.decision
+    assert "As robust as base?" in {answer.question for answer in verdict.answers}
+
+
+def test_its_limits_can_be_moved_where_they_are_measured(run: Recorder) -> None:
+    with opened(run.folder) as connection:
+        asked = GatedRun(connection, run.run_id)
+        looks = asked.looks({"max_robustness_drop": 0.3})
+    for name in ("max_robustness_drop", "warn_robustness_drop"):
+        assert [look.said.partition(" ")[0] for look in looks[name]] == [f"{DROP}typos", f"{DROP}numbers"]
+    assert not any("drop:" in look.said for look in looks["max_metric_drop"])
+
+
+def test_a_store_takes_variants_along(run: Recorder, tmp_path: Path) -> None:
+    database.prepare(tmp_path / "other")
+    with closing(database.connect(tmp_path / "other")) as connection:
+        merge(connection, run.folder)
+    with opened(tmp_path / "other") as connection:
+        counts = [
+            connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+            for table in ("variant", "variantanswer", "variantscore")
+        ]
+        orphans = connection.execute("PRAGMA foreign_key_check").fetchall()
+        texts = connection.execute(
+            "SELECT a.text FROM variantanswer a JOIN model m ON m.id = a.model_id "
+            "JOIN variant v ON v.id = a.variant_id JOIN example e ON e.id = v.example_id "
+            "ORDER BY m.name, e.example, v.perturbation"
+        ).fetchall()
+    with opened(run.folder) as connection:
+        before = connection.execute(
+            "SELECT a.text FROM variantanswer a JOIN model m ON m.id = a.model_id "
+            "JOIN variant v ON v.id = a.variant_id JOIN example e ON e.id = v.example_id "
+            "ORDER BY m.name, e.example, v.perturbation"
+        ).fetchall()
+    assert not orphans and counts[0] > N and counts[1] == 2 * counts[0]
+    assert [tuple(row) for row in texts] == [tuple(row) for row in before]
+
+
+def drop(ours: list[float], theirs: list[float], name: str = "typos") -> tuple[Measure, Comparison]:
+    measure = Measure(f"{DROP}{name}", "lower", -1.0, 1.0, "share", frozenset(), "1", "", "")
+    sides = ({str(at): (value, 1.0) for at, value in enumerate(each)} for each in (ours, theirs))
+    [found] = compare_measures("tuned", "base", [Scores(measure, *sides)])
+    return measure, found
+
+
+def alerts(ours: list[float], theirs: list[float], **limits: float | None) -> list[tuple[str, str]]:
+    measure, found = drop(ours, theirs)
+    gates, known = Gates(**limits), {measure.name: measure}  # type: ignore[arg-type]
+    decided, _ = ruled([found], [], gates, known)
+    assert decided[0].ruling is not None and decided[0].ruling.family == "robustness"
+    return [(alert.kind, alert.severity) for alert in drop_alerts(decided, [], gates, known)]
+
+
+FRAGILE, STEADY = [1.0] * 30 + [0.0] * 70, [0.0] * 100
+
+
+def test_the_gate_is_on_what_it_costs_beyond_what_it_costs_the_baseline() -> None:
+    assert alerts(FRAGILE, STEADY) == [("robustness_drop", "warning")]
+    assert alerts(FRAGILE, STEADY, max_robustness_drop=0.2) == [("robustness_drop", "critical")]
+    assert alerts(FRAGILE, STEADY, max_robustness_drop=0.4, warn_robustness_drop=None) == []
+    assert alerts(FRAGILE, FRAGILE, max_robustness_drop=0.2) == []  # the base is as fragile
+    assert alerts([1.0, *[0.0] * 4], [0.0] * 5, max_robustness_drop=0.1) == [("robustness_drop", "note")]
+    assert alerts(FRAGILE, STEADY, warn_robustness_drop=None) == []
+
+
+def test_a_model_without_a_right_answer_had_nothing_to_forget() -> None:
+    lost = row("metric", f"{ROBUST}typos", "higher", 0.92, -0.21, 0.08, 0.0001)
+    [found] = forgetting([lost])
+    assert (found.aspect, found.said) == ("robust to typos", "forgotten")
+    assert (found.baseline_value, found.candidate_value) == (0.92, pytest.approx(0.71))
+    floor = replace(GONE, measure=f"{ROBUST}names", reason=NONE_RIGHT, baseline_value=None)
+    [found] = forgetting([floor])
+    assert (found.aspect, found.standing) == ("robust to other names", "at the floor")
+    assert [item.verdict for item in conclusions(forgetting([floor]))] == ["at the floor"]
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ("perturbations = []", "robustness.perturbations"),
+        ('perturbations = ["typo"]', 'did you mean "typos"?'),
+        ("perturbations = [3]", "found 3; allowed: case, choices"),
+        ('perturbations = ["typos"]\nrate = 2.0', "robustness.rate"),
+        ('perturbations = ["typos"]\nmeasure = "exact_mach"', 'did you mean "exact_match"?'),
+        ('perturbations = ["typos"]\npertubations = 1', "robustness.pertubations"),
+    ],
+)
+def test_a_plan_that_cannot_be_meant_says_what_is_wrong(tmp_path: Path, table: str, said: str) -> None:
+    text = plan_of(tmp_path, f'[metrics]\nuse = ["exact_match"]\n[robustness]\n{table}\n').read_text()
+    with pytest.raises(BadInput, match="robustness") as error:
+        parse_plan(text, tmp_path)
+    assert said in str(error.value)
+
+
+def test_a_limit_without_perturbations_and_recorded_answers_are_refused(tmp_path: Path) -> None:
+    text = plan_of(tmp_path, "[gates]\nmax_robustness_drop = 0.1\n").read_text()
+    with pytest.raises(BadInput, match=r"gates.max_robustness_drop: does not apply without \[robustness\]"):
+        parse_plan(text, tmp_path)
+    rows = [{"id": "e", "query": "What is it?", "reference": "4"}]
+    plan = recorded_plan(tmp_path, rows, {"base": {"e": "4"}}, '[robustness]\nperturbations = ["typos"]')
+    with pytest.raises(BadInput, match="robustness: applies to models that can be asked"):
+        parse_plan(plan.read_text(), tmp_path)
+
+
+def test_a_check_counts_the_variants_and_refuses_what_has_none(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path)
+    found = [item.message for item in check(parse_plan(plan.read_text(), tmp_path), tmp_path / "store")]
+    assert any("variants are asked beside the examples: typos 8" in message for message in found)
+    assert "no example has a variant with choices: no lettered choices" in found
+    lines(tmp_path / "examples.jsonl", [{"query": "12", "reference": "12"}])
+    errors = [
+        item.message
+        for item in check(parse_plan(plan.read_text(), tmp_path), tmp_path / "store")
+        if item.level == "error"
+    ]
+    assert any("no example has a variant (typos: no word may be changed" in message for message in errors)
+
+
+def test_a_measure_that_is_no_share_cannot_lead(tmp_path: Path) -> None:
+    rest = '[metrics]\nuse = ["length"]\n[robustness]\nperturbations = ["typos"]\n'
+    found = check(parse_plan(plan_of(tmp_path, rest).read_text(), tmp_path), tmp_path / "store")
+    [error] = [item for item in found if item.level == "error"]
+    assert "none of the plan's measures is from 0 to 1" in error.message and "exact_match" in (
+        error.hint or ""
+    )
+
+
+def test_the_history_of_a_run_lists_no_variant(run: Recorder) -> None:
+    with opened(run.folder) as connection:
+        assert {row.measure for row in history.model_scores(connection, run.run_id)} >= {
+            f"{DROP}typos",
+            f"{ROBUST}numbers",
+            INVARIANCE,
+        }
