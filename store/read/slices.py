@@ -11,7 +11,8 @@ from store.records.results import GroupDifference, MeanValue, RuledDifference
 # Slices about the eval set, not about what is asked.
 LEAKED, NOT_LEAKED = "leaked", "not leaked"
 SIMILAR, UNLIKE = "similar to training", "unlike training"
-OF_THE_SET = (LEAKED, NOT_LEAKED, SIMILAR, UNLIKE)
+SYNTHETIC, NOT_SYNTHETIC = "synthetic", "not synthetic"
+OF_THE_SET = (LEAKED, NOT_LEAKED, SIMILAR, UNLIKE, SYNTHETIC, NOT_SYNTHETIC)
 _ORDER = ("worse", "more", "less", "inconclusive", "no worse", "at the floor", "better")
 
 
