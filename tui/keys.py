@@ -228,6 +228,9 @@ _PROPOSALS = {
         "t", "decide('accept', '--training')", "train", "Accept its correction for training pairs instead"
     ),
     "proposals.edit": Action("e", "edit", "edit", "Write the right answer in $EDITOR"),
+    "proposals.question": Action(
+        "i", "edit('question')", "", "Write the question of a synthetic one in $EDITOR"
+    ),
     "proposals.undo": Action("u", "undo", "undo", "Undo your last decision"),
     "proposals.all": Action("w", "all", "all", "Those that are decided too, or the open ones alone"),
 }

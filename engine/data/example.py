@@ -71,6 +71,16 @@ def whole_question(example: Example) -> tuple[Any, ...]:
 TURN_REFERENCES = "turn_references"  # in an example's `extra`: a reference for each turn, where listed so
 
 
+SYNTHETIC = "synthetic"  # in an example's `extra`: that a model wrote it, and how that came about
+_NO = ("", "0", "false", "no", "none", "null")
+
+
+def is_synthetic(example: Example) -> bool:
+    """Whether the example's record says that a model wrote it: a table of how, or any word but a no."""
+    said = example.extra.get(SYNTHETIC)
+    return bool(said) and not (isinstance(said, str) and said.strip().lower() in _NO)
+
+
 def references_by_turn(example: Example) -> list[tuple[int, str]]:
     """The references, each with its turn from 1: several in a conversation of as many turns or more are one
     for each turn, a single one is for the last. Of one question all are for turn 1.

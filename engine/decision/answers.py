@@ -26,6 +26,7 @@ from engine.decision.facts import (
     model_costs,
     moved,
     similar_scores,
+    without_synthetic,
 )
 from engine.decision.families import chosen
 from engine.gates.figures import counted, number, percent, probability
@@ -33,6 +34,7 @@ from engine.stats.family import CRITICAL_Z, examples_needed, smallest_change
 from store.read.rows import ComparisonRow, ModelRow, WinRateRow
 from store.read.slices import NOT_LEAKED, OF_THE_SET, SliceRow
 from store.records.alert import kind_of
+from store.records.judging import WITHOUT_SYNTHETIC
 
 ENOUGH = 0.80  # of the gain: a prompt that gets this much makes the fine-tune hard to justify
 GENERAL = 'add corpora = { general = "TEXTS" } to [metrics], or tasks to [benchmarks]'
@@ -525,7 +527,30 @@ def data_believed(case: CandidateFacts) -> AnsweredQuestion:
     if uses > 1:
         standing = standing if standing == "bad" else "open"
         said += f"; the test split was used by {uses} runs"
+    if written := int(summary.get("synthetic") or 0):
+        told = _about_synthetic(case, n, written)
+        standing = standing if standing == "bad" or told.standing == "good" else told.standing
+        said, evidence = f"{said}; {told.said}", [*evidence, *told.evidence]
     return AnsweredQuestion(question, said + visible, standing, tuple(evidence), "data")
+
+
+def _about_synthetic(case: CandidateFacts, n: int, written: int) -> AnsweredQuestion:
+    """What the numbers are without the examples that a model wrote, and whether they then say the same."""
+    rows = without_synthetic(case)
+    evidence = tuple(f"without the synthetic: {row.said}" for row in rows)
+    if written >= n:
+        said, standing = "all of them are synthetic: no person asked any of this", "open"
+    elif not rows:
+        said = f"{written:,} are synthetic, and nothing is compared on the {n - written:,} others alone"
+        standing = "open"
+    elif different := [row for row in rows if row.differs]:
+        first = different[0]
+        said = f"{written:,} are synthetic, and without them {first.whole.measure} is "
+        said += f"{first.without.standing}, not {first.whole.standing}"
+        standing = "bad" if any(row.is_turned for row in different) else "open"
+    else:
+        said, standing = f"{written:,} are synthetic, and without them the measures say the same", "good"
+    return AnsweredQuestion("", said, cast(Standing, standing), evidence)
 
 
 def _on_the_others(case: CandidateFacts) -> list[SliceRow]:
@@ -603,12 +628,24 @@ def card(case: CandidateFacts) -> tuple[str, ...]:
         better = "win rate missing" if rates else "nothing compared"
     judged = None if rate is None else case.facts.kappas.get((rate.judge, case.name, base))
     leaked = (case.facts.run.data_summary or {}).get("leaked")
+    written = (case.facts.run.data_summary or {}).get("synthetic")
     return (
         better,
+        *([_card_without(case, rate, written)] if written else []),
         _forgot(case),
         "leaks not searched" if leaked is None else f"{leaked:,} leaked",
         *([] if judged is None else [f"judge κ {judged:.2f}"]),
     )
+
+
+def _card_without(case: CandidateFacts, rate: WinRateRow | None, written: int) -> str:
+    """The same figure without the synthetic examples, or how many there are where it is not known."""
+    subject = judges.subject(rate) if rate else ""
+    real = rate and judges.audit_of(case.facts.judging, rate.judge, WITHOUT_SYNTHETIC, subject)
+    if real and real.value is not None:
+        return f"{_whole(real.value)}% without {written:,} synthetic"
+    rows = without_synthetic(case) if rate is None else []
+    return f"{moved(rows[0].without)} without {written:,} synthetic" if rows else f"{written:,} synthetic"
 
 
 def _forgot(case: CandidateFacts) -> str:

@@ -254,6 +254,50 @@ def similar_scores(
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class WithoutSynthetic:
+    """One measure of a candidate against its base over all examples, and over those that no model wrote."""
+
+    whole: ComparisonRow
+    without: SliceRow
+
+    @property
+    def differs(self) -> bool:
+        """Whether both say something else of which is better."""
+        return self.whole.standing != self.without.standing and (
+            "better" in self._standings or "worse" in self._standings
+        )
+
+    @property
+    def is_turned(self) -> bool:
+        """Whether one says better and the other worse."""
+        return self._standings == {"better", "worse"}
+
+    @property
+    def _standings(self) -> set[str]:
+        return {self.whole.standing, self.without.standing}
+
+    @property
+    def said(self) -> str:
+        row = self.without
+        values = f"{number(row.baseline_value)} → {number(row.candidate_value)}"
+        spread = interval(row.low, row.high, sign=True) or "no interval"
+        return f"{row.measure} {values}  {number(row.delta, sign=True)} {spread}  n {row.n:,}, {row.standing}"
+
+
+def without_synthetic(case: "CandidateFacts") -> list[WithoutSynthetic]:
+    """The primary measures against the base that have a value on the examples that no model wrote."""
+    if case.base is None:
+        return []
+    real = {
+        row.measure: row
+        for row in case.facts.slices
+        if (row.candidate, row.baseline, row.slice) == (case.name, case.base.name, slices.NOT_SYNTHETIC)
+    }
+    changes = [row for row in case.changes(case.base) if row.kind == "metric" and row.measure in real]
+    return [WithoutSynthetic(row, real[row.measure]) for row in changes]
+
+
 def cases(facts: RunFacts) -> list[CandidateFacts]:
     """The candidates in the plan's order."""
     measures = primary(facts.metrics)
@@ -322,7 +366,7 @@ def least_needed(rows: Iterable[ComparisonRow]) -> str:
     return f"needs about {min(known):,} examples" if known else ""
 
 
-def moved(row: ComparisonRow) -> str:
+def moved(row: ComparisonRow | SliceRow) -> str:
     """Both values of a comparison: exact_match 0.150 → 0.930."""
     return f"{row.measure} {number(row.baseline_value)} → {number(row.candidate_value)}"
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from engine.gates.figures import MISSING, percent
 from store.read.judging import AuditRow, JudgeUse, JudgingResults, MeanRow, RankingRow, SharedRow
 from store.read.rows import WinRateRow
-from store.records.judging import REFUSAL_RULES, SHARED_RATES
+from store.records.judging import REFUSAL_RULES, SHARED_RATES, WITHOUT_SYNTHETIC
 
 MANY_FAILED = 0.10  # share of failed pairs above which a rate covers the easy pairs only
 HALF = 0.5  # share of pairs below which a judge's orders agree too rarely
@@ -125,6 +125,9 @@ def about_match(found: JudgingResults, row: WinRateRow) -> Iterator[Said]:
         yield Said(f"LC win rate {held}" + (f", not {row.win_rate:.0%}" if off else ""), off)
     elif row.length_controlled_reason:
         yield Said(f"no LC win rate: {row.length_controlled_reason}")
+    if real := audit_of(found, row.judge, WITHOUT_SYNTHETIC, subject(row)):
+        won = f"{share(real.value, real.low, real.high)} of {real.n:,}" if real.n else real.reason or MISSING
+        yield Said(f"without the synthetic examples: {won}", _is_turned(row, real))
     if published := audit_of(found, row.judge, "alpaca_eval_lc", subject(row)):
         rate = MISSING if published.value is None else f"{published.value:.2%} over {published.n:,} rows"
         yield Said(f"AlpacaEval's own LC win rate: {published.reason or rate}")
@@ -138,6 +141,13 @@ def about_match(found: JudgingResults, row: WinRateRow) -> Iterator[Said]:
         yield Said(f"mean over its judges' verdicts: {share(mean.value, mean.low, mean.high)}")
     if saved := audit_of(found, row.judge, "calls_saved", subject(row)):
         yield _about_saving(saved)
+
+
+def _is_turned(row: WinRateRow, other: AuditRow) -> bool:
+    """Whether the candidate wins more than half of one and less than half of the other."""
+    if row.win_rate is None or other.value is None:
+        return False
+    return (row.win_rate - HALF) * (other.value - HALF) < 0
 
 
 def _about_orders(found: JudgingResults, row: WinRateRow) -> Iterator[Said]:

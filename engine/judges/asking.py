@@ -100,10 +100,10 @@ class Asker(Protocol):
         ...
 
 
-def access_of(spec: "plan.Judge", patient: bool = True) -> Access:
-    """How a plan's judge reaches its server."""
+def access_of(spec: "plan.Judge", patient: bool = True, who: str = "judge") -> Access:
+    """How a plan's judge, or `who` else asks as one does, reaches its server."""
     return Access(
-        who=f"judge {spec.name}",
+        who=f"{who} {spec.name}",
         server=str(spec.server),
         model=spec.model or "",
         key_variable=spec.api_key_env,
@@ -132,7 +132,7 @@ class ServerAsker:
     """Asks an OpenAI-compatible server, and up to RE_ASKS times more where an answer cannot be parsed.
 
     A parsed answer is cached at once; a failure never is, so a rerun tries again.
-    `backoff_s`: see Client; `patient`: see Access.
+    `backoff_s`: see Client; `patient` and `who`: see Access.
     """
 
     is_language_model = True
@@ -143,9 +143,10 @@ class ServerAsker:
         cache: JudgmentCache | None,
         backoff_s: float = BACKOFF_S,
         patient: bool = True,
+        who: str = "judge",
     ) -> None:
         self._spec = spec
-        self._access = access_of(spec, patient)
+        self._access = access_of(spec, patient, who)
         self._server = self._access.shown
         self._cache = cache
         self._backoff_s = backoff_s

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from engine.data.example import Example
+from engine.data.example import Example, is_synthetic
 from engine.data.leak import is_counted
 from engine.data.versions import example_of
 from engine.metrics.language import detect
@@ -19,7 +19,7 @@ from engine.stats.intervals import RESAMPLES
 from engine.stats.paired import Paired, compare
 from store.read import evidence
 from store.read.history import Connection, leaks, run
-from store.read.slices import LEAKED, NOT_LEAKED, SIMILAR, UNLIKE
+from store.read.slices import LEAKED, NOT_LEAKED, NOT_SYNTHETIC, SIMILAR, SYNTHETIC, UNLIKE
 
 T = TypeVar("T")
 TOO_FEW = "no prompt has both terms"
@@ -162,10 +162,13 @@ def slice_ids(examples: Sequence[Example]) -> dict[str, list[str]]:
     return dict(members)
 
 
-def of_the_set(ids: Sequence[T], leaked: Collection[T], alike: Collection[T]) -> dict[str, list[T]]:
+def of_the_set(
+    ids: Sequence[T], leaked: Collection[T], alike: Collection[T], written: Collection[T]
+) -> dict[str, list[T]]:
     """The examples that leaked and those that did not, as two slices; none unless there are some of each.
 
-    And likewise those like a training question with another answer (`alike`), and those like none at all.
+    And likewise those like a training question with another answer (`alike`), and those like none at all;
+    and the synthetic ones, which a model has `written`, and the others.
     """
     halves = (
         {
@@ -176,6 +179,10 @@ def of_the_set(ids: Sequence[T], leaked: Collection[T], alike: Collection[T]) ->
             SIMILAR: [one for one in ids if one in alike],
             UNLIKE: [one for one in ids if one not in alike and one not in leaked],
         },
+        {
+            SYNTHETIC: [one for one in ids if one in written],
+            NOT_SYNTHETIC: [one for one in ids if one not in written],
+        },
     )
     return {name: own for half in halves if all(half.values()) for name, own in half.items()}
 
@@ -184,13 +191,17 @@ def members(connection: Connection, run_id: int) -> dict[str, frozenset[int]]:
     """The store's ids of the examples in each slice of a stored run, the largest slice first."""
     rows = evidence.run_examples(connection, run_id)
     found: dict[str, list[int]] = {}
+    written = set()
     for row in rows:
-        for name in features(example_of(row)):
+        example = example_of(row)
+        for name in features(example):
             found.setdefault(name, []).append(row.id)
+        if is_synthetic(example):
+            written.add(row.example)
     leaked = {row.example for row in leaks(connection, run_id) if is_counted(row.tier, row.field)}
     alike = (run(connection, run_id).data_summary or {}).get("similar_ids") or ()
     by_name = {row.example: row.id for row in rows}
-    for name, own in of_the_set(list(by_name), leaked, set(alike)).items():
+    for name, own in of_the_set(list(by_name), leaked, set(alike), written).items():
         found[name] = [by_name[one] for one in own]
     return {name: frozenset(found[name]) for name in sorted(found, key=lambda one: (-len(found[one]), one))}
 

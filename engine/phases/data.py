@@ -11,7 +11,7 @@ from typing import Any
 
 from engine.data.coverage import Coverage, cover, drift, gaps, question, thinned
 from engine.data.duplicates import conflicts, copies
-from engine.data.example import Example, eval_set_version
+from engine.data.example import Example, eval_set_version, is_synthetic
 from engine.data.examples import data_rows
 from engine.data.leak import TIERS, Leak, Search, is_counted
 from engine.data.leakage import find_leaks, read_training
@@ -181,10 +181,13 @@ def leaked_tiers(work: Work) -> dict[str, str]:
     return {names[row.example_id]: row.tier for row in rows if is_counted(row.tier, row.field)}
 
 
-def leak_slices(work: Work) -> dict[str, list[str]]:
-    """The slices about the eval set rather than what is asked: leaked or not, similar to training or not."""
+def slices_of_set(work: Work) -> dict[str, list[str]]:
+    """The slices about the eval set rather than what is asked: leaked or not, similar to training or not,
+    synthetic or not.
+    """
     alike = (work.recorder.run().data_summary or {}).get("similar_ids") or ()
-    return of_the_set([example.id for example in work.examples], leaked_tiers(work), set(alike))
+    written = {example.id for example in work.examples if is_synthetic(example)}
+    return of_the_set([example.id for example in work.examples], leaked_tiers(work), set(alike), written)
 
 
 def earlier_leaks(work: Work, chosen: Sequence[Example]) -> list[dict[str, Any]]:
@@ -292,6 +295,7 @@ def _record(work: Work) -> None:
             "train_sha256": train_hash,
             "train_edited_after": edited,
             "selected": len(chosen),
+            "synthetic": sum(map(is_synthetic, chosen)),
             "split": data.split,
             "fold": data.fold,
             "excluded": left_out,

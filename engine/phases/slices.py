@@ -18,7 +18,7 @@ from engine.compare.slices import (
 )
 from engine.metrics.metric import Measure, mean
 from engine.metrics.slices import Disparity, disparities, equal_opportunities, largest, slice_ids, term_of
-from engine.phases.data import leak_slices
+from engine.phases.data import slices_of_set
 from engine.phases.work import Work
 from engine.plan.plan import Gates
 from store import records
@@ -60,7 +60,7 @@ def slices(
             "info", "compare", f"the {len(members)} largest slices are compared, {left} smaller ones are not"
         )
     # What all examples have says nothing that the whole does not.
-    members = {name: own for name, own in members.items() if len(own) < len(ids)} | leak_slices(work)
+    members = {name: own for name, own in members.items() if len(own) < len(ids)} | slices_of_set(work)
     columns = {
         (name, measure.name): column(name, measure, model.parts[measure.name], ids)
         for measure in known

@@ -24,8 +24,8 @@ from engine.data.split import order_of
 from engine.data.words import words
 from engine.errors import BadInput
 from engine.metrics.slices import features
-from engine.traffic.periods import UncoveredCluster
-from engine.traffic.samples import LEARNED_SHARE, NO_MODEL, Floats, Ints, Sample, unit_number
+from engine.traffic.periods import QuestionShift, UncoveredCluster
+from engine.traffic.samples import LEARNED_SHARE, NO_MODEL, Floats, Ints, Sample, shifts, unit_number
 from store import monitor as writing
 from store.read import monitor
 from store.read.history import Connection
@@ -164,19 +164,45 @@ def place_questions(
 
 def sample_of_set(evaluation: Sequence[Example], places: Places) -> Sample:
     """The eval set's questions as a sample that those of traffic are compared with."""
-    clusters, _ = places.space().place([question(example) for example in evaluation])
-    told = [
-        frozenset(name for name in features(one) if not name.startswith("category")) for one in evaluation
-    ]
-    nothing = np.full(len(evaluation), np.nan)
+    # Each somebody else's, and none learned from.
+    return _sample(evaluation, np.arange(len(evaluation)) * LEARNED_SHARE + 1, places.space())
+
+
+def shifts_from_traffic(
+    connection: Connection, since: float, before: float, examples: Sequence[Example]
+) -> list[QuestionShift]:
+    """How the examples' questions differ from those of a time's traffic in each respect; [] without any."""
+    by_use: tuple[list[AskedQuestion], list[AskedQuestion]] = ([], [])
+    for each in monitor.asked(connection, since, before):
+        by_use[unit_number(each.unit) % LEARNED_SHARE == 0].append(each)
+    others, learned = _some(by_use[False], SURVEYED), _some(by_use[True], LEARNED_FROM)
+    if not others or not learned:
+        return []
+    space = Space([_text(each) for each in learned], ())
+    units = np.array([unit_number(each.unit) for each in others])
+    production = _sample([_asked(each) for each in others], units, space)
+    own = np.arange(len(examples)) * LEARNED_SHARE + 1
+    return shifts(production, _sample(examples, own, space))
+
+
+def _sample(examples: Sequence[Example], units: Ints, space: Space) -> Sample:
+    """Questions of those units by cluster and trait, without measures of answers."""
+    clusters, _ = space.place([question(example) for example in examples])
+    told = [frozenset(name for name in features(one) if not name.startswith("category")) for one in examples]
     return Sample(
-        nothing,
-        np.arange(len(evaluation)) * LEARNED_SHARE + 1,  # each somebody else's, and none learned from
+        np.full(len(examples), np.nan),
+        units,
         {},
         clusters,
         {name: np.array([name in own for own in told]) for name in sorted(set().union(*told))},
-        np.full(len(evaluation), NO_MODEL, dtype=object),
+        np.full(len(examples), NO_MODEL, dtype=object),
     )
+
+
+def _asked(each: AskedQuestion) -> Example:
+    turns = json.loads(each.messages)
+    said = [turn["content"] for turn in turns if turn.get("role") == "user"]
+    return Example(each.id, said[-1] if said and isinstance(said[-1], str) else "", tuple(turns))
 
 
 def _some(asked: Iterable[AskedQuestion], most: int) -> list[AskedQuestion]:
@@ -185,8 +211,7 @@ def _some(asked: Iterable[AskedQuestion], most: int) -> list[AskedQuestion]:
 
 
 def _text(asked: AskedQuestion) -> str:
-    turns = json.loads(asked.messages)
-    return question(Example(asked.id, "", tuple(turns)))
+    return question(_asked(asked))
 
 
 def uncovered(

@@ -1,4 +1,4 @@
-"""What production teaches the eval set: answers that people disliked or corrected, and questions it lacks.
+"""Proposals for the eval set: answers that people disliked or corrected, questions it lacks or a model wrote.
 
 Each becomes a proposal without personal data, unless the eval set, the training data or another proposal
 asks the same. A person decides. What is accepted goes into the next version of the eval set, a file beside
@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from engine.data.example import Example, eval_set_version, normalise
+from engine.data.example import SYNTHETIC, Example, eval_set_version, normalise
 from engine.data.examples import read_examples, records_of
 from engine.data.shapes import example_from
 from engine.data.textfile import write_text
@@ -33,7 +33,7 @@ from store.traffic import keep_proposals, take_over_uses, together
 if TYPE_CHECKING:
     from engine.formats.annotated import Written
 
-Origin = Literal["correction", "cluster", "thumbs"]
+Origin = Literal["correction", "cluster", "thumbs"]  # in the traffic
 Decision = Literal["accepted", "training", "rejected"]
 LIMIT = 200  # new proposals at a time: what a person can look through
 EVENT = "traffic_event"  # the column of an eval set that says which event an example was
@@ -56,7 +56,8 @@ class Proposed:
 @dataclass(frozen=True, slots=True)
 class NextVersion:
     """The file that holds an eval set with what was accepted, its version and its size; without a file where
-    nothing is accepted. `test_uses` are uses of the test split that the version took over.
+    nothing is accepted. `synthetic` of the `added` examples were written by a model. `test_uses` are uses of
+    the test split that the version took over.
     """
 
     file: Path | None
@@ -64,6 +65,14 @@ class NextVersion:
     examples: int
     added: int
     test_uses: int
+    synthetic: int = 0
+
+    @property
+    def told(self) -> str:
+        """Where the added examples come from, for people."""
+        from_traffic = self.added - self.synthetic
+        parts = [f"{from_traffic:,} of them from traffic"] * bool(from_traffic or not self.synthetic)
+        return ", ".join(parts + [f"{self.synthetic:,} of them synthetic"] * bool(self.synthetic))
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +103,7 @@ def propose(
     train: Path | None = None,
     fields: Mapping[str, str] | None = None,
     clusters: Sequence[UncoveredCluster] | None = None,
-    origins: Sequence[str] = traffic.ORIGINS,
+    origins: Sequence[str] = traffic.FROM_TRAFFIC,
     since: float | None = None,
     before: float | None = None,
     limit: int = LIMIT,
@@ -108,14 +117,29 @@ def propose(
     """
     place = _existing(eval_set)
     examples = read_examples(place, _fields(connection, place) if fields is None else fields)
-    every, family = traffic.proposals(connection), _family(place)[:2]
-    standing = [each for each in every if _family(Path(each.eval_set))[:2] == family]
-    left_out: Counter[str] = Counter()
     found = list(_feedback(connection, since, before))
     if "cluster" in origins:
         lacking = _lacking(connection, examples, since, before) if clusters is None else clusters
         found += _typical(connection, lacking)
     found = sorted((each for each in found if each.origin in origins), key=_rank)
+    return keep_new(connection, place, examples, found, train=train, fields=fields, limit=limit)
+
+
+def keep_new(
+    connection: Connection,
+    place: Path,
+    examples: Sequence[Example],
+    found: Sequence[EvalProposal],
+    *,
+    train: Path | None = None,
+    fields: Mapping[str, str] | None = None,
+    limit: int = LIMIT,
+) -> Proposed:
+    """Stores those of the found proposals that ask what neither the eval set's examples, another proposal nor
+    the training data ask.
+    """
+    left_out: Counter[str] = Counter()
+    standing = of_family(connection, place)
     corrected = _corrected(standing, found)
     known = {each.event_id for each in standing}
     asked: dict[str, tuple[EvalProposal, Example]] = {}
@@ -150,8 +174,24 @@ def propose(
     return Proposed(tuple(stand), tuple(corrected), dict(left_out))
 
 
+def of_family(connection: Connection, place: Path) -> list[EvalProposal]:
+    """All proposals for an eval set and its other versions."""
+    family = _family(place)[:2]
+    every = traffic.proposals(connection)
+    return [each for each in every if _family(Path(each.eval_set))[:2] == family]
+
+
+def examples_for(
+    connection: Connection, place: Path, fields: Mapping[str, str] | None = None
+) -> list[Example]:
+    """The examples of an eval set, read as by its newest run; none where there is no such file yet."""
+    if not place.exists():
+        return []
+    return read_examples(place, _fields(connection, place) if fields is None else fields)
+
+
 def _rank(proposal: EvalProposal) -> int:
-    return traffic.ORIGINS.index(proposal.origin)
+    return traffic.FROM_TRAFFIC.index(proposal.origin)
 
 
 def _feedback(connection: Connection, since: float | None, before: float | None) -> Iterator[EvalProposal]:
@@ -197,14 +237,25 @@ def _lacking(
 ) -> Sequence[UncoveredCluster]:
     """The clusters that the eval set has nothing of, as `assay monitor` finds them."""
     from engine.traffic.drift import uncovered
+
+    newest = newest_weeks(connection)
+    if newest is None:
+        return ()
+    start, end = newest
+    return uncovered(
+        connection, start if since is None else since, end if before is None else before, examples
+    )
+
+
+def newest_weeks(connection: Connection) -> tuple[float, float] | None:
+    """The weeks whose questions tell what production asks now; None without traffic."""
     from engine.traffic.watch import NEWEST
 
     (newest,) = connection.execute("SELECT max(time) FROM trafficevent WHERE NOT shadow").fetchone()
     if newest is None:
-        return ()
+        return None
     week = start_of(newest, _WEEK)
-    start = week - (NEWEST - 1) * _WEEK * DAY if since is None else since
-    return uncovered(connection, start, week + _WEEK * DAY if before is None else before, examples)
+    return week - (NEWEST - 1) * _WEEK * DAY, week + _WEEK * DAY
 
 
 def _typical(connection: Connection, clusters: Sequence[UncoveredCluster]) -> Iterator[EvalProposal]:
@@ -309,6 +360,8 @@ def _nearest(asked: Asked, examples: Sequence[Example]) -> list[EvalProposal]:
 
     ours, theirs = ([question(each) for each in own] for own in ([e for _, e in asked.values()], examples))
     proposals = [proposal for proposal, _ in asked.values()]
+    if not theirs:
+        return proposals
     try:
         vectors = Vectors([*ours, *theirs])
     except BadInput:  # no words in any of them
@@ -379,15 +432,36 @@ def undo(
         return _change(connection, found, opened, into_test=True, fields=fields)
 
 
-def edit(connection: Connection, number: int, reference: str) -> EvalProposal:
-    """Gives an open proposal another reference, without personal data; an empty one takes it away."""
-    text = reference.strip()
+def edit(
+    connection: Connection, number: int, reference: str | None = None, question: str | None = None
+) -> EvalProposal:
+    """Gives an open proposal another reference, and one that a model wrote another question, without personal
+    data; an empty reference takes it away.
+
+    Raises BadInput for another question of what somebody asked, and for an empty one.
+    """
     with together(connection):
         found = _open(connection, number)
-        personal = sorted({*(found.personal or ()), *kinds(text)}) or None
-        changed = replace(found, reference=masked(text) or None, personal=personal)
+        changed = found if reference is None else replace(found, reference=masked(reference.strip()) or None)
+        if question is not None:
+            changed = replace(changed, messages=_with_question(found, question.strip()))
+        told = {kind for text in (reference, question) if text for kind in kinds(text)}
+        changed = replace(changed, personal=sorted({*(found.personal or ()), *told}) or None)
+        if found.synthetic is not None:
+            changed = replace(changed, synthetic={**found.synthetic, "edited": True})
         keep_proposals(connection, [changed])
     return changed
+
+
+def _with_question(found: EvalProposal, question: str) -> list[dict[str, Any]]:
+    if found.synthetic is None:
+        raise BadInput(
+            f"proposal {found.id} is what somebody asked: its question stays as it is",
+            "edit its reference, or reject it",
+        )
+    if not question:
+        raise BadInput("the question is empty", "`assay traffic reject ID` leaves a proposal out")
+    return [*found.messages[:-1], {**found.messages[-1], "content": masked(question)}]
 
 
 def _open(connection: Connection, number: int) -> EvalProposal:
@@ -425,10 +499,11 @@ def _write_next(
     fields: Mapping[str, str] | None,
 ) -> NextVersion:
     """Writes an eval set with all that is accepted for it; `new` may not fall into a used test split."""
-    _existing(place)
-    fields = _fields(connection, place) if fields is None else fields
-    examples = read_examples(place, fields)
     own = traffic.proposals(connection, str(place))
+    is_begun_here = not place.exists() and all(each.origin == SYNTHETIC for each in own)
+    if not is_begun_here:
+        _existing(place)
+    examples = examples_for(connection, place, fields)
     accepted = [each for each in own if each.decision == "accepted"]
     taken = {example.id for example in examples}
     if clash := next((each for each in accepted if _example_id(each) in taken), None):
@@ -437,7 +512,7 @@ def _write_next(
     uses = _uses(connection, place, eval_set_version(examples))
     if uses or _is_test_part(place):
         _refuse_test(connection, place, uses, examples, added, {_example_id(each) for each in new})
-    base = [record for _, (_, record) in records_of(place)]
+    base = [] if is_begun_here else [record for _, (_, record) in records_of(place)]
     known = {_line(record) for record in (*base, *map(_record, own))}
     file = _free_file(connection, place, known)
     if not accepted:
@@ -447,7 +522,8 @@ def _write_next(
     version = eval_set_version([*examples, *added])
     if not test_uses(connection, version, version):  # its test split holds what that of the old one does
         take_over_uses(connection, uses, version)
-    return NextVersion(file, version, len(examples) + len(added), len(added), len(uses))
+    synthetic = sum(each.synthetic is not None for each in accepted)
+    return NextVersion(file, version, len(examples) + len(added), len(added), len(uses), synthetic)
 
 
 def _line(record: Mapping[str, Any]) -> str:
@@ -455,8 +531,12 @@ def _line(record: Mapping[str, Any]) -> str:
 
 
 def _free_file(connection: Connection, place: Path, known: set[str]) -> Path:
-    """The first later version's name that nobody has, or whose file was written here and is in no run."""
+    """The first later version's name that nobody has, or whose file was written here and is in no run.
+
+    Of an eval set that is not there yet, the first version.
+    """
     folder, stem, number = _family(place)
+    number -= not place.exists()
     while True:
         number += 1
         file = folder / f"{stem}-v{number}.jsonl"
@@ -584,13 +664,16 @@ def _refuse_test(
 
 
 def _example_id(each: EvalProposal) -> str:
+    if each.synthetic is not None:
+        return each.event_id
     return f"traffic-{each.event_id.removeprefix('e-')[:12]}"
 
 
 def _record(each: EvalProposal) -> dict[str, Any]:
     """The example as the eval set's file has it."""
     references = {} if each.reference is None else {"references": [each.reference]}
-    return {"id": _example_id(each), "messages": each.messages, **references, EVENT: each.event_id}
+    origin = {EVENT: each.event_id} if each.synthetic is None else {SYNTHETIC: each.synthetic}
+    return {"id": _example_id(each), "messages": each.messages, **references, **origin}
 
 
 def _example(each: EvalProposal) -> Example:

@@ -11,7 +11,8 @@ from store.records.results import GroupDifference, MeanValue, RuledDifference
 # Slices about the eval set, not about what is asked.
 LEAKED, NOT_LEAKED = "leaked", "not leaked"
 SIMILAR, UNLIKE = "similar to training", "unlike training"
-OF_THE_SET = (LEAKED, NOT_LEAKED, SIMILAR, UNLIKE)
+SYNTHETIC, NOT_SYNTHETIC = "synthetic", "not synthetic"
+OF_THE_SET = (LEAKED, NOT_LEAKED, SIMILAR, UNLIKE, SYNTHETIC, NOT_SYNTHETIC)
 # Forms of the question, not parts of the set: under each perturbation, on average over them, and at worst.
 PERTURBED = "perturbed: "
 AVERAGE, WORST = f"{PERTURBED}average", f"{PERTURBED}worst"

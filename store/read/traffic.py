@@ -98,7 +98,8 @@ def feedback(connection: sqlite3.Connection, event_ids: Sequence[str]) -> list[T
     return select(connection, TrafficFeedback, sql, *event_ids)
 
 
-ORIGINS = ("correction", "cluster", "thumbs")  # of proposals: those that teach most first
+FROM_TRAFFIC = ("correction", "cluster", "thumbs")  # origins of proposals: those that teach most first
+ORIGINS = (*FROM_TRAFFIC, "synthetic")
 
 
 def proposals(

@@ -193,6 +193,7 @@ class Ranking(Record):
 
 
 SHARED_RATES = "shared_rates"  # of an audit: the candidates' win rates over what all were judged on
+WITHOUT_SYNTHETIC = "win_rate_without_synthetic"  # of an audit: over the examples that no model wrote
 IDENTICAL = "identical answers"  # the reason of a tie without a call
 REFUSAL_RULES = "the wording rules of refusals"  # the subject of a judge's agreement with them
 

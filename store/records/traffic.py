@@ -130,16 +130,18 @@ class TrafficAlert(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvalProposal(Record):
-    """An event that should become an example of the eval set, without personal data, and what a person
-    decided of it.
+    """An event that should become an example of the eval set, or a question that a model wrote for it,
+    without personal data, and what a person decided of it.
+
+    `synthetic` says of what a model wrote how that came about: its kind, way, source, prompt, model and seed.
     """
 
     UNIQUE: ClassVar = ("event_id", "eval_set")
 
     id: Id = 0
-    event_id: Annotated[str, Mentions("trafficevent")]
+    event_id: Annotated[str, Mentions("trafficevent")]  # or the id of what a model wrote
     eval_set: str  # the file that it would go into
-    origin: str  # correction thumbs cluster
+    origin: str  # correction thumbs cluster synthetic
     why: str
     messages: list[dict[str, Any]]
     reference: str | None = None
@@ -151,3 +153,4 @@ class EvalProposal(Record):
     decision: str | None = None  # accepted training rejected; None: open
     decided: float | None = None
     by: str | None = None
+    synthetic: dict[str, Any] | None = None

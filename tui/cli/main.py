@@ -254,6 +254,7 @@ def build() -> "typer.Typer":
     app.add_typer(annotations.annotations, name="annotations")
     app.add_typer(store.cache, name="cache")
     app.command()(collect.collect)
+    app.command()(proposals.synthesize)
     proposals.register(traffic.traffic)
     traffic.traffic.command()(weeks.review)
     app.add_typer(schedule.schedule, name="schedule")

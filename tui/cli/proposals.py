@@ -1,4 +1,4 @@
-"""Commands on what traffic teaches: proposals for the eval set, training pairs, and two variants compared."""
+"""Commands on proposals for the eval set, of traffic or of a model; training pairs; two variants."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from engine.errors import BadInput
+from engine.errors import BadInput, CannotRun
 from store.people import user_name
 from store.read.query import LARGEST
 from tui.cli.annotations import write_records
-from tui.cli.common import Fields, Json, Store, mapping, progress, store_folder
+from tui.cli.common import Fields, Json, Seed, Store, mapping, progress, store_folder
 from tui.cli.run import carry_out
 from tui.cli.traffic import Before, Since, time_given
 from tui.text.gate import MISSING, counted, printable, signed
@@ -31,7 +31,16 @@ from tui.text.output import (
 if TYPE_CHECKING:
     from engine.traffic.ab import ABTest, ArmsCompared
     from engine.traffic.proposals import Decisions
+    from engine.traffic.synthesis import Synthesized
     from store.records import EvalProposal
+
+
+class SyntheticKind(StrEnum):
+    DOCUMENTS = "documents"
+    TOPICS = "topics"
+    HARDER = "harder"
+    EDGE = "edge"
+    ADVERSARIAL = "adversarial"
 
 
 class OriginChoice(StrEnum):
@@ -222,7 +231,7 @@ def _print_decided(decided: "Decisions", said: str, *, json: bool) -> None:
         if each.file is None:
             out("nothing is accepted any more: there is no next version")
             continue
-        added = f"{each.examples:,} examples, {each.added:,} of them from traffic"
+        added = f"{each.examples:,} examples, {each.told}"
         out(f"wrote {printable(str(each.file))}: version {each.version}, {added}")
         if each.test_uses:
             used = "once" if each.test_uses == 1 else f"{each.test_uses} times"
@@ -233,18 +242,26 @@ def edit(
     context: typer.Context,
     number: Annotated[int, typer.Argument(metavar="ID", max=LARGEST, help="An open proposal.")],
     reference: Annotated[
-        str, typer.Option("--reference", metavar="TEXT", help="The right answer; empty: there is none.")
-    ],
+        str | None,
+        typer.Option("--reference", metavar="TEXT", help="The right answer; empty: there is none."),
+    ] = None,
+    question: Annotated[
+        str | None,
+        typer.Option("--question", metavar="TEXT", help="Another question, of one that a model wrote."),
+    ] = None,
     store: Store = None,
 ) -> None:
-    """Give an open proposal another reference answer."""
+    """Give an open proposal another reference answer, or one that a model wrote another question."""
     from engine.traffic.proposals import edit as change
     from store.session import opened
 
+    if reference is None and question is None:
+        raise BadInput("there is nothing to change", "add --reference TEXT or --question TEXT")
     with opened(store_folder(context, store)) as connection:
-        changed = change(connection, number, reference)
+        changed = change(connection, number, reference, question)
     kinds = f"; masked: {', '.join(changed.personal)}" if changed.personal else ""
-    paragraph(f"{number} has {'no reference' if changed.reference is None else 'its reference'}{kinds}")
+    has = "no reference" if changed.reference is None else "its reference"
+    paragraph(f"{number} has {has if question is None else 'its question'}{kinds}")
 
 
 def pairs(
@@ -295,6 +312,129 @@ def pairs(
     elif in_eval:
         told = f"{counted(len(in_eval), 'correction')} left out: in the eval set, which nobody may train on"
         paragraph(told, "  ", "  ")
+
+
+# Questions that a model writes
+
+
+def synthesize(
+    context: typer.Context,
+    out_file: Annotated[
+        Path, typer.Option("--out", metavar="EVAL", help="The eval set that they are for; it may be new.")
+    ],
+    model: Annotated[
+        str,
+        typer.Option("--model", metavar="MODEL", help="Who writes: a folder, a hub id, a name on --server."),
+    ],
+    kind: Annotated[
+        SyntheticKind,
+        typer.Option(
+            "--kind",
+            help="From documents or topics (one a line), or from examples: harder ones, edge cases, prompts "
+            "that break a rule.",
+        ),
+    ],
+    sources: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[SOURCE...]",
+            help="Documents (.txt, .md, .jsonl, folders), topics, or examples [default: those of EVAL].",
+        ),
+    ] = None,
+    count: Annotated[int, typer.Option("--count", min=1, max=10_000, help="Questions to ask for.")] = 20,
+    server: Annotated[
+        str | None, typer.Option("--server", metavar="URL", help="The model is on this server.")
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option("--api-key-env", metavar="NAME", help="The variable with the server's key.")
+    ] = None,
+    rubric: Annotated[
+        str | None,
+        typer.Option("--rubric", metavar="NAME|FILE", help="For --kind adversarial: the rubric of the rule."),
+    ] = None,
+    rule: Annotated[
+        str | None, typer.Option("--rule", metavar="NAME", help="The rule that prompts are to break.")
+    ] = None,
+    train: Annotated[
+        Path | None,
+        typer.Option("--train", metavar="FILE", help="Training data: leave out what it holds."),
+    ] = None,
+    seed: Seed = 0,
+    fields: Fields = [],  # noqa: B006  # as above
+    store: Store = None,
+    json: Json = False,
+) -> None:
+    """Have a model write test questions; a person accepts them one by one, with `assay traffic accept`."""
+    from engine.traffic import synthesis
+    from store import database
+    from store.session import opened
+
+    if (kind is SyntheticKind.ADVERSARIAL) != (rubric is not None and rule is not None):
+        raise BadInput(
+            "--kind adversarial needs --rubric and --rule, and no other kind takes them",
+            "for example --kind adversarial --rubric safety --rule harmlessness",
+        )
+    if key is not None and server is None:
+        raise BadInput("--api-key-env is about a server", "add --server URL")
+    order = synthesis.SyntheticOrder(
+        kind=kind.value,
+        count=count,
+        seed=seed,
+        sources=tuple(sources or ()),
+        rule=synthesis.rule_of(rubric, rule) if rubric is not None and rule is not None else None,
+    )
+    writer = synthesis.model_of(model, server, key)
+    folder = store_folder(context, store)
+    database.prepare(folder)
+    with opened(folder) as connection:
+        found = synthesis.synthesize(
+            connection,
+            folder,
+            out_file,
+            writer,
+            order,
+            train=train,
+            fields=mapping(fields) or None,
+            progress=progress("answers"),
+        )
+    if json:
+        print_json(asdict(found))
+    else:
+        _print_synthesized(found, out_file, model)
+    if not found.usable:
+        raise CannotRun(f"none of the {found.asked:,} answers could be used", "try a larger model")
+
+
+def _print_synthesized(found: "Synthesized", eval_set: Path, model: str) -> None:
+    _print_proposals(found.new)
+    new = counted(len(found.new), "new proposal")
+    out(f"{new} for {printable(str(eval_set))}, written by {printable(model)}")
+    for reason, count in sorted(found.left_out.items(), key=lambda each: -each[1]):
+        paragraph(f"left out {count:,}: {reason}", "  ", "  ")
+    cost = "cost unknown" if found.cost is None else f"{found.cost:.4f} USD"
+    spent = f"{found.tokens_in:,} tokens in, {found.tokens_out:,} out, {cost}"
+    paragraph(f"{counted(found.asked, 'answer')}, {found.cached:,} of them from the cache; {spent}")
+    _print_shifts(found)
+    if found.new:
+        paragraph("nothing counts before you accept it: `assay traffic accept ID`, or F4 in the workbench")
+
+
+def _print_shifts(found: "Synthesized") -> None:
+    """How the new questions differ from production's: by topic, by length, and in what else differs."""
+    if not found.shifts:
+        return
+    heading("Against production's questions")
+    columns = [Column(""), Column("PSI", True), Column("95% by chance", True), Column("p", True), Column("")]
+    rows, reasons = [], []
+    for shift in found.shifts:
+        differs = shift.psi is not None and shift.chance is not None and shift.psi > shift.chance
+        if differs or shift.respect in ("clusters", "prompt length"):
+            told = "differs" if differs else ""
+            rows.append([shift.respect, *map(number, (shift.psi, shift.chance, shift.p)), told])
+            reasons += [f"{shift.respect}: {shift.reason}"] if shift.reason else []
+    print_table(columns, rows)
+    for reason in reasons:
+        paragraph(reason, "    ", f"  {MISSING} ")
 
 
 # Two variants

@@ -339,6 +339,8 @@ def _size(found: DataSection) -> Iterator[str]:
     which = "" if found.split == "all" else f" of the {found.split} split"
     seen = "" if found.detectable is None else f"; smallest detectable change {percent(found.detectable)}"
     yield f"{_count(found.selected or 0, 'example')}{which}{seen}"
+    if found.synthetic:
+        yield f"{found.synthetic:,} of them synthetic: the remarks tell the numbers without them"
     if found.skipped:
         yield f"! {_count(found.skipped, 'record')} of the file could not be read"
     if found.excluded:

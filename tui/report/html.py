@@ -130,6 +130,8 @@ def _data_facts(found: DataSection) -> Iterator[tuple[str, str]]:
     """Names and values, leaks aside."""
     if found.selected is not None:
         yield "examples evaluated", f"{found.selected:,}, split {found.split}"
+    if found.synthetic:
+        yield "synthetic examples, which a model wrote", f"{found.synthetic:,}"
     if found.train_file:
         yield "training data", f"{found.train_file} {found.train_sha256[:12]}".strip()
     if found.answers_seen:

@@ -1,11 +1,11 @@
-"""Proposals: what production teaches the eval set, each with its reason, for a person to decide."""
+"""Proposals: what production or a model offers the eval set, each with its reason, for a person to decide."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from textual import work
 from textual.app import ComposeResult
@@ -27,6 +27,7 @@ ORIGINS = {
     "correction": Content.styled("± correction", "$good"),
     "cluster": Content.styled("? uncovered", "$text"),
     "thumbs": Content.styled("− thumbs down", "$warn"),
+    "synthetic": Content.styled("~ synthetic", "$text"),
 }
 DECISIONS = {
     "accepted": Content.styled("✓ in the eval set", "$good"),
@@ -58,7 +59,7 @@ class ProposalsScreen(FilteredScreen):
         *("proposals.accept", "proposals.reject", "proposals.training", "proposals.edit"),
         *("proposals.undo", "proposals.all", "find.filter"),
     )
-    BINDINGS = bindings(*FOOTER)
+    BINDINGS = bindings(*FOOTER, "proposals.question")
     DEFAULT_CSS = """
     ProposalsScreen #about { height: 2fr; padding: 0 1; border-top: solid $rule; }
     ProposalsScreen #proposals { height: 1fr; }
@@ -139,6 +140,8 @@ class ProposalsScreen(FilteredScreen):
         lines += self._nearest(each, width)
         for turn in each.messages:
             lines += _text(str(turn.get("role")), str(turn.get("content") or ""), width)
+        if each.synthetic is not None:
+            return [*lines, *_provenance(each, each.synthetic, width)]
         if each.reference is None:
             lines += _text("answer", each.rejected or "none", width)
             lines += wrap(plain(f"no reference yet: {written('proposals.edit')} writes one", "$muted"), width)
@@ -226,8 +229,8 @@ class ProposalsScreen(FilteredScreen):
         else:
             await self._run("traffic", "undo", done="your last decision is taken back")
 
-    async def action_edit(self) -> None:
-        """The right answer, written in the person's own editor."""
+    async def action_edit(self, part: str = "reference") -> None:
+        """The right answer or the question, written in the person's own editor."""
         from tui.screens.review.aside import edited
 
         each = self.rows.item
@@ -236,13 +239,17 @@ class ProposalsScreen(FilteredScreen):
         if each.decision is not None:
             self.say(f"it is {each.decision}: {written('proposals.undo')} takes that back", error=True)
             return
-        found = edited(self.app, each.reference or each.rejected or "")
+        if part == "question" and each.synthetic is None:
+            self.say("somebody asked it: its question stays as it is", error=True)
+            return
+        asked = str(each.messages[-1].get("content") or "")
+        found = edited(self.app, asked if part == "question" else each.reference or each.rejected or "")
         if found.text is None:
             kept = f"kept in {found.kept}: " if found.kept else ""
             self.say(f"{kept}{found.reason}", error=bool(found.kept))
         elif "\0" in found.text or len(found.text.encode()) > LONGEST:
             self.say(f"too long, or with a NUL character: kept in {found.kept}", error=True)
-        elif await self._run("traffic", "edit", str(each.id), f"--reference={found.text}", done="recorded"):
+        elif await self._run("traffic", "edit", str(each.id), f"--{part}={found.text}", done="recorded"):
             found.discard()
         else:
             self.say(f"not recorded; it is kept in {found.kept}", error=True)
@@ -271,7 +278,9 @@ def _said(told: dict[str, object], words: Sequence[str]) -> str:
     files = told.get("files")
     for file in files if isinstance(files, list) else ():
         if file["file"]:
-            return f"{done}: {Path(file['file']).name} has {counted(file['added'], 'example')} from traffic"
+            name, new, written = Path(file["file"]).name, file["added"], file["synthetic"]
+            which = {0: "from traffic", new: "synthetic"}.get(written, f"accepted, {written:,} synthetic")
+            return f"{done}: {name} has {counted(new, 'example')} {which}"
     return done
 
 
@@ -288,11 +297,24 @@ def _searched(each: "EvalProposal") -> dict[str, str]:
         "answer": f"{each.reference or ''} {each.rejected or ''}",
         "nearest": each.nearest or "",
         "set": Path(each.eval_set).name,
+        "source": str((each.synthetic or {}).get("source", "")),
     }
 
 
 def _text(name: str, text: str, width: int) -> list[Content]:
     return [one_line(name, "$heading"), *wrap(plain(text), width)]
+
+
+def _provenance(each: "EvalProposal", about: Mapping[str, Any], width: int) -> list[Content]:
+    """The answer that a model wrote with its question, and how both came about."""
+    lines = _text("reference", each.reference or "none", width)
+    for name in ("quote", "prompt"):
+        if told := about.get(name):
+            lines += _text(name, str(told), width)
+    facts = [name for name in ("model", "server", "source", "way", "rubric", "rule", "seed") if name in about]
+    said = " · ".join(f"{name} {about[name]}" for name in facts)
+    edited = [one_line("a person edited it", "$muted")] if about.get("edited") else []
+    return [*lines, *wrap(plain(said, "$muted"), width), *edited]
 
 
 def _changed(before: str, after: str, width: int) -> list[Content]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from engine.decision.facts import primary, similar_scores
 from store.read.rows import LeakRow, ModelRow, ModelScoreRow
-from store.read.slices import NOT_LEAKED, SliceScoreRow
+from store.read.slices import NOT_LEAKED, NOT_SYNTHETIC, SliceScoreRow
 from store.records import Run, SplitUse, StoredMetric
 
 _SHIFTED = 0.25  # population stability index from which on a set has shifted
@@ -23,8 +23,8 @@ class ExcludedExample:
 
 
 @dataclass(frozen=True, slots=True)
-class ScoreWithoutLeaks:
-    """One model's value of a measure over all examples, and over those that did not leak."""
+class ScoreWithout:
+    """One model's value of a measure over all examples, and without those that leaked or are synthetic."""
 
     model: str
     measure: str
@@ -89,7 +89,9 @@ class DataSection:
     answers_seen: int  # examples whose answer is in the training data under another question
     duplicates: int  # groups of near-identical examples
     earlier: tuple[tuple[str, int], ...]  # earlier eval sets, with how many examples they share
-    without_leaks: tuple[ScoreWithoutLeaks, ...]
+    without_leaks: tuple[ScoreWithout, ...]  # the candidates'
+    synthetic: int  # examples that a model wrote
+    without_synthetic: tuple[ScoreWithout, ...]  # every model's
     coverage: CoverageTable | None
     test_uses: int  # of the eval set's test split, by anybody
     variants: tuple[str, ...]  # how many examples were also asked in each other form, and why others were not
@@ -130,7 +132,14 @@ def data(
         answers_seen=found.get("answers_seen") or 0,
         duplicates=found.get("duplicates") or 0,
         earlier=tuple((row["file"], row["leaked"]) for row in found.get("earlier") or ()),
-        without_leaks=tuple(_without_leaks(models, metrics, scores, slice_scores)),
+        without_leaks=tuple(
+            _without(
+                [model for model in models if model.role == "candidate"],
+                *(metrics, scores, slice_scores, NOT_LEAKED),
+            )
+        ),
+        synthetic=found.get("synthetic") or 0,
+        without_synthetic=tuple(_without(models, metrics, scores, slice_scores, NOT_SYNTHETIC)),
         coverage=_coverage(found.get("coverage")),
         test_uses=len(test_uses),
         variants=tuple(_variants(found.get("perturbed") or {})),
@@ -162,21 +171,21 @@ def _on_similar(
                 yield f"{model.name}: {row.said}"
 
 
-def _without_leaks(
+def _without(
     models: Sequence[ModelRow],
     metrics: Sequence[StoredMetric],
     scores: Sequence[ModelScoreRow],
     slice_scores: Sequence[SliceScoreRow],
-) -> Iterator[ScoreWithoutLeaks]:
-    """The candidates' primary measures."""
-    clean = {(row.model, row.measure): row.value for row in slice_scores if row.slice == NOT_LEAKED}
+    rest: str,
+) -> Iterator[ScoreWithout]:
+    """The models' primary measures, over all examples and over the slice that is the rest."""
+    clean = {(row.model, row.measure): row.value for row in slice_scores if row.slice == rest}
     whole = {(row.model, row.measure): row.value for row in scores}
     for model in models:
-        if model.role == "candidate":
-            for measure in primary(metrics):
-                value, without = whole.get((model.name, measure)), clean.get((model.name, measure))
-                if value is not None and without is not None:
-                    yield ScoreWithoutLeaks(model.name, measure, value, without)
+        for measure in primary(metrics):
+            value, without = whole.get((model.name, measure)), clean.get((model.name, measure))
+            if value is not None and without is not None:
+                yield ScoreWithout(model.name, measure, value, without)
 
 
 def _coverage(found: Mapping[str, Any] | None) -> CoverageTable | None:

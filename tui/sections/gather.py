@@ -87,11 +87,12 @@ def gather(connection: Connection, run_id: int) -> RunSections:
     leaks = history.leaks(connection, run_id)
     candidates = cases(read(connection, run_id))
     decided = verdicts(candidates, read_before(connection, run_id))
+    about_data = data(run, models, metrics, scores, slice_scores, leaks, uses)
     return RunSections(
         overview=overview(run, every_model, alerts),
         decision=tuple(decided),
         trade_off=trade_off(candidates, decided) if len(candidates) >= FEWEST else None,
-        data=data(run, models, metrics, scores, slice_scores, leaks, uses),
+        data=about_data,
         measures=measures(models, metrics, scores, comparisons, alerts, limits(run, comparisons, metrics)),
         judging=judging(judges),
         benchmarks=benchmarks(models, benchmark_rows, slices.corpora(connection, run_id)),
@@ -105,8 +106,9 @@ def gather(connection: Connection, run_id: int) -> RunSections:
             remarks(
                 run,
                 models,
-                judges.judges,
+                judges,
                 answers,
+                about_data,
                 repeated,
                 long_texts(connection, run_id),
                 history.isolations(connection, run_id),

@@ -5,13 +5,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any
 
-from engine.gates.figures import MISSING, percent
+from engine.decision.judges import audit_of, share, subject
+from engine.gates.figures import MISSING, number, percent
 from engine.servers.wire import dropped
 from store.read.answers import AnswerCount, LongTexts
-from store.read.judging import JudgeUse
+from store.read.judging import JudgeUse, JudgingResults
 from store.read.query import by_key
 from store.read.rows import ModelRow
 from store.records import Run
+from store.records.judging import WITHOUT_SYNTHETIC
+from tui.sections.data import DataSection
 from tui.sections.protocol import Repetition
 
 # The facts in which a candidate and a baseline of one base agree, and what they are called.
@@ -30,14 +33,15 @@ _SHARED = {
 def remarks(
     run: Run,
     models: Sequence[ModelRow],
-    judges: Sequence[JudgeUse],
+    judging: JudgingResults,
     answers: Sequence[AnswerCount],
+    data: DataSection,
     repetition: Repetition | None,
     long: Sequence[LongTexts],
     isolations: Mapping[str, int],
 ) -> list[str]:
     """One sentence each. `isolations` are those of the sandbox, with the number of programs."""
-    found = [repetition.said] if repetition else []
+    found = [*_synthetic(data, judging), *([repetition.said] if repetition else [])]
     if "follow" in (run.options or {}):
         found.append("each checkpoint is evaluated by the quick part of the plan: no judge, no benchmark")
     found += [f"{row.name} cannot be evaluated: {row.unreadable}" for row in models if row.unreadable]
@@ -45,7 +49,13 @@ def remarks(
         found.append(reference)
     silent = (run.options or {}).get("judges_left_out") or {}
     found += [f"judge {name} was not asked: {reason}" for name, reason in silent.items()]
-    found += [*_samples(models), *_notes(models), *_judges(judges), *noise_remarks(models), *_unlike(models)]
+    found += [
+        *_samples(models),
+        *_notes(models),
+        *_judges(judging.judges),
+        *noise_remarks(models),
+        *_unlike(models),
+    ]
     found += [*_batching(models), *_busy(models), *_edited(run)]
     found += [f"sandbox for {count:,} programs: {held}" for held, count in isolations.items()]
     if cached := [f"{row.model} {row.from_cache:,} of {row.answers:,}" for row in answers if row.from_cache]:
@@ -58,6 +68,26 @@ def remarks(
         called = [f"{row.model} {row.with_calls:,} of {row.answers:,}" for row in answers]
         found.append(f"answers with tool calls: {', '.join(called)}")
     return found
+
+
+def _synthetic(data: DataSection, judging: JudgingResults) -> Iterator[str]:
+    """How many examples a model wrote, and each main measure and win rate with and without them."""
+    if not data.synthetic:
+        return
+    total, left = data.selected or 0, (data.selected or 0) - data.synthetic
+    yield f"{data.synthetic:,} of {total:,} examples are synthetic: a model wrote them"
+    if not left:
+        yield "no example is left without the synthetic ones: nothing here was asked by people"
+    by_measure = by_key((score.measure, score) for score in data.without_synthetic)
+    for measure, scores in by_measure.items():
+        told = (f"{row.model} {number(row.without)} (with them {number(row.value)})" for row in scores)
+        yield f"{measure} on the {left:,} without the synthetic: {', '.join(told)}"
+    for row in judging.win_rates if left else ():
+        real = audit_of(judging, row.judge, WITHOUT_SYNTHETIC, subject(row))
+        if row.turn == 0 and real is not None:
+            won = share(real.value, real.low, real.high) if real.n else f"missing, {real.reason}"
+            whole = share(row.win_rate, row.low, row.high)
+            yield f"{row.judge}, {subject(row)}: wins {won} without the synthetic, {whole} with them"
 
 
 ANSWERS = ("model", "answers", "cut off at the limit", "reasoning tokens", "answer tokens")

@@ -4,14 +4,15 @@ After Zheng et al. 2024, "Cheating automatic LLM benchmarks: null models achieve
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
+from engine.data.example import is_synthetic
 from engine.judges.answers import verdict
 from engine.judges.audit import Judged, audit, kin
 from engine.judges.judge import ORDERS, WHOLE, Call, Pair, PairJudge
-from engine.judges.questions import drawn
+from engine.judges.questions import drawn, matches
 from engine.phases.judging.pairs import decided_points
 from engine.phases.judging.shared import given_answers, match_name, paid, until_stopped
 from engine.phases.work import Work
@@ -19,7 +20,7 @@ from engine.plan.plan import Judge as JudgePlan
 from engine.stats.winrate import POINTS, Outcome, Points, bradley_terry, share, win_rate
 from store import records
 from store.records.alert import Alert, ConstantAnswerEvidence, KinEvidence
-from store.records.judging import IDENTICAL, SHARED_RATES
+from store.records.judging import IDENTICAL, SHARED_RATES, WITHOUT_SYNTHETIC
 
 MEASURE = "constant_answer_wins"
 TOLERATED = 0.10
@@ -117,6 +118,7 @@ def _record(work: Work, judge_id: int, baseline: str, outcomes: dict[str, Outcom
     work.recorder.put(records.Audit(**row))
 
 
+_OUTCOMES: dict[float, Outcome] = {1.0: "win", 0.5: "tie", 0.0: "loss"}  # as in POINTS
 KIN: Final = "self_preference"
 
 
@@ -130,12 +132,40 @@ def record_audits(work: Work) -> None:
                 work.recorder.put(leanings(judge.id, subject, judged, work.plan.data.seed))
             allowed = work.plan.gates.max_judge_failures
             uneven = shared_rates(judge.id, decided_points(work, judge), allowed, work.plan.data.seed)
+            written = {work.example_ids[each.id] for each in work.examples if is_synthetic(each)}
+            asked = without_synthetic(work, judge, written) if written else []
             with work.recorder.transaction() as transaction:
-                transaction.clear(records.Audit, judge_id=judge.id, measure=SHARED_RATES)
-                transaction.append(uneven)
+                for measure in (SHARED_RATES, WITHOUT_SYNTHETIC):
+                    transaction.clear(records.Audit, judge_id=judge.id, measure=measure)
+                transaction.append([*uneven, *asked])
             work.recorder.put(ranking(judge.id, models, _played(work, verdicts), work.plan.data.seed))
         if judge.is_language_model:
             work.recorder.put(kinship(judge, _made_of(work)))
+
+
+def without_synthetic(
+    work: Work, judge: records.StoredJudge, written: Collection[int]
+) -> list[records.Audit]:
+    """A judge's win rates over the examples that no model wrote, which the set may have none of."""
+    found = []
+    for candidate, baseline in matches(work.plan):
+        points = decided_points(work, judge).get((candidate.name, baseline.name), {})
+        own = [_OUTCOMES[value] for (_, example), value in points.items() if example not in written]
+        rate = win_rate(own, work.plan.data.seed)
+        reason = "no verdict on an example that is not synthetic" if points else "not all were judged"
+        found.append(
+            records.Audit(
+                judge_id=judge.id,
+                measure=WITHOUT_SYNTHETIC,
+                subject=match_name(candidate.name, baseline.name),
+                value=rate.win_rate,
+                low=rate.low,
+                high=rate.high,
+                n=len(own),
+                reason=None if own else reason,
+            )
+        )
+    return found
 
 
 def shared_rates(
