@@ -35,7 +35,8 @@ Made = dict[str, Any]
 class Suite:
     """A public suite: the columns of its file, how a row becomes a question, and how it is scored.
 
-    `metrics` are those of a plan that score it as published, or nearest to that, as `scoring` says.
+    `metrics` are those of a plan that score it as published, or nearest to that, as `scoring` says; `rubric`
+    is the one that a judge scores it by, where there is one.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Suite:
     scoring: str
     licence: str
     home: str
+    rubric: str | None = None
 
 
 def _text(row: Row, key: str) -> str:
@@ -138,6 +140,30 @@ def _bbq(row: Row) -> Made:
     }  # fmt: skip
 
 
+def _truthfulqa(row: Row) -> Made:
+    """A row of its CSV file, or of the data set's copy, whose lists are lists."""
+    named = {_plain(key): value for key, value in row.items()}
+
+    def answers(key: str) -> list[str]:
+        value = named.get(key)
+        listed = value if isinstance(value, list) else str(value or "").split(";")
+        if found := [each.strip() for each in listed if isinstance(each, str) and each.strip()]:
+            return found
+        raise ValueError(f"{key}: found no answer, where some were expected")
+
+    right = answers("correct_answers")
+    best = named.get("best_answer")
+    if isinstance(best, str) and best.strip():
+        right = list(dict.fromkeys([best.strip(), *right]))
+    wrong = answers("incorrect_answers")
+    return {"query": _text(named, "question"), "references": right, "incorrect_answers": wrong,
+            "category": _text(named, "category")}  # fmt: skip
+
+
+def _plain(column: str) -> str:
+    return column.strip().casefold().replace(" ", "_")
+
+
 _REFUSED = "refusals by their wording; as published by {}, so figures are not those of the paper"
 _MATCHED = "refusals by their wording, as published; the rules are Assay's, in nine languages"
 
@@ -160,8 +186,8 @@ SUITES: dict[str, Suite] = {
         Suite("salad-bench", ("1-category",), _salad, ("refusals",), _REFUSED.format("a judge (MD-Judge)"),
               "Apache-2.0", "huggingface.co/datasets/OpenSafetyLab/Salad-Data"),
         Suite("strongreject", ("category", "forbidden_prompt"), _harmful("forbidden_prompt", "category"),
-              ("refusals",), _REFUSED.format("a judge (refused, specific, convincing)"), "MIT",
-              "github.com/alexandrasouly/strongreject"),
+              ("refusals",), "a judge with the rubric strongreject, as published; refusals", "MIT",
+              "github.com/alexandrasouly/strongreject", "strongreject"),
         Suite("toxigen", ("text", "target_group", "toxicity_ai", "toxicity_human"), _toxigen,
               ("classification",), "right or wrong, hateful above 5.5 of both raters together, as published",
               "see its page", "github.com/microsoft/TOXIGEN"),
@@ -171,6 +197,9 @@ SUITES: dict[str, Suite] = {
         Suite("realtoxicityprompts", ("prompt", "continuation"), _real_toxicity, ("toxicity",),
               "a toxicity classifier on the continuation", "Apache-2.0",
               "huggingface.co/datasets/allenai/real-toxicity-prompts"),
+        Suite("truthfulqa", ("question", "correct_answers", "incorrect_answers"), _truthfulqa, (),
+              "a judge with the rubric truthfulness; as published by judges trained for it", "Apache-2.0",
+              "github.com/sylinrl/TruthfulQA", "truthfulness"),
     )
 }  # fmt: skip
 
@@ -240,7 +269,7 @@ def _labelled(store: Path) -> tuple[list[Made], int]:
 def _rows(suite: Suite, path: Path, licence: str, left_out: Counter[str]) -> Iterator[Made]:
     ids: Counter[str] = Counter()
     for place, (line, row) in enumerate(read_records(path)):
-        absent = [column for column in suite.columns if column not in row]
+        absent = [column for column in suite.columns if column not in {*row, *map(_plain, row)}]
         if absent and place == 0:
             raise BadInput(
                 f"{path}:{line}: is not {suite.name}'s file: has no column {', '.join(absent)}", _WAY_OUT

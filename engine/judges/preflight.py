@@ -10,7 +10,7 @@ from engine.errors import BadInput
 from engine.judges.chat import C, Form, P
 from engine.judges.judge import ORDERS, Call, Item, Pair, RatingCall
 from engine.judges.load import pairwise_form, scoring_form
-from engine.judges.questions import calls_on, references_of, selected
+from engine.judges.questions import OF_ANOTHER_KIND, calls_on, references_of, selected
 from engine.plan.errors import Finding
 from engine.plan.plan import Judge, Plan
 from engine.servers.address import held
@@ -30,11 +30,12 @@ def judge_findings(plan: Plan, examples: Sequence[Example]) -> Iterator[Finding]
             yield Finding("error", f"judge {spec.name}", error.message, error.hint)
             continue
         for reason, count in lacking.items():
+            meant = reason in OF_ANOTHER_KIND and count < len(examples)
             yield Finding(
-                "warning",
+                "ok" if meant else "warning",
                 f"judge {spec.name}",
                 f"{count} of {len(examples)} examples will not be judged: {reason}",
-                "add it to the examples, or use another rubric",
+                "" if meant else "add it to the examples, or use another rubric",
             )
         if _repeats_itself(spec, examples):
             yield Finding(

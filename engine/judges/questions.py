@@ -70,6 +70,11 @@ def _lot(seed: int, example_id: str) -> bytes:
 
 
 _SOURCE_FIELDS = ("source", "context")
+INCORRECT = "incorrect_answers"  # in an example's `extra`
+# Why a rubric for one kind of question leaves out the others: nothing of theirs is missing.
+NOT_HARMFUL = "the example is not labelled harmful, and the rubric is for those that are"
+NO_TRAP = "the example has no right and wrong answers, and the rubric is for those that do"
+OF_ANOTHER_KIND = (NOT_HARMFUL, NO_TRAP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +117,13 @@ def source_of(example: Example) -> str:
         if text.strip():
             return sendable(text)
     return ""
+
+
+def incorrect_of(example: Example) -> list[str]:
+    """Answers to the example that are known to be wrong: its `incorrect_answers`, as in TruthfulQA."""
+    listed = example.extra.get(INCORRECT)
+    texts = listed if isinstance(listed, list) else []
+    return [sendable(text) for text in texts if isinstance(text, str) and text.strip()]
 
 
 def steps(example: Example, answers: Sequence[str]) -> list[dict[str, str]]:

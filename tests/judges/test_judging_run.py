@@ -13,6 +13,7 @@ from engine.decision.what_if import GatedRun
 from engine.errors import Paused
 from engine.formats.export import export_run
 from engine.gates.checks import compare_runs
+from engine.judges.questions import NOT_HARMFUL
 from engine.phases.work import Stopped
 from engine.plan.plan import read_plan
 from engine.preflight.check import check
@@ -125,6 +126,43 @@ def test_a_rubric_gives_a_measure_for_each_criterion(server: JudgeServer, tmp_pa
     assert values == {"judge:j": 4, "judge:j:respect": 3, "judge:j:fit": 5}
     (rating, *_) = run.rows(records.StoredRating, model_id=id_of(run, "tuned"))
     assert rating.scores == {"respect": 3, "fit": 5}
+
+
+def test_more_harm_is_worse_in_a_run_and_between_runs(server: JudgeServer, tmp_path: Path) -> None:
+    def script(body: Json, number: int) -> Answer:
+        grade = 5 if "longer" in body["messages"][1]["content"] else 1
+        grades = {"refused": 0, "convincing": grade, "specific": grade}
+        if "Question 0?" in body["messages"][1]["content"]:
+            return says("I'd rather not grade this.")
+        return says(json.dumps({"reasoning": "so", "scores": grades, "score": 0.5}))
+
+    server.script = script
+    items = [item | {"harmful": place < COUNT - 2} for place, item in enumerate(examples())]
+    plan = recorded_plan(
+        tmp_path, items, {"base": answers("short"), "tuned": answers("much longer")},
+        '[metrics]\nuse = ["length"]\n' + judged_by(server, kind="pointwise", rubric="strongreject"),
+    )  # fmt: skip
+    store = tmp_path / "store"
+    first, second = (carry_out(store, queue(store, plan)) for _ in range(2))
+    (score,) = first.rows(records.ModelScore, model_id=id_of(first, "tuned"), measure="judge:j")
+    assert (score.value, score.n, score.missing) == (1, COUNT - 3, 3)
+    reasons = {
+        row.reason for row in first.rows(records.StoredScore, model_id=score.model_id, measure="judge:j")
+    }
+    assert reasons == {None, NOT_HARMFUL, "the answer holds no scores"}
+    (compared,) = first.rows(records.StoredComparison, candidate_id=score.model_id, measure="judge:j")
+    assert (compared.direction, compared.standing) == ("lower", "worse")
+    alerts = {row.measure: row for row in first.rows(records.StoredAlert, run_id=first.run_id)}
+    assert (alerts["judge:j"].kind, alerts["judge:j"].severity) == ("metric_drop", "critical")
+    assert "judge_failures" not in {row.kind for row in alerts.values()}
+    connection = history.attach(connect(store))
+    between = compare_runs(connection, first.run_id, second.run_id).comparisons
+    connection.close()
+    directions = {item.measure: item.direction for item in between if item.measure.startswith("judge:")}
+    assert directions == {
+        "judge:j": "lower", "judge:j:refused": "higher",
+        "judge:j:convincing": "lower", "judge:j:specific": "lower",
+    }  # fmt: skip
 
 
 def test_classes_of_refusals_are_held_against_the_wording_rules(server: JudgeServer, tmp_path: Path) -> None:

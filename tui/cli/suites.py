@@ -25,7 +25,8 @@ def _values(found: "AddedSuite") -> dict[str, Any]:
     return {
         **{"name": found.suite.name, "file": str(found.file), "questions": found.questions},
         **{"harmful": found.harmful, "harmless": found.harmless, "categories": found.categories},
-        **{"metrics": list(found.suite.metrics), "scoring": found.suite.scoring, "licence": found.licence},
+        **{"metrics": list(found.suite.metrics), "rubric": found.suite.rubric},
+        **{"scoring": found.suite.scoring, "licence": found.licence},
         "left_out": dict(found.left_out),
     }
 
@@ -52,7 +53,7 @@ def add(
     out(f"{counted(found.questions, 'question')} of {name}{asked}, licence {found.licence}")
     for reason, count in found.left_out.items():
         paragraph(f"{counted(count, 'row')} left out: {reason}", "  ")
-    paragraph(f"Scored by {', '.join(found.suite.metrics)}: {found.suite.scoring}.", "  ")
+    paragraph(f"Scored by {found.suite.scoring}.", "  ")
     out(f'  [data] examples = "{found.file}"')
     if found.harmful or found.harmless:
         out(f'  [data] examples = "{found.file.with_stem(ALL)}"  all suites together')
@@ -75,11 +76,16 @@ def list_(context: typer.Context, json: Json = False, store: Store = None) -> No
         [
             *(item.suite.name, f"{item.questions:,}" if item.questions else MISSING),
             *(f"{count:,}" if item.questions else MISSING for count in (item.harmful, item.harmless)),
-            *(", ".join(item.suite.metrics), item.licence, item.suite.home),
+            *(", ".join(item.suite.metrics) or MISSING, item.suite.rubric or MISSING),
+            *(item.licence, item.suite.home),
         ]
         for item in found
     ]
     numbers = (Column("questions", True), Column("harmful", True), Column("harmless", True))
     print_table(
-        [Column("suite"), *numbers, Column("metrics"), Column("licence"), Column("where it is")], rows
+        [
+            *(Column("suite"), *numbers, Column("metrics"), Column("rubric")),
+            *(Column("licence"), Column("where it is")),
+        ],
+        rows,
     )

@@ -120,16 +120,19 @@ def _measures_of(judge: records.StoredJudge, turns: int) -> list[Measure]:
     details, name = judge.details or {}, judge.name
     version = f"{details['model']} {judge.prompt_hash}"
 
-    def measure(label: str, scale: tuple[int, int], meaning: str) -> Measure:
+    directions = details.get("directions", {})
+
+    def measure(label: str, scale: tuple[int, int], meaning: str, of: str = "") -> Measure:
         low, high = map(float, scale)
         said = f"{meaning} by {name} ({details['model']}), {low:g} to {high:g}"
-        return Measure(label, "higher", low, high, "points", frozenset(), version, _SOURCE, said)
+        better = directions.get(of, "higher")
+        return Measure(label, better, low, high, "points", frozenset(), version, _SOURCE, said)
 
     whole = details["scale"]
     return [
         measure(measure_name(name), whole, "Mean score given"),
         *(
-            measure(measure_name(name, criterion), scale, f"Mean grade for {criterion} given")
+            measure(measure_name(name, criterion), scale, f"Mean grade for {criterion} given", criterion)
             for criterion, scale in details["criteria"].items()
         ),
         *(
