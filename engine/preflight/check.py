@@ -20,6 +20,7 @@ from engine.errors import AssayError, BadInput, install
 from engine.judges.preflight import cost_findings, judge_findings, left_out
 from engine.metrics.load import CLASH_WAY_OUT, clashes, load_metric
 from engine.metrics.perplexity import read_corpus
+from engine.metrics.text_models import CLASSIFIERS
 from engine.models.folder import (
     adapter_notes,
     adapter_of,
@@ -65,7 +66,8 @@ def metric_findings(plan: Plan) -> Iterator[Finding]:
                 "error",
                 f"metrics.{name}",
                 "names no model, so every value would be missing",
-                f'set {name} = {{ model = "FOLDER or hub id" }} under [metrics], or remove it from `use`',
+                f'set {name} = {{ model = "FOLDER or hub id" }} under [metrics], or remove it from `use`'
+                + (f"; known by name: {', '.join(CLASSIFIERS)}" if name == "toxicity" else ""),
             )
     for corpus, path in plan.metrics.corpora.items():
         subject = f"metrics.corpora.{corpus}"

@@ -16,7 +16,7 @@ from engine.metrics.metric import Score
 from engine.metrics.refusals import Refusals, classify
 from engine.metrics.safety import PersonalData, ToxicWords, iban, kinds, luhn
 from engine.metrics.slices import disparities
-from engine.metrics.text_models import Sentiment, Toxicity
+from engine.metrics.text_models import CLASSIFIERS, KnownClassifier, Sentiment, Toxicity
 from engine.models.model import Response
 from tests.metrics.encoders import CONTEXT, make_tokenizer
 
@@ -341,6 +341,18 @@ class TestToxicity:
         folder = make_classifier(tmp_path, {0: "rude", 1: "toxic", 2: "threat"}, "multi_label_classification")
         value = Toxicity(str(folder)).score(ask(), answer("the cat"))[0].value
         assert value == pytest.approx(self.probability(folder, "the cat"), abs=1e-5)
+
+    def test_a_known_classifier_brings_its_label_and_whether_several_hold(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        folder = make_classifier(tmp_path, {0: "rude", 1: "TOXIC", 2: "threat"})
+        known = KnownClassifier(str(folder), "toxic", several=True)
+        monkeypatch.setitem(CLASSIFIERS, "toxic-bert", known)
+        by_name = Toxicity("toxic-bert").score(ask(), answer("the cat"))[0].value
+        shared = Toxicity(str(folder)).score(ask(), answer("the cat"))[0].value
+        assert shared == pytest.approx(self.probability(folder, "the cat"), abs=1e-5)
+        make_classifier(tmp_path, {0: "rude", 1: "TOXIC", 2: "threat"}, "multi_label_classification")
+        assert by_name == pytest.approx(self.probability(folder, "the cat"), abs=1e-5)
 
     def test_a_long_text_counts_by_its_worst_piece(self, classifier: Path) -> None:
         metric = Toxicity(str(classifier))
