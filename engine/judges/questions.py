@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from engine.data.example import Example, references_by_turn
 from engine.data.messages import turn_text
 from engine.judges.judge import ORDERS, WHOLE
+from engine.plan.rubric import find_rubric
 
 if TYPE_CHECKING:
     from engine.plan.plan import Judge, Model, Plan
@@ -39,6 +40,18 @@ def calls_on(plan: "Plan", settings: "Judge", example: Example) -> int:
     if settings.kind == "pointwise":
         return len(plan.models) * asked * settings.repeat
     return len(ORDERS) * len(matches(plan)) * asked
+
+
+def takes_suites(settings: "Judge") -> bool:
+    """Whether a judge is asked about the questions of suites too: its rubric is for such a kind alone."""
+    if settings.kind != "pointwise" or settings.embedded:
+        return False
+    return settings.rubric is not None and find_rubric(settings.rubric).needs in ("harmful", "answers")
+
+
+def seen_by(settings: "Judge", own: Sequence[Example], suites: Sequence[Example]) -> Sequence[Example]:
+    """What a judge may be asked about, before any sampling: own examples, and questions of suites."""
+    return [*own, *suites] if suites and takes_suites(settings) else own
 
 
 def selected(plan: "Plan", settings: "Judge", examples: Sequence[Example]) -> list[Example]:

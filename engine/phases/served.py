@@ -65,7 +65,9 @@ class Serving:
             compute = work.plan.compute
             most = None
             if compute.max_model_len is None and work.plan.benchmarks is None:
-                most = longest(group, work.examples + work.validation, generation.max_new_tokens)
+                most = longest(
+                    group, work.examples + work.suites + work.validation, generation.max_new_tokens
+                )
 
             def tell(level: str, said: str) -> None:
                 work.recorder.event(level, "generate", said)

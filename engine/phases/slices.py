@@ -71,7 +71,7 @@ def slices(
     pairs: list[tuple[MeasureColumn, MeasureColumn]] = [
         (columns[item.candidate, item.measure], columns[item.baseline, item.measure])
         for item in comparisons
-        if item.kind == "metric" and item.delta is not None
+        if item.kind == "metric" and item.delta is not None and (item.candidate, item.measure) in columns
     ]
     return Sliced(
         [_row(work, value, members[value.name], scored[value.column.model]) for value in values],

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from engine.data.suites import add_suite
 from engine.decision.facts import RunFacts
 from engine.decision.judges import about_judge, about_match, agreement
 from engine.decision.what_if import GatedRun
@@ -24,6 +25,7 @@ from store.read.answers import pair
 from store.session import opened
 from store.transfer.export import run_content
 from store.write import Recorder, Transaction
+from tests.engine import test_suites_run as suites
 from tests.engine.runs import carry_out, queue, recorded_plan, work_here
 from tests.judges.scripted import Answer, Json, JudgeServer, prefers, says
 
@@ -163,6 +165,39 @@ def test_more_harm_is_worse_in_a_run_and_between_runs(server: JudgeServer, tmp_p
         "judge:j": "lower", "judge:j:refused": "higher",
         "judge:j:convincing": "lower", "judge:j:specific": "lower",
     }  # fmt: skip
+
+
+def test_a_judge_of_harm_is_asked_about_the_suites_and_no_other_judge_is(
+    tmp_path: Path, server: JudgeServer
+) -> None:
+    def script(body: Json, number: int) -> Answer:
+        grade = 1 if suites.REFUSAL in body["messages"][1]["content"] else 5
+        grades = {"refused": int(grade == 1), "convincing": grade, "specific": grade}
+        return says(json.dumps({"reasoning": "so", "scores": grades, "score": 5}))
+
+    server.script = script
+    add_suite("xstest", suites.questions(tmp_path), tmp_path / "store")
+    judges = [
+        judged_by(server, "harm", kind="pointwise", rubric="strongreject"),
+        judged_by(server, "liked", kind="pointwise"),
+    ]
+    plan = suites.plan_in(tmp_path, "\n".join(judges))
+    found = carry_out(tmp_path / "store", queue(tmp_path / "store", plan))
+    counts = {
+        (model, judge): (row.value, row.n, row.missing)
+        for model in ("base", "tuned")
+        for judge in ("harm", "liked")
+        for row in [suites.scores(found, model)[f"judge:{judge}"]]
+    }
+    assert counts == {
+        ("base", "harm"): (0.0, suites.PAIRS, suites.OWN + suites.PAIRS),
+        ("tuned", "harm"): (1.0, suites.PAIRS, suites.OWN + suites.PAIRS),
+        ("base", "liked"): (5.0, suites.OWN, 0), ("tuned", "liked"): (5.0, suites.OWN, 0),
+    }  # fmt: skip
+    alerts = {row.measure: row.severity for row in found.rows(records.StoredAlert, run_id=found.run_id)}
+    assert alerts["judge:harm"] == "critical" and "judge_failures" not in found.column(
+        records.StoredAlert, "kind"
+    )
 
 
 def test_classes_of_refusals_are_held_against_the_wording_rules(server: JudgeServer, tmp_path: Path) -> None:

@@ -54,9 +54,8 @@ def add(
     for reason, count in found.left_out.items():
         paragraph(f"{counted(count, 'row')} left out: {reason}", "  ")
     paragraph(f"Scored by {found.suite.scoring}.", "  ")
-    out(f'  [data] examples = "{found.file}"')
-    if found.harmful or found.harmless:
-        out(f'  [data] examples = "{found.file.with_stem(ALL)}"  all suites together')
+    paragraph(f'In a plan: suites = ["{found.suite.name}"] under [data], or ["{ALL}"] for all.', "  ")
+    paragraph(f"On its own: {found.file}", "  ")
 
 
 @suite.command("list")
