@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tui.cli.common import Json, Store, store_folder
-from tui.text.gate import MISSING, counted
-from tui.text.output import Column, out, paragraph, print_json, print_table
+from tui.text.gate import MISSING, counted, printable
+from tui.text.output import Column, out, paragraph, print_json, print_table, remark
 
 if TYPE_CHECKING:
     from engine.data.suites import AddedSuite
@@ -56,6 +56,28 @@ def add(
     paragraph(f"Scored by {found.suite.scoring}.", "  ")
     paragraph(f'In a plan: suites = ["{found.suite.name}"] under [data], or ["{ALL}"] for all.', "  ")
     paragraph(f"On its own: {found.file}", "  ")
+
+
+@suite.command()
+def pairs(
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="Prompts with {gender} where a term goes.")],
+    terms: Annotated[
+        list[str],
+        typer.Option("--terms", metavar="GROUP=TERM,TERM", help="A group's terms; once for each group."),
+    ],
+    target: Annotated[Path, typer.Option("--out", metavar="FILE", help="Write the prompts here, as JSONL.")],
+) -> None:
+    """Make prompts that differ only in the people they are about, from templates and your own terms."""
+    import json
+
+    from engine.data.pairs import paired_prompts, read_groups
+    from engine.data.textfile import write_text
+
+    made = list(paired_prompts(path, read_groups(terms)))
+    lines = "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in made)
+    write_text(target, lines, "choose another file with --out FILE", new=True)
+    prompts = counted(len({row["group"] for row in made}), "prompt")
+    remark(f"wrote {counted(len(made), 'variant')} of {prompts} to {printable(str(target))}")
 
 
 @suite.command("list")
