@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 from pydantic import ValidationError
 
@@ -189,7 +189,7 @@ def _judged(row: StoredMetric | None) -> Measure | None:
     """The measure that a judge's scores are; its version names the judge's model and prompt."""
     if row is None or not row.measure.startswith("judge:"):
         return None
-    return as_stored(row, "higher")
+    return as_stored(row, cast(Direction, row.direction))
 
 
 def as_stored(row: StoredMetric, direction: Direction) -> Measure:

@@ -30,10 +30,10 @@ _KINDS = {
 _NO_TEXT = {"image", "images", "audio", "audios", "video", "videos"}
 # What metrics, judges and models read, and what describes the answer.
 READ_ELSEWHERE = {
-    "source", "regex", "items", "language", "term", "harmful", "test_list", "test_cases", "test",
+    "source", "regex", "items", "language", "term", "terms", "harmful", "test_list", "test_cases", "test",
     "test_imports", "test_setup_code", "challenge_test_list", "entry_point", "checks", "max_new_tokens",
     "turn_references", "instruction_id_list", "kwargs", "canonical_solution", "rejected", "chosen",
-    "model_response",
+    "model_response", "incorrect_answers",
 }  # fmt: skip
 _OF_THE_ANSWER = {
     "answer", "answers", "response", "responses", "output", "outputs", "solution", "solutions", "explanation",

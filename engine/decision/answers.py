@@ -14,6 +14,7 @@ from engine.compare.forgetting import (
     forgetting,
 )
 from engine.compare.ruling import rule_on_rate
+from engine.data.suites import PREFIX, plain
 from engine.decision import judges
 from engine.decision.facts import (
     AnsweredQuestion,
@@ -448,34 +449,43 @@ _SAFETY = {"refused_harmful": "harmful", "refused_harmless": "harmless"}
 def safe(case: CandidateFacts) -> AnsweredQuestion | None:
     """Refusals of harmful questions beside those of harmless ones, against the base; None without either.
 
-    To refuse everything is no safety: an improvement of one with a loss of the other is told as both.
+    To refuse everything is no safety: an improvement of one with a loss of the other is told as both. Suites
+    stand apart from the plan's own examples, and count likewise.
     """
     name = case.base.name if case.base else None
     rows = {
         row.measure: row
         for row in case.facts.comparisons
-        if (row.candidate, row.baseline) == (case.name, name) and row.measure in _SAFETY
+        if (row.candidate, row.baseline) == (case.name, name)
+        and plain(row.measure) in _SAFETY
+        and row.standing != "missing"
     }
-    known = [row for row in rows.values() if row.standing != "missing"]
-    if not known:
+    if not rows:
         return None
+    asked = [
+        (f"{before}{measure}", f"{what}{' in suites' if before else ''}")
+        for before in ("", PREFIX)
+        if any(measure.startswith(PREFIX) == bool(before) for measure in rows)
+        for measure, what in _SAFETY.items()
+    ]
     said = [
         f"refuses {percent(row.baseline_value)} → {percent(row.candidate_value)} of {what}"
         f" ({row.standing}, p {probability(row.p)})"
-        if (row := rows.get(measure)) is not None and row in known
+        if (row := rows.get(measure)) is not None
         else f"refusals of {what} are not known"
-        for measure, what in _SAFETY.items()
+        for measure, what in asked
     ]
-    standings = [row.standing for row in known]
+    standings = [row.standing for row in rows.values()]
     lead, standing = "not shown", "open"
     if "worse" in standings:
-        less = rows.get("refused_harmful") in known and rows["refused_harmful"].standing == "worse"
-        lead, standing = ("no, became less safe" if less else "no, refuses too much"), "bad"
-    elif len(known) == len(_SAFETY) and not {"inconclusive"} & set(standings):
+        worse = {plain(row.measure) for row in rows.values() if row.standing == "worse"}
+        lead = "no, became less safe" if "refused_harmful" in worse else "no, refuses too much"
+        standing = "bad"
+    elif len(rows) == len(asked) and not {"inconclusive"} & set(standings):
         lead, standing = "yes", "good"
     return AnsweredQuestion(
         f"As safe as {name}?", "; ".join(said), cast(Standing, standing),
-        tuple(measured(row) + _word(row) for row in known), "safety", lead=lead,
+        tuple(measured(row) + _word(row) for row in rows.values()), "safety", lead=lead,
     )  # fmt: skip
 
 

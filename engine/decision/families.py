@@ -130,6 +130,7 @@ class FamilyMembers(NamedTuple):
 
 _REFERENCES = ("references",)
 _MEMBERS = [
+    FamilyMembers(r"suite:.+", "safety"),
     FamilyMembers(r"rouge.+|(sacre)?bleu.*|chrf.*|meteor.*", "overlap", _REFERENCES),
     FamilyMembers(
         r"exact_match|token_f1|contains|prefix|numeric_match|edit_similarity", "exact & token", _REFERENCES

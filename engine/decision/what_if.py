@@ -21,6 +21,7 @@ from engine.compare.comparison import Comparison
 from engine.compare.forgetting import DROP
 from engine.compare.ruling import Ruling, Standing
 from engine.compare.slices import Slice
+from engine.data.suites import plain
 from engine.data.textfile import text_lines, write_text
 from engine.decision.decision import Decision, verdicts
 from engine.decision.facts import PreviousRun, RunFacts, cases, read, read_before
@@ -525,7 +526,7 @@ def _governing(item: CheckedComparison, gates: Gates) -> tuple[str, ...]:
     own = {
         "refused_harmful": "max_harmful_compliance_rise",
         "refused_harmless": "max_over_refusal_rise",
-    }.get(item.comparison.measure)
+    }.get(plain(item.comparison.measure))
     if own is not None and getattr(gates, own) is not None:
         return (own, "warn_metric_drop")
     return {

@@ -17,6 +17,7 @@ from engine.compare.calibration import (
     score_bins,
 )
 from engine.errors import BadInput
+from engine.judges.questions import OF_ANOTHER_KIND
 from engine.plan.plan import Gates
 from engine.stats.family import CRITICAL_Z, FEWEST_LABELS, examples_needed, majority
 from engine.stats.winrate import WinRate
@@ -422,7 +423,7 @@ def rating_failures(connection: history.Connection, run_id: int) -> list[RatingF
     counts = by_key(
         ((f"judge:{row.judge}", row.model), row)
         for row in judging.rating_counts(connection, run_id)
-        if row.reason != NOT_SAMPLED
+        if row.reason not in (NOT_SAMPLED, *OF_ANOTHER_KIND)
     )
     return [
         RatingFailures(

@@ -6,6 +6,7 @@ from dataclasses import replace
 from engine.compare.comparison import Comparison, reach
 from engine.compare.forgetting import DROP, INVARIANCE, ROBUST
 from engine.compare.ruling import BoundedComparison, ends_of_benchmark, rule
+from engine.data.suites import plain
 from engine.gates.drops import CheckedComparison, DropLimits, alerts_on, surprises
 from engine.metrics.metric import Measure
 from engine.plan.plan import Gates
@@ -160,7 +161,7 @@ def _checked_metrics(
     for item in others:
         if item.measure.startswith((DROP, ROBUST, INVARIANCE)):
             checked += _perturbed(item, gates)
-        elif item.measure in REFUSALS:
+        elif plain(item.measure) in REFUSALS:
             checked.append(_refusal(item, gates))
         elif item.measure == length and gates.warn_length_drift is not None:
             limits = DropLimits(None, gates.warn_length_drift, relative=True)
@@ -196,8 +197,9 @@ def _refusal(item: Comparison, gates: Gates) -> CheckedComparison:
             "more",
             asked=False,
         )
-    kind = "less_safe" if item.measure == "refused_harmful" else "refusal_drift"
-    return CheckedComparison(kind, item, _refusal_limits(item.measure, gates))
+    measure = plain(item.measure)
+    kind = "less_safe" if measure == "refused_harmful" else "refusal_drift"
+    return CheckedComparison(kind, item, _refusal_limits(measure, gates))
 
 
 def _refusal_limits(measure: str, gates: Gates) -> DropLimits:

@@ -160,8 +160,9 @@ def parse_score(text: str, scale: Scale) -> Scored | ParseFailure:
 def parse_rubric_scores(text: str, rubric: Rubric) -> Scored | ParseFailure:
     """Reads one grade per criterion: a JSON object's `scores`, else lines "criterion: 4/5".
 
-    The score is the rubric's total of the grades; a total of the rater's own that is more than one point
-    off is flagged. A criterion without a grade, or with one off its scale, makes the answer a failure.
+    The score is the rubric's total of the grades; a total of the rater's own that is more than one point, or
+    a quarter of the scale, off is flagged. A criterion without a grade, or with one off its scale, makes the
+    answer a failure.
     """
     text = said(text)
     if not text:
@@ -259,7 +260,8 @@ def _totalled(
         return grades
     total = rubric.total(grades)
     said_total = number(own)
-    contradicts = said_total is not None and not abs(said_total - total) <= 1
+    low, high = rubric.scale
+    contradicts = said_total is not None and not abs(said_total - total) <= min(1, (high - low) / 4)
     return Scored(total, grades, reasoning, ("contradicts_scores",) if contradicts else ())
 
 

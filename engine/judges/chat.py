@@ -10,6 +10,7 @@ from engine.judges.answers import Parsed, ParseFailure, Scale, Scored, addresses
 from engine.judges.asking import Answered, Asker, Messages, Question, judgment_key, no_reply
 from engine.judges.judge import Call, Judgment, Rating, RatingCall, Side
 from engine.judges.questions import sendable
+from engine.plan.rubric import Better
 from engine.servers.wire import Reply
 
 C = TypeVar("C")  # a call: what is asked about
@@ -185,10 +186,14 @@ def _effort(heard: Heard[Any, Any]) -> dict[str, Any]:
 
 
 class ScoringForm(Form[RatingCall, Scored], Protocol):
-    """A form whose answers are scores on a scale; `criteria` are its rubric's, each with its own scale."""
+    """A form whose answers are scores on a scale; `criteria` are its rubric's, each with its own scale.
+
+    `directions`: see `engine.plan.rubric.Rubric.directions`.
+    """
 
     scale: Scale
     criteria: dict[str, Scale]
+    directions: dict[str, Better]
 
 
 class PointwiseJudge:
@@ -200,6 +205,7 @@ class PointwiseJudge:
         self.prompt_hash = form.hash
         self.scale = form.scale
         self.criteria = form.criteria
+        self.directions = form.directions
         self._asker = asker
         self._form = form
         self._repeat = repeat
@@ -212,6 +218,7 @@ class PointwiseJudge:
             "prompt_hash": self.prompt_hash,
             "scale": self.scale,
             "criteria": self.criteria,
+            **({"directions": self.directions} if self.directions else {}),
         }
 
     def rate(self, calls: Iterable[RatingCall]) -> Iterator[Rating]:

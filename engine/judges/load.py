@@ -4,6 +4,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine.errors import BadInput
 from engine.judges.answers import Parsed
 from engine.judges.asking import Asker, JudgmentCache, ServerAsker
 from engine.judges.chat import Form, PairwiseJudge, PointwiseJudge, ScoringForm
@@ -55,8 +56,15 @@ def _asker(spec: "plan.Judge", cache: JudgmentCache | None, patient: bool) -> As
 
 
 def pairwise_form(spec: "plan.Judge") -> Form[Call, Parsed]:
-    """How a judge of pairs asks and reads. Raises BadInput when its rubric or prompt cannot be read."""
+    """How a judge of pairs asks and reads. Raises BadInput when its rubric or prompt cannot be read, or the
+    rubric does not tell which of two responses is better.
+    """
     rubric = _rubric(spec)
+    if rubric is not None and not rubric.compares:
+        raise BadInput(
+            f"the rubric {spec.rubric} grades single responses: the better of two does not follow from it",
+            'set kind = "pointwise" on the judge',
+        )
     if spec.format == "chat":
         return PairwisePrompt(rubric, spec.seed, spec.prompt, spec.use_references)
     form: Form[Call, Parsed] = _form_of(spec, rubric)

@@ -18,7 +18,7 @@ from engine.judges.asking import Messages
 from engine.judges.judge import Call, RatingCall
 from engine.judges.published import asked_again
 from engine.judges.questions import digest, references_of, sendable
-from engine.plan.rubric import Rubric
+from engine.plan.rubric import Better, Rubric
 
 BY_REFERENCE = ("math", "reasoning", "coding", "arena-hard-200")
 TURNS = 2
@@ -81,6 +81,7 @@ class SinglePrompt(_Prompts):
     def __init__(self, rubric: Rubric | None, use_references: bool, own: Path | None = None) -> None:
         super().__init__("single", rubric, own, use_references)
         self.criteria: dict[str, tuple[int, int]] = {}
+        self.directions: dict[str, Better] = {}
 
     def lacks(self, call: RatingCall) -> str | None:
         return self._lacks(call.item.example, len(call.conversation))

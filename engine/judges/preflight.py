@@ -10,31 +10,36 @@ from engine.errors import BadInput
 from engine.judges.chat import C, Form, P
 from engine.judges.judge import ORDERS, Call, Item, Pair, RatingCall
 from engine.judges.load import pairwise_form, scoring_form
-from engine.judges.questions import calls_on, references_of, selected
+from engine.judges.questions import OF_ANOTHER_KIND, calls_on, references_of, seen_by, selected
 from engine.plan.errors import Finding
 from engine.plan.plan import Judge, Plan
 from engine.servers.address import held
 from engine.servers.costs import Price, Prices, is_local, read_prices
 
 
-def judge_findings(plan: Plan, examples: Sequence[Example]) -> Iterator[Finding]:
-    """Judges that are not asked, unusable rubrics and prompts, and examples that lack what a judge needs."""
-    silent = left_out(plan, examples)
+def judge_findings(plan: Plan, own: Sequence[Example], suites: Sequence[Example] = ()) -> Iterator[Finding]:
+    """Judges that are not asked, unusable rubrics and prompts, and examples that lack what a judge needs.
+
+    `suites` are the questions of the plan's suites, which some are asked about too.
+    """
+    silent = left_out(plan, own)
     yield from _about_silent(plan, silent)
     for spec in plan.judges:
         if spec.embedded or spec.name in silent:
             continue
         try:
+            examples = seen_by(spec, own, suites)
             lacking = _tried(spec, examples)
         except BadInput as error:
             yield Finding("error", f"judge {spec.name}", error.message, error.hint)
             continue
         for reason, count in lacking.items():
+            meant = reason in OF_ANOTHER_KIND and count < len(examples)
             yield Finding(
-                "warning",
+                "ok" if meant else "warning",
                 f"judge {spec.name}",
                 f"{count} of {len(examples)} examples will not be judged: {reason}",
-                "add it to the examples, or use another rubric",
+                "" if meant else "add it to the examples, or use another rubric",
             )
         if _repeats_itself(spec, examples):
             yield Finding(
@@ -162,7 +167,12 @@ class Estimate:
         return f"{self.counted}, ${self.dollars[0]:,.2f} to ${self.dollars[1]:,.2f}{dated}"
 
 
-def estimate(plan: "Plan", examples: Sequence["Example"], prices: Prices | None = None) -> list[Estimate]:
+def estimate(
+    plan: "Plan",
+    examples: Sequence["Example"],
+    prices: Prices | None = None,
+    suites: Sequence["Example"] = (),
+) -> list[Estimate]:
     """The possible calls and cost of each of a plan's judges on a server; cached answers reduce the cost.
 
     Raises BadInput when the plan's price file cannot be read.
@@ -170,7 +180,7 @@ def estimate(plan: "Plan", examples: Sequence["Example"], prices: Prices | None 
     prices = prices or read_prices(plan.judging.prices)
     silent = left_out(plan, examples)
     return [
-        estimate_of(plan, judge, examples, prices)
+        estimate_of(plan, judge, seen_by(judge, examples, suites), prices)
         for judge in plan.judges
         if judge.server is not None and judge.name not in silent
     ]
@@ -218,10 +228,12 @@ def _thousands(count: int) -> str:
     return f"{count / 1e6:.1f} M" if count >= 1_000_000 else f"{max(1, round(count / 1000)):,} k"
 
 
-def cost_findings(plan: "Plan", examples: Sequence["Example"]) -> list[tuple[Level, str, str, str]]:
+def cost_findings(
+    plan: "Plan", examples: Sequence["Example"], suites: Sequence["Example"] = ()
+) -> list[tuple[Level, str, str, str]]:
     """The preflight findings on the judges' cost: level, subject, message, fix."""
     try:
-        found = estimate(plan, examples)
+        found = estimate(plan, examples, suites=suites)
     except BadInput as error:
         return [("error", "judging.prices", error.message, error.hint)]
     findings = [_finding(plan, each) for each in found]

@@ -13,7 +13,7 @@ from engine.judges.asking import Messages
 from engine.judges.judge import Call, RatingCall
 from engine.judges.published import Graded, asked_again, inert, instruction_of, parse_prometheus, reference_of
 from engine.judges.questions import digest
-from engine.plan.rubric import Criterion, Rubric
+from engine.plan.rubric import Better, Criterion, Rubric
 
 SYSTEM = (
     "You are a fair judge assistant. You give clear and objective feedback by the criteria you are handed, "
@@ -91,6 +91,8 @@ class AbsoluteGrading(_Grading):
     def __init__(self, rubric: Rubric | None, use_references: bool) -> None:
         super().__init__("absolute", _ABSOLUTE, rubric, use_references)
         self.criteria: dict[str, tuple[int, int]] = {}
+        better = self._criterion.better
+        self.directions: dict[str, Better] = {} if better == "higher" else {"": better}
 
     def lacks(self, call: RatingCall) -> str | None:
         return self._missing(self._reference(call.item.example, call.turn, len(call.conversation)))

@@ -22,7 +22,19 @@ from engine.judges.answers import (
 )
 from engine.judges.asking import Messages
 from engine.judges.judge import Call, RatingCall
-from engine.judges.questions import context_of, digest, fencing, references_of, sendable, source_of, steps
+from engine.judges.questions import (
+    NO_TRAP,
+    NOT_HARMFUL,
+    context_of,
+    digest,
+    fencing,
+    incorrect_of,
+    references_of,
+    sendable,
+    source_of,
+    steps,
+)
+from engine.metrics.refusals import is_harmful
 from engine.plan.errors import listed, nearest
 from engine.plan.rubric import Rubric
 
@@ -37,6 +49,7 @@ _SHARED = {
     "context": "the messages before the request, each with role and content",
     "query": "the request; of an example with turns the first",
     "references": "right answers, each with text and turn (0: for the whole); empty without any",
+    "incorrect": "answers that are known to be wrong; empty without any",
     "source": "the text that a response must be true to, empty without one",
     "turn": "the judged turn, 0 for the whole",
 }
@@ -138,6 +151,8 @@ class _Prompt:
         self._rubric = rubric
         self._seed = seed
         self._use_references = use_references
+        if own is None and rubric is not None and rubric.needs == "answers":
+            own = _FOLDER / "answers"
         self._templates = Templates(kind, own)
 
     def _hash(self, *more: Any) -> str:
@@ -146,10 +161,15 @@ class _Prompt:
 
     def _missing(self, example: Example, turns: int) -> str | None:
         needs = self._rubric.needs if self._rubric else None
+        references = references_of(example, turns) if self._use_references else []
         if needs == "source" and not source_of(example):
             return "the example has no source, which the rubric needs"
-        if needs == "reference" and not (self._use_references and references_of(example, turns)):
+        if needs == "reference" and not references:
             return "the example has no reference, which the rubric needs"
+        if needs == "harmful" and not is_harmful(example):
+            return NOT_HARMFUL
+        if needs == "answers" and not (references and incorrect_of(example)):
+            return NO_TRAP
         return None
 
     def _messages(
@@ -173,6 +193,7 @@ class _Prompt:
             **material,
             **shown,
             "references": references,
+            "incorrect": incorrect_of(example),
             "turn": turn,
             "rubric": self._shuffled(repeat),
             "fence": fence,
@@ -261,6 +282,7 @@ class PointwisePrompt(_Prompt):
         # A rubric's grades are several, so no single token decides.
         self.choices = () if rubric else tuple(map(str, range(low, high + 1)))
         self.criteria = {each.name: each.scale for each in rubric.criteria} if rubric else {}
+        self.directions = rubric.directions if rubric else {}
         wanted = (
             ", ".join(f'"{each.name}: " and {each.min} to {each.max}' for each in rubric.criteria)
             if rubric

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from engine.data.example import Example, references_by_turn
 from engine.data.messages import turn_text
 from engine.judges.judge import ORDERS, WHOLE
+from engine.plan.rubric import find_rubric
 
 if TYPE_CHECKING:
     from engine.plan.plan import Judge, Model, Plan
@@ -41,6 +42,18 @@ def calls_on(plan: "Plan", settings: "Judge", example: Example) -> int:
     return len(ORDERS) * len(matches(plan)) * asked
 
 
+def takes_suites(settings: "Judge") -> bool:
+    """Whether a judge is asked about the questions of suites too: its rubric is for such a kind alone."""
+    if settings.kind != "pointwise" or settings.embedded:
+        return False
+    return settings.rubric is not None and find_rubric(settings.rubric).needs in ("harmful", "answers")
+
+
+def seen_by(settings: "Judge", own: Sequence[Example], suites: Sequence[Example]) -> Sequence[Example]:
+    """What a judge may be asked about, before any sampling: own examples, and questions of suites."""
+    return [*own, *suites] if suites and takes_suites(settings) else own
+
+
 def selected(plan: "Plan", settings: "Judge", examples: Sequence[Example]) -> list[Example]:
     """The examples that a judge sees, in their order: all, or the seeded sample that the plan allows.
 
@@ -70,6 +83,11 @@ def _lot(seed: int, example_id: str) -> bytes:
 
 
 _SOURCE_FIELDS = ("source", "context")
+INCORRECT = "incorrect_answers"  # in an example's `extra`
+# Why a rubric for one kind of question leaves out the others: nothing of theirs is missing.
+NOT_HARMFUL = "the example is not labelled harmful, and the rubric is for those that are"
+NO_TRAP = "the example has no right and wrong answers, and the rubric is for those that do"
+OF_ANOTHER_KIND = (NOT_HARMFUL, NO_TRAP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +130,13 @@ def source_of(example: Example) -> str:
         if text.strip():
             return sendable(text)
     return ""
+
+
+def incorrect_of(example: Example) -> list[str]:
+    """Answers to the example that are known to be wrong: its `incorrect_answers`, as in TruthfulQA."""
+    listed = example.extra.get(INCORRECT)
+    texts = listed if isinstance(listed, list) else []
+    return [sendable(text) for text in texts if isinstance(text, str) and text.strip()]
 
 
 def steps(example: Example, answers: Sequence[str]) -> list[dict[str, str]]:

@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from statistics import fmean
 from typing import TypeVar
 
 import numpy as np
@@ -40,34 +41,43 @@ class Disparity:
     reason: str | None = None
 
 
-def term_of(example: Example) -> str | None:
-    """The group of people that a prompt is about: its field `term`."""
-    term = example.extra.get("term")
-    return str(term) if term is not None and str(term).strip() else None
+def terms_of(example: Example) -> dict[str, str]:
+    """Whom a prompt is about: its field `term`, under "", and its `terms`, one of each group of terms."""
+    several = example.extra.get("terms")
+    named = {"": example.extra.get("term"), **(several if isinstance(several, Mapping) else {})}
+    return {name: str(term) for name, term in named.items() if term is not None and str(term).strip()}
 
 
 def disparities(
     examples: Iterable[Example], values: Mapping[str, Mapping[str, float]], seed: int = 0
 ) -> list[Disparity]:
-    """Each measure for each two terms, over the prompts (`group`) that are there with both.
+    """Each measure for each two terms of a group, over the prompts (`group`) that are there with both.
 
-    `values` holds a number for each measure and example id; missing ones leave their prompt out. Several
-    examples of one prompt and term count by their mean. Intervals are paired bootstrap ones, so a prompt is
-    only ever set against itself.
+    `values` holds a number for each measure and example id; missing ones leave their prompt out. Where
+    prompts have terms of several groups, two variants are set against each other that differ in one of them
+    alone. Several examples of one prompt and term count by their mean. Intervals are paired bootstrap ones,
+    so a prompt is only ever set against itself.
     """
-    prompts: dict[str, dict[str, list[str]]] = {}
+    prompts: dict[str, dict[str, _Variants]] = {}
     for example in examples:
-        term = term_of(example)
-        if term is not None and example.group is not None:
-            prompts.setdefault(example.group, {}).setdefault(term, []).append(example.id)
-    terms = sorted({term for prompt in prompts.values() for term in prompt})
-    pairs = list(combinations(terms, 2))
-    resamples = min(RESAMPLES, max(_FEWEST, _PER_TEST * len(pairs) * len(values)))
-    found = []
-    for measure, scores in values.items():
-        means = {name: _means(prompt, scores) for name, prompt in prompts.items()}
-        found += [_disparity(measure, *pair, means, seed, resamples) for pair in pairs]
-    return found
+        terms = terms_of(example)
+        for name in terms if example.group is not None else ():
+            others = tuple(sorted((other, term) for other, term in terms.items() if other != name))
+            variants = prompts.setdefault(name, {}).setdefault(str(example.group), {})
+            variants.setdefault(others, {}).setdefault(terms[name], []).append(example.id)
+    asked = {
+        name: list(combinations(sorted({term for each in own.values() for term in _terms(each)}), 2))
+        for name, own in prompts.items()
+    }
+    resamples = min(
+        RESAMPLES, max(_FEWEST, _PER_TEST * sum(len(pairs) for pairs in asked.values()) * len(values))
+    )
+    return [
+        _disparity(measure, name, *pair, list(prompts[name].values()), scores, seed, resamples)
+        for measure, scores in values.items()
+        for name, pairs in asked.items()
+        for pair in pairs
+    ]
 
 
 def equal_opportunities(examples: Sequence[Example], most: int = 10) -> dict[str, list[str]]:
@@ -78,7 +88,7 @@ def equal_opportunities(examples: Sequence[Example], most: int = 10) -> dict[str
     """
     prompts: dict[str, set[str | None]] = {}
     for example in examples:
-        if example.group is not None and term_of(example) is not None:
+        if example.group is not None and terms_of(example):
             prompts.setdefault(example.group, set()).add(example.label)
     found: dict[str, list[str]] = defaultdict(list)
     for example in examples:
@@ -87,24 +97,45 @@ def equal_opportunities(examples: Sequence[Example], most: int = 10) -> dict[str
     return dict(found) if 1 < len(found) <= most else {}
 
 
-def _means(prompt: Mapping[str, list[str]], scores: Mapping[str, float]) -> dict[str, float]:
-    known = {term: [scores[one] for one in ids if one in scores] for term, ids in prompt.items()}
-    return {term: sum(values) / len(values) for term, values in known.items() if values}
+# Of one prompt and group, the examples of each term, by the terms of the other groups.
+_Variants = dict[tuple[tuple[str, str], ...], dict[str, list[str]]]
+
+
+def _terms(variants: _Variants) -> set[str]:
+    return {term for each in variants.values() for term in each}
 
 
 def _disparity(
     measure: str,
+    group: str,
     first: str,
     second: str,
-    means: Mapping[str, Mapping[str, float]],
+    prompts: Sequence[_Variants],
+    scores: Mapping[str, float],
     seed: int,
     resamples: int,
 ) -> Disparity:
-    both = [prompt for prompt in means.values() if first in prompt and second in prompt]
+    called, other_called = (f"{group}: {term}" if group else term for term in (first, second))
+    both = [found for prompt in prompts if (found := _means(prompt, first, second, scores))]
     if not both:
-        return Disparity(measure, first, second, None, reason=TOO_FEW)
-    one, other = (np.array([(prompt[term], 1.0) for prompt in both]) for term in (first, second))
-    return Disparity(measure, first, second, compare(one, other, mean, seed, resamples))
+        return Disparity(measure, called, other_called, None, reason=TOO_FEW)
+    one, other = (np.array([(means[side], 1.0) for means in both]) for side in (0, 1))
+    return Disparity(measure, called, other_called, compare(one, other, mean, seed, resamples))
+
+
+def _means(
+    prompt: _Variants, first: str, second: str, scores: Mapping[str, float]
+) -> tuple[float, float] | None:
+    """A prompt's mean for both terms, over the variants that have both."""
+    pairs = []
+    for variants in prompt.values():
+        known = [[scores[one] for one in variants.get(term, ()) if one in scores] for term in (first, second)]
+        if all(known):
+            pairs.append([fmean(values) for values in known])
+    if not pairs:
+        return None
+    one, other = (fmean(values) for values in zip(*pairs, strict=True))
+    return one, other
 
 
 MOST = 40

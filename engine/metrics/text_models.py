@@ -31,6 +31,26 @@ _OFFSET_FAMILIES = {
 _HASHES = FileHashes()
 NO_CLASSIFIER = "no classifier is named: set metrics.{}.model to a folder or hub id"
 
+
+@dataclass(frozen=True, slots=True)
+class KnownClassifier:
+    """A public classifier of toxicity: its hub id, its toxic label, and whether several labels can hold."""
+
+    path: str
+    label: str
+    several: bool
+
+
+# By the names under which a plan may ask for them.
+CLASSIFIERS = {
+    "toxic-bert": KnownClassifier("unitary/toxic-bert", "toxic", several=True),  # Detoxify's "original"
+    # The one of Hugging Face's `evaluate`.
+    "roberta-hate-speech": KnownClassifier(
+        "facebook/roberta-hate-speech-dynabench-r4-target", "hate", several=False
+    ),
+    # Hartvigsen et al. 2022; its labels have no names.
+    "toxigen-roberta": KnownClassifier("tomh/toxigen_roberta", "LABEL_1", several=False),
+}
 _TOXIC = ("toxic", "toxicity", "hate", "offensive", "abusive", "hateful")
 _POSITIVE = ("positive", "pos")
 
@@ -239,9 +259,12 @@ class TextClassifier:
     BadInput when the model is not on this machine, or has no such label.
     """
 
-    def __init__(self, asked: Asked, model: str, label: str, batch_size: int) -> None:
+    def __init__(
+        self, asked: Asked, model: str, label: str, batch_size: int, *, several: bool | None = None
+    ) -> None:
         head = "AutoModelForSequenceClassification"
         self._asked = asked
+        self._several = several
         self._encoder = Encoder(model, f"metrics.{asked.metric}.model", batch_size, head) if model else None
         self._label = _label_place(self._encoder, asked, label) if self._encoder else 0
         encoder = self._encoder
@@ -290,7 +313,8 @@ class TextClassifier:
         batch, rows, long = self._encoder.tokens(texts)
         with torch.inference_mode():
             inputs = {key: batch[key].to(model.device) for key in ("input_ids", "attention_mask")}
-            values = _probabilities(model(**inputs).logits, model.config)[:, self._label].tolist()
+            found = _probabilities(model(**inputs).logits, model.config, self._several)
+            values = found[:, self._label].tolist()
         return [
             (self._asked.of_pieces([values[row] for row in own]), longer and len(own) == 1)
             for own, longer in zip(rows, long, strict=True)
@@ -300,13 +324,15 @@ class TextClassifier:
 class Toxicity(TextClassifier):
     """The probability of the toxic label by a transformers text-classification model.
 
-    `model` is a folder or hub id, `label` the label's name where it is not a usual one. A text longer
-    than the model's context is read in pieces, and the worst one counts.
+    `model` is a folder, a hub id or a name of CLASSIFIERS, `label` the label's name where it is not a usual
+    one. A text longer than the model's context is read in pieces, and the worst one counts.
     """
 
     def __init__(self, model: str = "", label: str = "", batch_size: int = 32) -> None:
         asked = Asked("toxicity", "toxic", _TOXIC, "lower", "the response is toxic", max)
-        super().__init__(asked, model, label, batch_size)
+        if known := CLASSIFIERS.get(model):
+            model, label = known.path, label or known.label
+        super().__init__(asked, model, label, batch_size, several=known.several if known else None)
 
 
 class Sentiment(TextClassifier):
@@ -321,9 +347,14 @@ class Sentiment(TextClassifier):
         super().__init__(asked, model, label, batch_size)
 
 
-def _probabilities(logits: Any, config: Any) -> Any:
-    """Labels that exclude one another share 1; several at once, or a single one, are independent."""
-    alone = config.num_labels == 1 or config.problem_type == "multi_label_classification"
+def _probabilities(logits: Any, config: Any, several: bool | None) -> Any:
+    """Labels that exclude one another share 1; several at once, or a single one, are independent.
+
+    `several` None: as the configuration says.
+    """
+    if several is None:
+        several = config.problem_type == "multi_label_classification"
+    alone = config.num_labels == 1 or several
     return logits.sigmoid() if alone else logits.softmax(dim=-1)
 
 

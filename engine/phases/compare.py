@@ -13,16 +13,19 @@ from engine.compare.comparison import Comparison, Scores, compare_measures, not_
 from engine.gates.checks import all_passed, passed
 from engine.gates.drops import slice_alerts
 from engine.gates.measures import ruled
+from engine.judges.questions import seen_by, takes_suites
 from engine.metrics.classification import Classification, confusion, per_class
 from engine.metrics.metric import Measure, Score
 from engine.metrics.perplexity import DIFFERENT_TOKENIZERS, VALIDATION_LOSS, corpus_measures, is_per_token
 from engine.metrics.samples import spread
+from engine.metrics.suites import suite_metrics
 from engine.models.vitals import DeviceUse, device_use
 from engine.phases.alerts import data_alerts, decline_alerts, followed, run_alerts
 from engine.phases.benchmarks import benchmark_comparisons
 from engine.phases.generate import unasked
 from engine.phases.judging.pairs import record_win_rates
 from engine.phases.judging.ratings import rating_measures
+from engine.phases.judging.shared import measure_name
 from engine.phases.perplexity import differ_in_tokenizer, surprise
 from engine.phases.reference import EarlierRun, against_reference
 from engine.phases.robustness import measures_of_robustness, robustness, write_robustness
@@ -110,7 +113,8 @@ def _details(work: Work, model: Model) -> dict[str, Any]:
 
 
 def compare(work: Work) -> None:
-    known = [*measures(work.plan), *rating_measures(work)]
+    own, beside = _own_and_beside(work)
+    known = [*own, *(item for item in beside if item not in own)]
     meter = work.meter("compare", "all models", "measures", total=len(known) + 1, done=0)
     for row in work.recorder.rows(records.StoredJudge, run_id=work.recorder.run_id):
         record_win_rates(work, row.id)
@@ -118,17 +122,22 @@ def compare(work: Work) -> None:
     summaries: list[dict[str, Any]] = []
     comparisons: list[Comparison] = []
     for measure in known:
-        summaries += [scored[model.name].summary(measure, work) for model in work.plan.models]
+        asked = beside.get(measure, len(work.examples))
+        summaries += [scored[model.name].summary(measure, work, asked) for model in work.plan.models]
         meter.advance(1)
         work.checkpoint()
     comparisons += _metric_comparisons(work, known, scored)
     texts, costs = surprise(work), efficiency(work)
     summaries += [*costs.scores, *texts.scores]
-    sliced = slices(work, known, scored, comparisons)
-    forms = robustness(work, known, {name: each.parts for name, each in scored.items()})
+    alone = [item for item in own if item not in beside]
+    sliced = slices(work, alone, scored, comparisons)
+    if beside:
+        on_suites = slices(replace(work, examples=work.suites), list(beside), scored, comparisons)
+        sliced = Sliced(sliced.scores + on_suites.scores, sliced.comparisons + on_suites.comparisons)
+    forms = robustness(work, alone, {name: each.parts for name, each in scored.items()})
     summaries += forms.scores
     sliced = Sliced([*sliced.scores, *forms.slice_scores], [*sliced.comparisons, *forms.slices])
-    unequal = all_disparities(work, known, scored)
+    unequal = all_disparities(work, own, scored)
     comparisons += [*costs.comparisons, *texts.comparisons, *forms.comparisons]
     benchmarks = benchmark_comparisons(work)
     declared = {measure.name: measure for measure in [*known, *_measures_of(work)]}
@@ -149,6 +158,24 @@ def compare(work: Work) -> None:
     ]
     _conclude(work, alerts)
     meter.advance(1)
+
+
+def _own_and_beside(work: Work) -> tuple[list[Measure], dict[Measure, int]]:
+    """The measures of the examples, and those that are taken of the suites' questions, each with the number
+    of questions that it is asked of. Scores of judges that are asked about both are in both.
+    """
+    rated = rating_measures(work)
+    found = {
+        measure: len(metric.asked(work.suites))
+        for metric in suite_metrics(work.suites, work.plan.metrics.settings).values()
+        for measure in metric.measures
+    }
+    for judge in work.plan.judges if work.suites else ():
+        if takes_suites(judge):
+            name = measure_name(judge.name)
+            of_judge = [item for item in rated if item.name == name or item.name.startswith(f"{name}:")]
+            found |= dict.fromkeys(of_judge, len(seen_by(judge, work.examples, work.suites)))
+    return [*measures(work.plan), *rated], found
 
 
 def _ruled(
@@ -202,8 +229,8 @@ class _Scored:
             else:
                 self.parts[row.measure][names[row.example_id]] = additive
 
-    def summary(self, measure: Measure, work: Work) -> dict[str, Any]:
-        """The value over all examples that have one, and how many have none."""
+    def summary(self, measure: Measure, work: Work, asked: int) -> dict[str, Any]:
+        """The value over all examples that have one, and how many of those `asked` have none."""
         rows = list(self.parts[measure.name].values())
         interval = Interval(None, None, None, 0)
         if rows:
@@ -218,7 +245,7 @@ class _Scored:
             "model_id": self._model_id,
             "measure": measure.name,
             **asdict(interval),
-            "missing": len(work.examples) - interval.n,
+            "missing": asked - interval.n,
             "reason": max(set(reasons), key=reasons.count) if reasons else None,
             "samples": counts[False] if sampled else None,
             "samples_missing": counts[True] if sampled else None,

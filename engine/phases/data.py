@@ -5,7 +5,7 @@ It also reports coverage and duplicates, and records runs on the test split in t
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,10 +16,12 @@ from engine.data.examples import data_rows
 from engine.data.leak import TIERS, Leak, Search, is_counted
 from engine.data.leakage import find_leaks, read_training
 from engine.data.split import Thinned, splits, summarise
+from engine.data.suites import suite_of, suite_questions
 from engine.data.unused import unused_columns
 from engine.data.versions import example_of, file_hash, refuse_used_test, training_edited
 from engine.errors import BadInput
 from engine.metrics.slices import of_the_set
+from engine.metrics.suites import unscored
 from engine.phases.work import FOLLOW, Meter, Work
 from engine.plan.selection import asked, in_part, part_name, whole_set, without_excluded
 from engine.stats.family import smallest_change
@@ -280,6 +282,7 @@ def _record(work: Work) -> None:
             ]
         )
     ids = {row.example: row.id for row in recorder.rows(records.StoredExample, eval_set=version)}
+    asked_too = _of_suites(work, {example.id for example in everything})
     searched = _search(work, everything, chosen)
     recorder.set_run(
         eval_set=version,
@@ -301,7 +304,8 @@ def _record(work: Work) -> None:
             "excluded": left_out,
             "skipped": len(skipped),
             "detectable": smallest_change(len(chosen)),
-        },
+        }
+        | ({"suites": asked_too.summary} if asked_too.summary else {}),
     )
     with recorder.transaction() as transaction:
         transaction.append(
@@ -320,6 +324,56 @@ def _record(work: Work) -> None:
                 for place, example in enumerate(chosen)
             ]
         )
+        transaction.append(
+            [
+                records.RunExample(
+                    run_id=recorder.run_id, position=place, example_id=example_id, split=SUITE_SPLIT
+                )
+                for place, example_id in enumerate(asked_too.example_ids, len(chosen))
+            ]
+        )
+
+
+SUITE_SPLIT = "suite"  # of a run's example that is none of its eval set
+
+
+@dataclass(frozen=True, slots=True)
+class _Suites:
+    """The questions of the plan's suites as they are stored; `summary` None where it names none."""
+
+    example_ids: Sequence[int] = ()
+    summary: dict[str, Any] | None = None
+
+
+def _of_suites(work: Work, own: Collection[str]) -> _Suites:
+    """Raises BadInput like `suite_questions`; `own` are the ids of the plan's examples."""
+    names = work.plan.data.suites
+    if not names:
+        return _Suites()
+    found, torn = suite_questions(names, work.store, own)
+    with opened(work.store) as connection:
+        found, left_out = without_excluded(found, excluded(connection))
+    found = found[: work.options.get("limit")]
+    version = eval_set_version(found)
+    recorder = work.recorder
+    with recorder.transaction() as transaction:
+        transaction.ensure(
+            [
+                records.StoredExample(**example_row(example, version, place))
+                for place, example in enumerate(found)
+            ]
+        )
+    ids = {row.example: row.id for row in recorder.rows(records.StoredExample, eval_set=version)}
+    counted = Counter(map(suite_of, found))
+    said = ", ".join(f"{name} {count:,}" for name, count in counted.items())
+    more = f"; {torn} left out, since suites label them both ways" if torn else ""
+    more += f"; {len(left_out)} left out, excluded by people" if left_out else ""
+    recorder.event("info", "data", f"questions of suites: {said}{more}")
+    rubrics = [judge.rubric for judge in work.plan.judges if judge.kind == "pointwise"]
+    for name, needed in unscored(found, work.plan.metrics.settings, rubrics).items():
+        recorder.event("warning", "data", f"nothing scores {name}: that takes {needed}")
+    summary = {"version": version, "questions": dict(counted), "torn": torn, "excluded": len(left_out)}
+    return _Suites([ids[example.id] for example in found], summary)
 
 
 def _tell_skipped(work: Work, skipped: list[BadInput]) -> None:
@@ -425,9 +479,13 @@ def _load(work: Work) -> None:
     chosen = work.recorder.rows(records.RunExample, run_id=work.recorder.run_id)
     version = work.recorder.run().eval_set
     rows = {row.id: row for row in work.recorder.rows(records.StoredExample, eval_set=version)}
+    suites = (work.recorder.run().data_summary or {}).get("suites")
+    beside = work.recorder.rows(records.StoredExample, eval_set=suites["version"]) if suites else ()
+    asked_too = {row.id: row for row in beside}
     for member in chosen:
-        row = rows[member.example_id]
-        work.examples.append(example_of(row))
+        of_suite = member.split == SUITE_SPLIT
+        row = (asked_too if of_suite else rows)[member.example_id]
+        (work.suites if of_suite else work.examples).append(example_of(row))
         work.example_ids[row.example] = row.id
     if FOLLOW in work.options:
         everything = [example_of(row) for row in sorted(rows.values(), key=lambda row: row.position)]

@@ -214,7 +214,7 @@ def unasked(work: Work, model: Model) -> list[Example]:
     ]
     plain = [
         replace(example, sample=place) if place else example
-        for example in work.examples
+        for example in [*work.examples, *work.suites]
         for place, have in enumerate(done)
         if work.example_ids[example.id] not in have
     ]
@@ -232,7 +232,8 @@ def unasked(work: Work, model: Model) -> list[Example]:
 def generate(work: Work, model: Model, loader: Loader) -> None:
     model_id = work.model_ids[model.name]
     todo = unasked(work, model)
-    total = (len(work.examples) + len(work.variants_of(model))) * work.plan.generation.samples
+    questions = len(work.examples) + len(work.suites) + len(work.variants_of(model))
+    total = questions * work.plan.generation.samples
     meter = work.meter("generate", model.name, "responses", total=total, done=total - len(todo))
     if not (todo or _needs_probe(work, model) or wants_noise(work, model)):
         return

@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 
 from engine.compare.comparison import Comparison, from_paired
-from engine.data.example import Example
+from engine.data.example import Example, eval_set_version
+from engine.data.suites import PREFIX
 from engine.errors import CannotRun
 from engine.metrics.batch import Scorers, useful_processes
 from engine.metrics.efficiency import CACHED, NO_LATENCY
 from engine.metrics.load import load_metric, load_metrics
 from engine.metrics.metric import NO_TOKENS, Measure, Metric, Score, score_pairs
 from engine.metrics.samples import sampled_measures, score_samples
+from engine.metrics.suites import suite_metrics
 from engine.models.folder import adapter_of, weight_files, weight_shapes
 from engine.models.model import Response
 from engine.phases.generate import stored_answers, stored_responses
@@ -114,7 +116,11 @@ def efficiency(work: Work) -> Costs:
     """
     if METRIC not in work.plan.metrics.use:
         return Costs([], [])
-    rows = {model.name: stored_answers(work, model) for model in work.plan.models}
+    own = {work.example_ids[example.id] for example in work.examples}
+    rows = {
+        model.name: [row for row in stored_answers(work, model) if row.example_id in own]
+        for model in work.plan.models
+    }
     asked = len(work.examples) * work.plan.generation.samples
     scores: list[dict[str, Any]] = []
     comparisons: list[Comparison] = []
@@ -231,6 +237,9 @@ def declare(work: Work, others: Sequence[tuple[Measure, dict[str, Any]]] = ()) -
         for name, metric in load_metrics(work.plan.metrics.use, work.plan.metrics.settings).items()
         for measure in _measures(work.plan, metric)
     ]
+    beside = suite_metrics(work.suites, work.plan.metrics.settings).values()
+    of = {metric: {"questions": eval_set_version(metric.asked(work.suites))} for metric in beside}
+    declared += [(measure, settings) for metric, settings in of.items() for measure in metric.measures]
     declared += measures_of_efficiency(work.plan)
     declared += measures_of_corpora(work)
     declared += others
@@ -271,6 +280,14 @@ def score(work: Work) -> None:
                     _score_quickly(work, model, metric, scorers.score([name], pairs), pairs, meter)
                 else:
                     _score_slowly(work, model, metric, pairs, meter)
+    for name, of_suites in suite_metrics(work.suites, work.plan.metrics.settings).items():
+        part = replace(work, examples=of_suites.asked(work.suites))
+        todo = {model.name: _unscored(part, model, of_suites) for model in work.plan.models}
+        left = sum(len(pairs) for pairs in todo.values())
+        count = len(part.examples) * len(work.plan.models) * work.plan.generation.samples
+        meter = work.meter("score", f"{PREFIX}{name}", "responses", total=count, done=count - left)
+        for model in work.plan.models:
+            _score_slowly(part, model, of_suites, todo[model.name], meter)
 
 
 def _unscored(work: Work, model: Model, metric: Metric) -> list[tuple[Example, Response]]:

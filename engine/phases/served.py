@@ -65,7 +65,8 @@ class Serving:
             compute = work.plan.compute
             most = None
             if compute.max_model_len is None and work.plan.benchmarks is None:
-                asked = [*work.examples, *(each.example for each in work.variants), *work.validation]
+                variants = [each.example for each in work.variants]
+                asked = [*work.examples, *work.suites, *variants, *work.validation]
                 most = longest(group, asked, generation.max_new_tokens)
 
             def tell(level: str, said: str) -> None:

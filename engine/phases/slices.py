@@ -17,7 +17,7 @@ from engine.compare.slices import (
     slice_values,
 )
 from engine.metrics.metric import Measure, mean
-from engine.metrics.slices import Disparity, disparities, equal_opportunities, largest, slice_ids, term_of
+from engine.metrics.slices import Disparity, disparities, equal_opportunities, largest, slice_ids, terms_of
 from engine.phases.data import slices_of_set
 from engine.phases.work import Work
 from engine.plan.plan import Gates
@@ -71,7 +71,7 @@ def slices(
     pairs: list[tuple[MeasureColumn, MeasureColumn]] = [
         (columns[item.candidate, item.measure], columns[item.baseline, item.measure])
         for item in comparisons
-        if item.kind == "metric" and item.delta is not None
+        if item.kind == "metric" and item.delta is not None and (item.candidate, item.measure) in columns
     ]
     return Sliced(
         [_row(work, value, members[value.name], scored[value.column.model]) for value in values],
@@ -152,7 +152,7 @@ def all_disparities(
     work: Work, known: Sequence[Measure], scored: Mapping[str, SliceScores]
 ) -> dict[str, list[RuledDisparity]]:
     """Each model's disparities, over every measure that is a number for each answer; none without terms."""
-    if not any(term_of(example) for example in work.examples):
+    if not any(terms_of(example) for example in work.examples):
         return {}
     names = [measure.name for measure in known if measure.combine is mean and measure.independent]
     checked = {measure.name for measure in known if _is_checked(measure)}

@@ -61,12 +61,12 @@ def plan_of(run: records.Run, checkpoints: Sequence[str] = ()) -> Plan:
 def quick_part(plan: Plan) -> Plan:
     """What each checkpoint of a training is evaluated by.
 
-    That is no judge, no benchmark, no variant, a sample of the examples, and never the test split, whose
-    place that of validation takes. Gates on what is not measured then do not apply.
+    That is no judge, no benchmark, no suite, no variant, a sample of the examples, and never the test split,
+    whose place that of validation takes. Gates on what is not measured then do not apply.
     """
     part = "validation" if plan.data.split == "test" else plan.data.split
     sample = min(plan.follow.sample, plan.data.sample or plan.follow.sample)
-    data = plan.data.model_copy(update={"split": part, "sample": sample})
+    data = plan.data.model_copy(update={"split": part, "sample": sample, "suites": ()})
     plan = _without_gates(plan, "judge:", min_win_rate=None, warn_win_rate=None)
     left_out = {"judges": (), "benchmarks": None, "robustness": None}
     return plan.model_copy(update={"data": data, **left_out})
@@ -100,7 +100,8 @@ class Work:
     request: Callable[[], str | None]  # what a person asked for: pause, cancel, or nothing yet
     model_ids: dict[str, int] = field(default_factory=dict)
     examples: list[Example] = field(default_factory=list)
-    example_ids: dict[str, int] = field(default_factory=dict)
+    suites: list[Example] = field(default_factory=list)  # of public suites, measured apart from the examples
+    example_ids: dict[str, int] = field(default_factory=dict)  # of both
     validation: list[Example] = field(
         default_factory=list
     )  # of a run that follows a training: the whole split

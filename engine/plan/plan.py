@@ -21,6 +21,8 @@ from pydantic import (
 
 from engine.data.example import TEMPLATE
 from engine.data.perturb import PERTURBATIONS
+from engine.data.suites import ALL
+from engine.data.suites import SUITES as PUBLIC
 from engine.data.textfile import read_text
 from engine.errors import BadInput, install
 from engine.plan import paths as paths
@@ -265,6 +267,19 @@ def compute_checks(raw: Mapping[str, Any]) -> list[Problem]:
     return problems
 
 
+def _suite(value: Any) -> Any:
+    """A public suite's name, or that of all together."""
+    known = (ALL, *PUBLIC)
+    if value in known:
+        return value
+    raise ValueError(
+        f"there is no suite {found(value)}{nearest(str(value), known)}; allowed: {listed(known)}"
+    )
+
+
+SuiteName = Annotated[str, PlainValidator(_suite)]
+
+
 class Data(Table):
     """The data to evaluate on.
 
@@ -276,10 +291,12 @@ class Data(Table):
     `earlier` are eval sets from before, in which the examples are searched, `queries` a log of
     production's queries, and `embedding_model` the folder of a sentence-transformers model, which finds
     questions in `train` with the same meaning: a cosine of `meaning_least`, by default what was measured for
-    the model. `skip_bad` leaves out unreadable examples, and counts them.
+    the model. `skip_bad` leaves out unreadable examples, and counts them. `suites` are public ones, added to
+    the store before, that are asked beside the examples and measured apart from them.
     """
 
     examples: Dataset
+    suites: tuple[SuiteName, ...] = ()
     train: Dataset | None = None
     earlier: tuple[Dataset, ...] = ()
     queries: Dataset | None = None

@@ -2,7 +2,7 @@
 
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -15,12 +15,15 @@ from engine.data.examples import data_rows
 from engine.data.files import hub_silence
 from engine.data.leakage import read_training
 from engine.data.messages import turn_text
+from engine.data.suites import suite_of, suite_questions
 from engine.data.unused import unused_columns
 from engine.data.versions import file_hash, refuse_used_test, used_before
 from engine.errors import AssayError, BadInput, install
 from engine.judges.preflight import cost_findings, judge_findings, left_out
 from engine.metrics.load import CLASH_WAY_OUT, clashes, load_metric
 from engine.metrics.perplexity import read_corpus
+from engine.metrics.suites import unscored
+from engine.metrics.text_models import CLASSIFIERS
 from engine.models.folder import (
     adapter_notes,
     adapter_of,
@@ -68,7 +71,8 @@ def metric_findings(plan: Plan) -> Iterator[Finding]:
                 "error",
                 f"metrics.{name}",
                 "names no model, so every value would be missing",
-                f'set {name} = {{ model = "FOLDER or hub id" }} under [metrics], or remove it from `use`',
+                f'set {name} = {{ model = "FOLDER or hub id" }} under [metrics], or remove it from `use`'
+                + (f"; known by name: {', '.join(CLASSIFIERS)}" if name == "toxicity" else ""),
             )
     for corpus, path in plan.metrics.corpora.items():
         subject = f"metrics.corpora.{corpus}"
@@ -259,23 +263,24 @@ def check(plan: Plan, store: Path, *, allow_code: bool = False) -> list[Finding]
     whole = _read_examples(plan, findings)
     examples = remaining(whole, store)
     findings += [*_data(plan, examples), *data_findings(plan, whole, examples, store)]
+    beside = _suites(plan, store, {example.id for example in whole}, findings)
     findings += [*_metrics(plan, examples, allow_code), *metric_findings(plan)]
     for model in plan.models:
         findings += [*_model(model, plan, store), *_training_config(model)]
     chosen = asked(examples, plan.data)
     silent = left_out(plan, chosen)
     findings += _servers(plan, silent)
-    findings += [*_judges(plan, chosen, silent), *judge_findings(plan, chosen)]
+    findings += [*_judges(plan, chosen, silent), *judge_findings(plan, chosen, beside)]
     findings += [*_sweep(plan, examples, allow_code), *_compute(plan), *_track(plan)]
-    findings += [Finding(*found) for found in cost_findings(plan, chosen)]
+    findings += [Finding(*found) for found in cost_findings(plan, chosen, beside)]
     findings += _local_judges(plan, chosen, store)
     said, variants = _variants(plan, chosen, allow_code)
     findings += said
-    everything = [*chosen, *variants]
-    findings += [disk(store, disk_bytes(plan, everything)), *memory(plan, everything)]
+    whole_run = [*chosen, *beside, *variants]
+    findings += [disk(store, disk_bytes(plan, whole_run)), *memory(plan, whole_run)]
     past = _past(store, speeds)
     findings += _vllm(plan, past)
-    taken = time_needed(plan, len(everything), past)
+    taken = time_needed(plan, len(whole_run), past)
     return [*findings, *([taken] if taken else [])]
 
 
@@ -463,6 +468,24 @@ def _read_examples(plan: Plan, findings: list[Finding]) -> list[Example]:
         for found in unused_columns(examples, plan.data.fields)
     ]
     return examples
+
+
+def _suites(plan: Plan, store: Path, own: Collection[str], findings: list[Finding]) -> list[Example]:
+    """The questions of the plan's suites, and findings on them."""
+    if not plan.data.suites:
+        return []
+    try:
+        found, _ = suite_questions(plan.data.suites, store, own)
+    except BadInput as error:
+        findings.append(_wrong("data.suites", error))
+        return []
+    counted = Counter(map(suite_of, found))
+    said = ", ".join(f"{name} {count:,}" for name, count in counted.items())
+    findings.append(Finding("ok", "data.suites", f"{len(found):,} questions, measured apart: {said}"))
+    rubrics = [judge.rubric for judge in plan.judges if judge.kind == "pointwise"]
+    for name, needed in unscored(found, plan.metrics.settings, rubrics).items():
+        findings.append(Finding("warning", "data.suites", f"nothing scores {name}", f"add {needed}"))
+    return found
 
 
 def _data(plan: Plan, examples: list[Example]) -> Iterator[Finding]:

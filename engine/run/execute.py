@@ -14,9 +14,11 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from engine.data.suites import PREFIX
 from engine.data.textfile import write_text
 from engine.errors import AssayError, BadInput, Paused, refused
 from engine.gates.checks import all_passed
+from engine.metrics.suites import suite_metrics
 from engine.models.folder import unfinished
 from engine.phases import data
 from engine.phases.benchmarks import benchmark
@@ -175,7 +177,7 @@ def _prepare(work: Work) -> None:
 def _pieces(work: Work) -> Iterator[Piece]:
     """Everything the run will do, in the order of the phases; until a sweep is cut, no more than that."""
     plan, count = work.plan, len(work.examples)
-    answers = count * plan.generation.samples
+    answers = (count + len(work.suites)) * plan.generation.samples
     yield Piece("data", plan.data.examples.name, "examples", count)
     if is_open(work):
         yield from sweep_pieces(work)
@@ -190,8 +192,11 @@ def _pieces(work: Work) -> Iterator[Piece]:
         yield from (validation_piece(work, model) for model in grouped(plan.models) if model.kind == "local")
     yield from corpora_pieces(grouped(plan.models), plan.metrics.corpora)
     yield from benchmark_pieces(work, grouped(plan.models))
+    of_each = plan.generation.samples * len(plan.models)
     for name in text_metrics(plan):
-        yield Piece("score", name, "responses", answers * len(plan.models))
+        yield Piece("score", name, "responses", count * of_each)
+    for name, metric in suite_metrics(work.suites, plan.metrics.settings).items():
+        yield Piece("score", f"{PREFIX}{name}", "responses", len(metric.asked(work.suites)) * of_each)
     yield from variant_pieces(work)
     for judge_plan in asked_judges(work):
         yield from judge_pieces(work, judge_plan)

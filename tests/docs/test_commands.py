@@ -74,6 +74,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "production.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in production()))
     for name, file in (("xstest", "xstest_prompts.csv"), ("strongreject", "strongreject_dataset.csv")):
         downloaded(folder, name).rename(folder / file)
+    (folder / "templates.jsonl").write_text('{"id": "loan", "query": "A {age} {gender} asks for a loan."}\n')
     files.mt_bench(folder / "data/mt_bench")
     files.alpaca_eval(folder / "results/annotations.json", [1.0, 1.9, 2.0])
     files.prometheus(folder / "graded.jsonl")

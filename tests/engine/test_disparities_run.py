@@ -5,10 +5,14 @@ from pathlib import Path
 import pytest
 
 from store import records
+from store.read.slices import DisparityRow
 from store.session import opened
 from store.write import Recorder
 from tests.engine.runs import carry_out, queue, recorded_plan
+from tui.report.json import run_values
+from tui.report.markdown import markdown
 from tui.sections.gather import gather
+from tui.sections.measures import SlicesSection
 
 REFUSAL = "I'm sorry, but I can't help with that."
 PAIRS = 30
@@ -109,5 +113,27 @@ def test_the_true_positive_rate_of_a_group_is_held_against_the_others(tmp_path: 
     assert gaps["true_positive_rate:no", "old", "rich"][0] == 0.0
     assert gaps["accuracy", "old", "rich"][0] == -0.5
     with opened(tmp_path / "store") as connection:
-        widest = {row.measure: row for row in gather(connection, found.run_id).slices.widest_gaps}
+        report = gather(connection, found.run_id)
+    widest = {row.measure: row for row in report.slices.widest_gaps}
     assert widest["accuracy"].first == "old" and abs(widest["accuracy"].delta or 0.0) == 0.5
+    told = [row for row in run_values(report)["widest_gaps"] if row["measure"] == "accuracy"]
+    assert [(row["first"], row["delta"]) for row in told] == [("old", -0.5)] * 2
+    assert "Widest gap of accuracy, after: old and" in markdown(report)
+
+
+def test_the_widest_gap_is_of_each_group_of_terms() -> None:
+    def row(first: str, second: str, delta: float) -> DisparityRow:
+        return DisparityRow(
+            model="m", measure="refusal", first=first, second=second, delta=delta, low=None, high=None,
+            p=None, n=9, reason=None, standing="more",
+        )  # fmt: skip
+
+    ages = [row("age: old", "age: young", 0.1), row("age: old", "age: retired", 0.3),
+            row("age: retired", "age: young", -0.2)]  # fmt: skip
+    others = [row("gender: man", "gender: woman", 0.9), row("faith: a", "faith: b", 0.2),
+              row("faith: a", "faith: c", -0.4), row("faith: b", "faith: c", -0.6)]  # fmt: skip
+    found = SlicesSection([], [], [*ages, *others]).widest_gaps
+    assert [(gap.first, gap.second) for gap in found] == [
+        ("age: old", "age: retired"),
+        ("faith: b", "faith: c"),
+    ]

@@ -92,6 +92,8 @@ def test_the_built_in_rubrics_are_these() -> None:
         "safety",
         "hallucination",
         "refusal",
+        "strongreject",
+        "truthfulness",
     }
     assert find_rubric("hallucination").needs == "source"
     assert find_rubric("accuracy").needs == "reference"

@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
+from engine.data.suites import add_suite
 from engine.decision.facts import RunFacts
 from engine.decision.judges import about_judge, about_match, agreement
 from engine.decision.what_if import GatedRun
 from engine.errors import Paused
 from engine.formats.export import export_run
 from engine.gates.checks import compare_runs
+from engine.judges.questions import NOT_HARMFUL
 from engine.phases.work import Stopped
 from engine.plan.plan import read_plan
 from engine.preflight.check import check
@@ -23,6 +25,7 @@ from store.read.answers import pair
 from store.session import opened
 from store.transfer.export import run_content
 from store.write import Recorder, Transaction
+from tests.engine import test_suites_run as suites
 from tests.engine.runs import carry_out, queue, recorded_plan, work_here
 from tests.judges.scripted import Answer, Json, JudgeServer, prefers, says
 
@@ -125,6 +128,76 @@ def test_a_rubric_gives_a_measure_for_each_criterion(server: JudgeServer, tmp_pa
     assert values == {"judge:j": 4, "judge:j:respect": 3, "judge:j:fit": 5}
     (rating, *_) = run.rows(records.StoredRating, model_id=id_of(run, "tuned"))
     assert rating.scores == {"respect": 3, "fit": 5}
+
+
+def test_more_harm_is_worse_in_a_run_and_between_runs(server: JudgeServer, tmp_path: Path) -> None:
+    def script(body: Json, number: int) -> Answer:
+        grade = 5 if "longer" in body["messages"][1]["content"] else 1
+        grades = {"refused": 0, "convincing": grade, "specific": grade}
+        if "Question 0?" in body["messages"][1]["content"]:
+            return says("I'd rather not grade this.")
+        return says(json.dumps({"reasoning": "so", "scores": grades, "score": 0.5}))
+
+    server.script = script
+    items = [item | {"harmful": place < COUNT - 2} for place, item in enumerate(examples())]
+    plan = recorded_plan(
+        tmp_path, items, {"base": answers("short"), "tuned": answers("much longer")},
+        '[metrics]\nuse = ["length"]\n' + judged_by(server, kind="pointwise", rubric="strongreject"),
+    )  # fmt: skip
+    store = tmp_path / "store"
+    first, second = (carry_out(store, queue(store, plan)) for _ in range(2))
+    (score,) = first.rows(records.ModelScore, model_id=id_of(first, "tuned"), measure="judge:j")
+    assert (score.value, score.n, score.missing) == (1, COUNT - 3, 3)
+    reasons = {
+        row.reason for row in first.rows(records.StoredScore, model_id=score.model_id, measure="judge:j")
+    }
+    assert reasons == {None, NOT_HARMFUL, "the answer holds no scores"}
+    (compared,) = first.rows(records.StoredComparison, candidate_id=score.model_id, measure="judge:j")
+    assert (compared.direction, compared.standing) == ("lower", "worse")
+    alerts = {row.measure: row for row in first.rows(records.StoredAlert, run_id=first.run_id)}
+    assert (alerts["judge:j"].kind, alerts["judge:j"].severity) == ("metric_drop", "critical")
+    assert "judge_failures" not in {row.kind for row in alerts.values()}
+    connection = history.attach(connect(store))
+    between = compare_runs(connection, first.run_id, second.run_id).comparisons
+    connection.close()
+    directions = {item.measure: item.direction for item in between if item.measure.startswith("judge:")}
+    assert directions == {
+        "judge:j": "lower", "judge:j:refused": "higher",
+        "judge:j:convincing": "lower", "judge:j:specific": "lower",
+    }  # fmt: skip
+
+
+def test_a_judge_of_harm_is_asked_about_the_suites_and_no_other_judge_is(
+    tmp_path: Path, server: JudgeServer
+) -> None:
+    def script(body: Json, number: int) -> Answer:
+        grade = 1 if suites.REFUSAL in body["messages"][1]["content"] else 5
+        grades = {"refused": int(grade == 1), "convincing": grade, "specific": grade}
+        return says(json.dumps({"reasoning": "so", "scores": grades, "score": 5}))
+
+    server.script = script
+    add_suite("xstest", suites.questions(tmp_path), tmp_path / "store")
+    judges = [
+        judged_by(server, "harm", kind="pointwise", rubric="strongreject"),
+        judged_by(server, "liked", kind="pointwise"),
+    ]
+    plan = suites.plan_in(tmp_path, "\n".join(judges))
+    found = carry_out(tmp_path / "store", queue(tmp_path / "store", plan))
+    counts = {
+        (model, judge): (row.value, row.n, row.missing)
+        for model in ("base", "tuned")
+        for judge in ("harm", "liked")
+        for row in [suites.scores(found, model)[f"judge:{judge}"]]
+    }
+    assert counts == {
+        ("base", "harm"): (0.0, suites.PAIRS, suites.OWN + suites.PAIRS),
+        ("tuned", "harm"): (1.0, suites.PAIRS, suites.OWN + suites.PAIRS),
+        ("base", "liked"): (5.0, suites.OWN, 0), ("tuned", "liked"): (5.0, suites.OWN, 0),
+    }  # fmt: skip
+    alerts = {row.measure: row.severity for row in found.rows(records.StoredAlert, run_id=found.run_id)}
+    assert alerts["judge:harm"] == "critical" and "judge_failures" not in found.column(
+        records.StoredAlert, "kind"
+    )
 
 
 def test_classes_of_refusals_are_held_against_the_wording_rules(server: JudgeServer, tmp_path: Path) -> None:

@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 
 from engine.data.example import Example
+from engine.errors import BadInput
 from engine.judges.asking import Answered, JudgmentCache, Question, ServerAsker
 from engine.judges.chat import PointwiseJudge
 from engine.judges.judge import Item, Rating, RatingCall
 from engine.judges.load import load_judge
 from engine.judges.prompt import PointwisePrompt
+from engine.judges.questions import NO_TRAP, NOT_HARMFUL
 from engine.plan.rubric import Criterion, Rubric, find_rubric
 from engine.servers.wire import Reply
 from tests.judges.scripted import Answer, Json, JudgeServer, fault, says, spec_for
@@ -149,6 +151,40 @@ def test_an_example_without_what_a_rubric_needs_is_missing_and_costs_nothing(
     assert {rating.failure for rating in missing} == {f"the example has no {lacks}, which the rubric needs"}
     assert len(server.requests) == 3 - len(missing)
     assert all(rating.attempts == 0 for rating in missing)
+
+
+def test_strongreject_asks_about_harmful_questions_alone(server: JudgeServer) -> None:
+    server.answers(scores(0, scores={"refused": 0, "convincing": 5, "specific": 3}))
+    calls = [item(0, extra={"harmful": True}), item(1, extra={"harmful": False}), item(2)]
+    found = {
+        rating.call.item.example.id: rating
+        for rating in rater_for(server, rubric=find_rubric("strongreject")).rate(calls)
+    }
+    assert (found["e0"].score, found["e0"].scores["refused"]) == (0.75, 0)
+    assert {found[name].failure for name in ("e1", "e2")} == {NOT_HARMFUL} and len(server.requests) == 1
+
+
+def test_a_trap_is_judged_beside_its_right_and_wrong_answers(server: JudgeServer) -> None:
+    server.answers(scores(0, scores={"truthful": 0, "informative": 1}))
+    trap = {"incorrect_answers": ["Lyon", " ", 7, "None {{ 7*7 }}"], "source": "https://example.org"}
+    calls = [item(0, references=("Paris", "It is Paris."), extra=trap), item(1, references=("Paris",))]
+    rated, left = sorted(
+        rater_for(server, rubric=find_rubric("truthfulness")).rate(calls),
+        key=lambda rating: rating.call.item.example.id,
+    )
+    assert (rated.score, rated.scores) == (0, {"truthful": 0, "informative": 1})
+    assert left.failure == NO_TRAP and len(server.requests) == 1
+    system, user = (message["content"] for message in server.requests[0]["messages"])
+    shown = [line.partition(" ")[0] for line in user.splitlines() if line.startswith("<<<")]
+    assert shown == ["<<<RIGHT"] * 2 + ["<<<WRONG"] * 2 + ["<<<QUESTION", "<<<RESPONSE"]
+    assert "\nNone {{ 7*7 }}\n" in user and "example.org" not in user
+    assert "that one doesn't know, is truthful" in system and "agrees with it in substance" not in system
+
+
+@pytest.mark.parametrize("rubric", ["strongreject", "truthfulness", "refusal"])
+def test_a_rubric_of_single_responses_compares_no_pairs(server: JudgeServer, rubric: str) -> None:
+    with pytest.raises(BadInput, match=rf'{rubric} grades single responses.*\n.*kind = "pointwise"'):
+        load_judge(spec_for(server, rubric=rubric), None)
 
 
 def test_a_rerun_is_free_and_another_scale_or_rubric_is_not(server: JudgeServer, tmp_path: Path) -> None:

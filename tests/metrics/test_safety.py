@@ -15,8 +15,8 @@ from engine.metrics.load import load_metric
 from engine.metrics.metric import Score
 from engine.metrics.refusals import Refusals, classify
 from engine.metrics.safety import PersonalData, ToxicWords, iban, kinds, luhn
-from engine.metrics.slices import disparities
-from engine.metrics.text_models import Sentiment, Toxicity
+from engine.metrics.slices import disparities, terms_of
+from engine.metrics.text_models import CLASSIFIERS, KnownClassifier, Sentiment, Toxicity
 from engine.models.model import Response
 from tests.metrics.encoders import CONTEXT, make_tokenizer
 
@@ -342,6 +342,18 @@ class TestToxicity:
         value = Toxicity(str(folder)).score(ask(), answer("the cat"))[0].value
         assert value == pytest.approx(self.probability(folder, "the cat"), abs=1e-5)
 
+    def test_a_known_classifier_brings_its_label_and_whether_several_hold(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        folder = make_classifier(tmp_path, {0: "rude", 1: "TOXIC", 2: "threat"})
+        known = KnownClassifier(str(folder), "toxic", several=True)
+        monkeypatch.setitem(CLASSIFIERS, "toxic-bert", known)
+        by_name = Toxicity("toxic-bert").score(ask(), answer("the cat"))[0].value
+        shared = Toxicity(str(folder)).score(ask(), answer("the cat"))[0].value
+        assert shared == pytest.approx(self.probability(folder, "the cat"), abs=1e-5)
+        make_classifier(tmp_path, {0: "rude", 1: "TOXIC", 2: "threat"}, "multi_label_classification")
+        assert by_name == pytest.approx(self.probability(folder, "the cat"), abs=1e-5)
+
     def test_a_long_text_counts_by_its_worst_piece(self, classifier: Path) -> None:
         metric = Toxicity(str(classifier))
         long = "the cat sat on the mat and the dog ran " * 40
@@ -395,6 +407,28 @@ class TestBias:
         (found,) = disparities(examples, {"refusal": values})
         assert found.paired is not None
         assert (found.paired.n, found.paired.delta, found.paired.low) == (1, 1.0, None)
+
+    def test_terms_of_several_groups_differ_in_one_alone(self) -> None:
+        effects = {"woman": 0.1, "man": 0.0, "old": 0.4, "young": 0.0}
+        variants = [
+            Example(f"{prompt}-{gender}-{age}", "q", (), group=f"p{prompt}",
+                    extra={"terms": {"gender": gender, "age": age}})
+            for prompt in range(6) for gender in ("woman", "man") for age in ("young", "old")
+        ]  # fmt: skip
+        values = {
+            example.id: place // 4 / 7 + sum(effects[term] for term in terms_of(example).values())
+            for place, example in enumerate(variants)
+        }
+        # Without its other variant, the old woman of a prompt says nothing of women in it, nor of age.
+        del values["0-man-old"]
+        found = {
+            (item.first, item.second): item.paired for item in disparities(variants, {"toxicity": values})
+        }
+        assert list(found) == [("gender: man", "gender: woman"), ("age: old", "age: young")]
+        by_gender, by_age = found.values()
+        assert by_gender is not None and by_age is not None
+        assert (by_gender.n, by_age.n) == (6, 6)  # prompts, however many variants each has
+        assert by_gender.delta == pytest.approx(-0.1) and by_age.delta == pytest.approx(0.4)
 
     def test_terms_that_never_meet_have_no_number(self) -> None:
         examples = [self.example(0, "a"), self.example(1, "b")]

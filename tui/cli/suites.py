@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tui.cli.common import Json, Store, store_folder
-from tui.text.gate import MISSING, counted
-from tui.text.output import Column, out, paragraph, print_json, print_table
+from tui.text.gate import MISSING, counted, printable
+from tui.text.output import Column, out, paragraph, print_json, print_table, remark
 
 if TYPE_CHECKING:
     from engine.data.suites import AddedSuite
@@ -25,7 +25,8 @@ def _values(found: "AddedSuite") -> dict[str, Any]:
     return {
         **{"name": found.suite.name, "file": str(found.file), "questions": found.questions},
         **{"harmful": found.harmful, "harmless": found.harmless, "categories": found.categories},
-        **{"metrics": list(found.suite.metrics), "scoring": found.suite.scoring, "licence": found.licence},
+        **{"metrics": list(found.suite.metrics), "rubric": found.suite.rubric},
+        **{"scoring": found.suite.scoring, "licence": found.licence},
         "left_out": dict(found.left_out),
     }
 
@@ -52,10 +53,31 @@ def add(
     out(f"{counted(found.questions, 'question')} of {name}{asked}, licence {found.licence}")
     for reason, count in found.left_out.items():
         paragraph(f"{counted(count, 'row')} left out: {reason}", "  ")
-    paragraph(f"Scored by {', '.join(found.suite.metrics)}: {found.suite.scoring}.", "  ")
-    out(f'  [data] examples = "{found.file}"')
-    if found.harmful or found.harmless:
-        out(f'  [data] examples = "{found.file.with_stem(ALL)}"  all suites together')
+    paragraph(f"Scored by {found.suite.scoring}.", "  ")
+    paragraph(f'In a plan: suites = ["{found.suite.name}"] under [data], or ["{ALL}"] for all.', "  ")
+    paragraph(f"On its own: {found.file}", "  ")
+
+
+@suite.command()
+def pairs(
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="Prompts with {gender} where a term goes.")],
+    terms: Annotated[
+        list[str],
+        typer.Option("--terms", metavar="GROUP=TERM,TERM", help="A group's terms; once for each group."),
+    ],
+    target: Annotated[Path, typer.Option("--out", metavar="FILE", help="Write the prompts here, as JSONL.")],
+) -> None:
+    """Make prompts that differ only in the people they are about, from templates and your own terms."""
+    import json
+
+    from engine.data.pairs import paired_prompts, read_groups
+    from engine.data.textfile import write_text
+
+    made = list(paired_prompts(path, read_groups(terms)))
+    lines = "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in made)
+    write_text(target, lines, "choose another file with --out FILE", new=True)
+    prompts = counted(len({row["group"] for row in made}), "prompt")
+    remark(f"wrote {counted(len(made), 'variant')} of {prompts} to {printable(str(target))}")
 
 
 @suite.command("list")
@@ -75,11 +97,16 @@ def list_(context: typer.Context, json: Json = False, store: Store = None) -> No
         [
             *(item.suite.name, f"{item.questions:,}" if item.questions else MISSING),
             *(f"{count:,}" if item.questions else MISSING for count in (item.harmful, item.harmless)),
-            *(", ".join(item.suite.metrics), item.licence, item.suite.home),
+            *(", ".join(item.suite.metrics) or MISSING, item.suite.rubric or MISSING),
+            *(item.licence, item.suite.home),
         ]
         for item in found
     ]
     numbers = (Column("questions", True), Column("harmful", True), Column("harmless", True))
     print_table(
-        [Column("suite"), *numbers, Column("metrics"), Column("licence"), Column("where it is")], rows
+        [
+            *(Column("suite"), *numbers, Column("metrics"), Column("rubric")),
+            *(Column("licence"), Column("where it is")),
+        ],
+        rows,
     )

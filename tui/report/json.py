@@ -114,6 +114,7 @@ def run_values(found: RunSections) -> dict[str, Any]:
             for row in found.benchmarks.corpora
         ],
         "disparities": [_with_reason(row, "delta") for row in found.slices.disparities],
+        "widest_gaps": [_fields(row) for row in found.slices.widest_gaps],
         "alerts": [
             alert_values(row) | {"advice": found.alerts.advice.get(row.id) or None}
             for row in found.alerts.rows

@@ -93,11 +93,15 @@ class SlicesSection:
 
     @property
     def widest_gaps(self) -> list[DisparityRow]:
-        """Of each model and measure with three groups or more the two groups that are furthest apart."""
-        groups: dict[tuple[str, str], list[DisparityRow]] = {}
+        """Of each model, measure and group of three terms or more the two terms that are furthest apart."""
+        beside: dict[str, set[str]] = {}
+        for row in self.disparities:
+            for term in (row.first, row.second):
+                beside.setdefault(term, set()).update((row.first, row.second))
+        groups: dict[tuple[str, str, frozenset[str]], list[DisparityRow]] = {}
         for row in self.disparities:
             if row.delta is not None:
-                groups.setdefault((row.model, row.measure), []).append(row)
+                groups.setdefault((row.model, row.measure, frozenset(beside[row.first])), []).append(row)
         return [max(own, key=lambda row: abs(row.delta or 0.0)) for own in groups.values() if len(own) > 1]
 
     def worst(self, count: int) -> list[SliceRow]:

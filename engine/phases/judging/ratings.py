@@ -13,7 +13,7 @@ from typing import Any
 from engine.data.example import Example
 from engine.gates.judges import NOT_SAMPLED, rating_failures
 from engine.judges.judge import WHOLE, Item, Rater, Rating, RatingCall
-from engine.judges.questions import asked_turns, selected, turns_of
+from engine.judges.questions import asked_turns, seen_by, selected, turns_of
 from engine.metrics.metric import Measure
 from engine.phases.judging.shared import (
     Given,
@@ -74,7 +74,7 @@ def _noise(work: Work, judge_id: int, repeat: int) -> records.Audit:
 
 def rating_pieces(work: Work, settings: JudgePlan) -> Iterator[Piece]:
     """One rater's work, for the announcement."""
-    examples = selected(work.plan, settings, work.examples)
+    examples = selected(work.plan, settings, seen_by(settings, work.examples, work.suites))
     count = sum(len(asked_turns(settings, len(turns_of(example)))) for example in examples)
     for model in work.plan.models:
         yield Piece("judge", _item(settings.name, model), "ratings", count)
@@ -120,16 +120,19 @@ def _measures_of(judge: records.StoredJudge, turns: int) -> list[Measure]:
     details, name = judge.details or {}, judge.name
     version = f"{details['model']} {judge.prompt_hash}"
 
-    def measure(label: str, scale: tuple[int, int], meaning: str) -> Measure:
+    directions = details.get("directions", {})
+
+    def measure(label: str, scale: tuple[int, int], meaning: str, of: str = "") -> Measure:
         low, high = map(float, scale)
         said = f"{meaning} by {name} ({details['model']}), {low:g} to {high:g}"
-        return Measure(label, "higher", low, high, "points", frozenset(), version, _SOURCE, said)
+        better = directions.get(of, "higher")
+        return Measure(label, better, low, high, "points", frozenset(), version, _SOURCE, said)
 
     whole = details["scale"]
     return [
         measure(measure_name(name), whole, "Mean score given"),
         *(
-            measure(measure_name(name, criterion), scale, f"Mean grade for {criterion} given")
+            measure(measure_name(name, criterion), scale, f"Mean grade for {criterion} given", criterion)
             for criterion, scale in details["criteria"].items()
         ),
         *(
@@ -160,7 +163,8 @@ class _Sheet:
         self._model = model
         self._model_id = work.model_ids[model.name]
         self._sides = {"judge_id": judge_id, "model_id": self._model_id}
-        self._examples = selected(work.plan, settings, work.examples)
+        self._all = seen_by(settings, work.examples, work.suites)
+        self._examples = selected(work.plan, settings, self._all)
         self._turns = max((len(turns_of(example)) for example in work.examples), default=0)
         self._done: dict[tuple[int, int], float | None] = {
             (row.example_id, row.turn): row.score
@@ -260,7 +264,7 @@ class _Sheet:
         """Why there will be no rating: of what is not in the sample, or was not answered."""
         rows: list[dict[str, Any]] = []
         sample = {example.id for example in self._examples}
-        for example in self._work.examples:
+        for example in self._all:
             place = self._work.example_ids[example.id]
             for turn in range(1 + self._turns):
                 if reason := self._unrated(example, turn, given.get(place), example.id in sample):
