@@ -27,6 +27,7 @@ sys.dont_write_bytecode = False
 settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared")
 
+gc.set_threshold(5_000, 20, 20)  # of the garbage of tests there is little, and the processes are short
 _frozen = 0  # modules that the collector need not look through any more
 
 LONGEST = ("e2e", "docs", "cluster", "benchmarks", "cli")  # folders
@@ -84,7 +85,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_runtest_teardown() -> None:
-    """Each full collection would look through what the modules hold: half a second with the model libraries."""
+    """Each full collection would look through all that modules hold, for half a second with torch."""
     global _frozen
     if len(sys.modules) > _frozen + 200:
         gc.collect()
