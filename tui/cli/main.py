@@ -147,7 +147,7 @@ def _is_text(word: str) -> bool:
 
 @cache
 def build() -> "TyperGroup":
-    """The commands with their options: made once in a process, which takes a tenth of a second."""
+    """The commands with their options, made once in a process: the groups are the modules' own."""
     import typer
     from typer.main import get_group
 
