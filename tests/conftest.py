@@ -1,6 +1,7 @@
 """One thread for each process, compiled code kept, stores in memory if there is room, longest files first."""
 
 import fcntl
+import gc
 import os
 import shutil
 import sys
@@ -25,6 +26,9 @@ sys.dont_write_bytecode = False
 # Where many processes share the cores, how long a draw or a test takes says nothing of it.
 settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared")
+
+gc.set_threshold(5_000, 20, 20)  # of the garbage of tests there is little, and the processes are short
+_frozen = 0  # modules that the collector need not look through any more
 
 LONGEST = ("e2e", "docs", "cluster", "benchmarks", "cli")  # folders
 MEMORY = "/dev/shm"
@@ -78,6 +82,15 @@ def remove_abandoned(memory: Path) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.parent.name not in LONGEST)
+
+
+def pytest_runtest_teardown() -> None:
+    """Each full collection would look through all that modules hold, for half a second with torch."""
+    global _frozen
+    if len(sys.modules) > _frozen + 200:
+        gc.collect()
+        gc.freeze()
+        _frozen = len(sys.modules)
 
 
 @pytest.fixture

@@ -4,8 +4,6 @@ import re
 import shutil
 import subprocess
 
-from typer.main import get_command
-
 from tests.cli.conftest import Assay
 from tui.cli.main import EXIT_CODES, build
 from tui.cli.manual import commands
@@ -16,7 +14,7 @@ def test_every_command_and_option_is_in_it(assay: Assay) -> None:
     plain = done.out.replace("\\-", "-").replace("\\e", "\\")
     plain = re.sub(r"\\\[u([0-9A-F]+)\]", lambda found: chr(int(found[1], 16)), plain)
     assert done.code == 0 and done.out.startswith(".TH ASSAY 1") and EXIT_CODES in plain
-    for words, command in commands(get_command(build())):
+    for words, command in commands(build()):
         part = plain.split(f".SS {' '.join(words)}")
         assert len(part) > 1, words
         for one in command.params:

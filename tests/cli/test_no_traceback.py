@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer.main
 
 from tests.cli.conftest import ASSAY, Assay
 from tests.timers import add_crontab
@@ -24,8 +23,7 @@ def leaves(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, 
             yield (*path, name), command
 
 
-GROUP = typer.main.get_command(build())
-COMMANDS = dict(sorted(leaves(GROUP)))
+COMMANDS = dict(sorted(leaves(build())))
 EVERY = pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 
 
@@ -40,7 +38,6 @@ def line(words: tuple[str, ...], value: str) -> list[str]:
 def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    monkeypatch.setattr("tui.cli.main.build", lambda: GROUP)  # made once
     add_crontab(tmp_path, monkeypatch)
 
 

@@ -142,12 +142,10 @@ def tree() -> Tree:
 
 
 def _built() -> Tree:
-    from typer.main import get_command
-
     from engine.plan.metrics import REGISTRY
     from tui.cli.main import build
 
-    return {**_node(get_command(build())), "metrics": sorted(REGISTRY)}
+    return {**_node(build()), "metrics": sorted(REGISTRY)}
 
 
 def _node(command: Any) -> Tree:

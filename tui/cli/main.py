@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,7 @@ from store.errors import StoreError
 
 if TYPE_CHECKING:
     import typer
+    from typer.core import TyperGroup
 
 INTERNAL = 3
 INTERRUPTED = 130
@@ -143,9 +145,11 @@ def _is_text(word: str) -> bool:
     return not any("\ud800" <= letter <= "\udfff" for letter in word)
 
 
-def build() -> "typer.Typer":
-    """The commands with their options."""
+@cache
+def build() -> "TyperGroup":
+    """The commands with their options, made once in a process: the groups are the modules' own."""
     import typer
+    from typer.main import get_group
 
     from tui.cli import (
         annotations,
@@ -233,12 +237,10 @@ def build() -> "typer.Typer":
         """Print a manual page of all commands, to be read with `assay man | man -l -`."""
         from importlib.metadata import version
 
-        from typer.main import get_command
-
         from tui.cli.manual import manual
         from tui.text.output import out
 
-        out(manual(get_command(app), version("assay")).rstrip())
+        out(manual(build(), version("assay")).rstrip())
 
     for function in (
         *(plan.init, plan.plan, plan.check),
@@ -268,7 +270,7 @@ def build() -> "typer.Typer":
     app.command()(remote.push)
     app.command("remote", hidden=True)(remote.serve)
     _tell_exit_codes(app)
-    return app
+    return get_group(app)
 
 
 def _tell_exit_codes(app: "typer.Typer") -> None:

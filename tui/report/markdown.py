@@ -5,6 +5,7 @@ Its blocks are in the order of importance. One that no longer fits is left out a
 
 import re
 from collections.abc import Callable
+from functools import cache
 from html import escape
 from typing import Any
 
@@ -21,6 +22,7 @@ from tui.text.gate import printable
 from tui.text.output import interval, iso, number
 
 
+@cache
 def environment(autoescape: bool, finalize: Callable[[Any], Any]) -> Environment:
     """Templates whose every printed value goes through `finalize`."""
     made = Environment(
