@@ -26,6 +26,7 @@ from engine.models.vitals import Sensors
 from engine.phases.generate import settings_of
 from engine.plan.errors import Finding, in_units, in_words
 from engine.plan.plan import Judge, Model, Plan
+from engine.servers.engines import KINDS
 from store.read.query import by_key
 
 PROMPTS = 8
@@ -41,8 +42,9 @@ def measure(plan: Plan, examples: Sequence[Example]) -> Iterator[Finding]:
     holder = Holder(None)
     try:
         for model in plan.models:
-            if model.kind == "local" and plan.generation.engine == "vllm":
-                said = "vLLM is not started to measure it: `assay check` tells its pace by earlier runs"
+            if model.kind == "local" and plan.generation.engine in KINDS:
+                name = KINDS[plan.generation.engine].name
+                said = f"{name} is not started to measure it: `assay check` tells its pace by earlier runs"
                 yield Finding("ok", f"time of {model.name}", said)
             elif model.kind != "recorded" and len(few) > 1:
                 yield _measured(plan, model, holder, few, len(examples) * plan.generation.samples)
@@ -93,7 +95,7 @@ LIBRARY = 1 << 30  # bytes that the library takes by itself
 SLOTS, SLOTS_ELSEWHERE = {"cuda": 256}, 64
 PREFILL, PREFILL_ELSEWHERE = {"cuda": 8192}, 1024
 SHARE = 0.6
-VLLM_SHARE = 0.9
+_TAKERS, _SHARE = ("vllm", "sglang"), 0.9
 _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 _STORED_BITS = {
     "F64": 64, "F32": 32, "F16": 16, "BF16": 16, "F8_E4M3": 8, "F8_E5M2": 8, "I8": 8, "U8": 8, "I64": 64,
@@ -166,9 +168,9 @@ def gpu_need(plan: Plan, examples: Sequence[Example]) -> int | None:
     share them out.
     """
     judges = [judge_model(judge) for judge in plan.judges if judge.local]
-    if plan.generation.engine == "vllm" and (gpus := [one for one in devices() if one.kind == "cuda"]):
-        # vLLM takes that share of each GPU, however small the model is.
-        return ceil((plan.compute.gpu_memory_utilization or VLLM_SHARE) * max(one.total for one in gpus))
+    if plan.generation.engine in _TAKERS and (gpus := [one for one in devices() if one.kind == "cuda"]):
+        # They take that share of each GPU, however small the model is.
+        return ceil((plan.compute.gpu_memory_utilization or _SHARE) * max(one.total for one in gpus))
     local = [*(model for model in plan.models if model.path is not None), *judges]
     if plan.compute.engine == "ray" or any(model.device_map or ":" in model.device for model in local):
         return None
@@ -433,9 +435,9 @@ def time_needed(plan: Plan, count: int, past: Sequence[Any]) -> Finding | None:
         else:
             taken = count * plan.generation.samples * known.seconds / known.answers
             runs.add(known.run_id)
-            # vLLM has all models of a base at once.
+            # A server has all models of a base at once.
             together, seconds = (
-                (max(together, taken), seconds) if engine == "vllm" else (together, seconds + taken)
+                (max(together, taken), seconds) if engine in KINDS else (together, seconds + taken)
             )
     if not runs:
         return Finding(
@@ -450,28 +452,29 @@ def time_needed(plan: Plan, count: int, past: Sequence[Any]) -> Finding | None:
 
 def engine_of(row: Any) -> str:
     """The engine that answered in a previous run."""
-    return "vllm" if str((row.details or {}).get("engine")).startswith("vllm") else "transformers"
+    named = str((row.details or {}).get("engine"))
+    return next((key for key in KINDS if named.startswith(key)), "transformers")
 
 
-def gain(models: Sequence[Model], past: Sequence[Any]) -> str | None:
-    """How many times as fast vLLM answered as transformers, by the newest run of each with the same models.
+def gain(engine: str, models: Sequence[Model], past: Sequence[Any]) -> str | None:
+    """How many times as fast an engine answered as transformers, by the newest run of each with the models.
 
-    Loading counts in both; vLLM has the models all at once, transformers one after another.
+    Loading counts in both; a server has the models all at once, transformers one after another.
     """
     rows = [(model.name, row) for model in models for row in past if _same(model, row)]
     newest = {
-        engine: max((row.run_id for _, row in rows if engine_of(row) == engine), default=None)
-        for engine in ("vllm", "transformers")
+        one: max((row.run_id for _, row in rows if engine_of(row) == one), default=None)
+        for one in (engine, "transformers")
     }
-    vllm, other = ({name: row for name, row in rows if row.run_id == run} for run in newest.values())
-    both = vllm.keys() & other.keys()
+    own, other = ({name: row for name, row in rows if row.run_id == run} for run in newest.values())
+    both = own.keys() & other.keys()
     if not both:
         return None
-    served = sum(vllm[name].answers for name in both) / max(vllm[name].seconds for name in both)
+    served = sum(own[name].answers for name in both) / max(own[name].seconds for name in both)
     here = sum(other[name].answers for name in both) / sum(other[name].seconds for name in both)
     said = "fast" if served >= here else "slow"
     times = max(served / here, here / served)
-    of = f"by run {newest['vllm']} against run {newest['transformers']}"
+    of = f"by run {newest[engine]} against run {newest['transformers']}"
     return f"about {times:.2g} times as {said} as transformers for {', '.join(sorted(both))}, {of}"
 
 
