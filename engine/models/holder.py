@@ -121,16 +121,16 @@ def served(
     return groups, others
 
 
-def is_unread(plan: Plan, model: Model) -> bool:
-    """Whether a model is with an engine that tells no likelihood of a text."""
-    kind = KINDS.get(plan.generation.engine)
-    if kind is None or kind.reads:
-        return False
+def answering(plan: Plan, model: Model) -> Engine | None:
+    """The engine that answers for a local model; None for transformers, and where the engine is not here."""
+    if plan.generation.engine not in KINDS:
+        return None
     try:
-        groups, _ = served(plan.models, installed(plan.generation.engine, plan.compute))
+        engine = installed(plan.generation.engine, plan.compute)
+        groups, _ = served(plan.models, engine)
     except BadInput:
-        return False  # then it answers for none
-    return any(one.name == model.name for group in groups for one in group)
+        return None
+    return engine if any(one.name == model.name for group in groups for one in group) else None
 
 
 def _in_parts(group: Sequence[Model]) -> Iterator[list[Model]]:

@@ -30,7 +30,7 @@ from engine.metrics.perplexity import (
     same_tokenizer,
     scores_from_nll,
 )
-from engine.models.holder import is_unread
+from engine.models.holder import answering
 from engine.phases.generate import Loader
 from engine.phases.work import Meter, Piece, Work, closed_after, score_row
 from engine.plan.plan import Model, Plan
@@ -54,7 +54,8 @@ def why_unmeasured(plan: Plan, model: Model) -> str | None:
     """Why no likelihood of a text is known under a model; None where it is."""
     if model.kind != "local":
         return NEEDS_WEIGHTS
-    return NEEDS_LOGPROBS if is_unread(plan, model) else None
+    engine = answering(plan, model)
+    return None if engine is None or engine.reads else NEEDS_LOGPROBS
 
 
 def item_of(model: Model, corpus: str) -> str:

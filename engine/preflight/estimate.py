@@ -18,7 +18,7 @@ from engine.errors import AssayError, BadInput
 from engine.judges.preflight import estimate_of
 from engine.models.folder import adapter_of, base_of, quantisation, read_config, weight_shapes
 from engine.models.gguf_file import is_gguf
-from engine.models.holder import Holder, base_key
+from engine.models.holder import Holder, answering, base_key
 from engine.models.model import Generator, Response
 from engine.models.prompt import converse
 from engine.models.server import ServerModel
@@ -26,7 +26,7 @@ from engine.models.vitals import Sensors
 from engine.phases.generate import settings_of
 from engine.plan.errors import Finding, in_units, in_words
 from engine.plan.plan import Judge, Model, Plan
-from engine.servers.engines import KINDS
+from engine.servers.engines import KINDS, Llama
 from store.read.query import by_key
 
 PROMPTS = 8
@@ -121,7 +121,8 @@ class Device:
 class Need:
     """Bytes for one base with all its models; `row` is the tokens of the longest row.
 
-    `token` is the size of one token's keys and values, None when the configuration does not say.
+    `token` is the size of one token's keys and values, None when the configuration does not say. `packed`:
+    the weights stay as they are in a GGUF file.
     """
 
     weights: int
@@ -129,6 +130,7 @@ class Need:
     token: int | None
     row: int
     activations: int
+    packed: bool = False
 
     @property
     def loaded(self) -> int:
@@ -191,7 +193,8 @@ def _needs(plan: Plan, examples: Sequence[Example]) -> list[tuple[Need, list[Mod
     for models in _on_one_base(plan):
         device = device_of(models[0].device)
         try:
-            needs.append((need_of(models, device, row), models, device))
+            packed = isinstance(answering(plan, models[0]), Llama)
+            needs.append((need_of(models, device, row, packed=packed), models, device))
         except BadInput:
             continue  # told as a finding on that model
     return needs
@@ -225,20 +228,23 @@ def judge_model(judge: Judge) -> Model:
     )
 
 
-def need_of(models: Sequence[Model], device: Device, row: int) -> Need:
-    """The memory of models of one base together. Raises BadInput when their files cannot be read."""
+def need_of(models: Sequence[Model], device: Device, row: int, *, packed: bool = False) -> Need:
+    """The memory of models of one base together; `packed` weights stay as they are in a GGUF file. Raises
+    BadInput when their files cannot be read.
+    """
     folder = base_of(models[0])
-    dtype = memory_dtype(models[0].dtype, device)
+    dtype = "float16" if packed else memory_dtype(models[0].dtype, device)
     config = read_config(folder)
     config = config.get("text_config") or config
     context = _number(config, "max_position_embeddings", "n_positions") or row
     adapters = {adapter for model in models if (adapter := adapter_of(model))}
     return Need(
-        weights=weight_bytes(folder, dtype, models[0].quantize),
+        weights=folder.stat().st_size if packed else weight_bytes(folder, dtype, models[0].quantize),
         adapters=sum(weight_bytes(adapter, dtype) for adapter in adapters),
         token=_token_bytes(config, _BYTES[dtype]),
         row=min(row, context),
         activations=_activations(config, device.kind, _BYTES[dtype]),
+        packed=packed,
     )
 
 
@@ -326,6 +332,8 @@ def _size(said: str) -> int:
 
 def _weights_said(need: Need, models: Sequence[Model], device: Device) -> str:
     names = ", ".join(model.name for model in models[:3]) + (", …" if len(models) > 3 else "")
+    if need.packed:
+        return f"{names}: weights {in_units(need.weights)} as in the file"
     first = models[0]
     kind = memory_dtype(first.dtype, device)
     kind = kind if first.quantize is None else f"{first.quantize} and {kind}"

@@ -276,6 +276,7 @@ class TestGguf:
         )
         findings = {(one.subject, one.level): one.message for one in check(read_plan(plan), tmp_path / "s")}
         assert "answers for baseline, candidate" in findings["engine", "ok"]
+        assert "as in the file" in findings["memory", "ok"]
         assert "no perplexity: llama.cpp's server tells no likelihood" in findings["engine", "warning"]
         run = queue(tmp_path / "store", plan)
         carry_out(tmp_path / "store", run)
