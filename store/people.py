@@ -233,9 +233,12 @@ def request(connection: sqlite3.Connection, run_id: int, what: str) -> None:
     if detail.status == "running" and (what != "retry" or detail.waiting):
         connection.execute("UPDATE run SET request = ? WHERE id = ?", (what, run_id))
     elif what == "cancel" and detail.status in ("queued", "paused", "interrupted", "failed"):
-        connection.execute(
-            "UPDATE run SET status = 'cancelled', finished = ? WHERE id = ?", (time.time(), run_id)
+        cancelled = connection.execute(
+            "UPDATE run SET status = 'cancelled', finished = ? WHERE id = ? AND heartbeat IS ?",
+            (time.time(), run_id, detail.heartbeat),
         )
+        if not cancelled.rowcount:  # a worker has taken it meanwhile
+            connection.execute("UPDATE run SET request = ? WHERE id = ?", (what, run_id))
     else:
         wanted = "pause" if what == "finish_phase" else what
         raise StoreError(f"run {run_id} is {detail.status}: there is nothing to {wanted}")

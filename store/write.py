@@ -149,6 +149,16 @@ class Recorder:
         with self.transaction() as transaction:
             transaction.update(Run, self.run_id, **values)
 
+    def answered(self, request: str) -> None:
+        """Takes a request back, unless a person has asked for something else since it was read."""
+        table = table_of(Run)
+        with _explained(self.folder), self._engine.begin() as connection:
+            connection.execute(
+                update(table)
+                .where(table.c.id == self.run_id, table.c.request == request)
+                .values(request=None)
+            )
+
     def set_model(self, model_id: int, **values: Any) -> None:
         with self.transaction() as transaction:
             transaction.update(StoredModel, model_id, **values)

@@ -102,7 +102,7 @@ class CountingModel(HFLM):  # type: ignore[misc]  # lm-eval is untyped here
 
 
 class ServedCountingModel(CountingModel):
-    """The same with weights in a vLLM server, which is asked with lm-eval's own tokens."""
+    """The same with weights in a server of the run's own, which is asked with lm-eval's own tokens."""
 
     def __init__(self, model: "ServedModel", begin: Callable[[], int], progress: TaskProgress) -> None:
         super().__init__(model.base.shape, model, _AT_ONCE, begin, progress)

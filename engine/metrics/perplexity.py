@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from engine.models.local import LocalModel
 
 NEEDS_WEIGHTS = "perplexity needs the model's weights on this machine"
+NEEDS_LOGPROBS = 'llama.cpp\'s server tells no likelihood of a text; engine = "transformers" does'
 WINDOW = 2048  # tokens, for models that name no context, or a longer one
 PASSAGE = 2000  # characters
 FIELD = "text"

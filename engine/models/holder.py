@@ -7,17 +7,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine.errors import BadInput
 from engine.models.folder import adapter_of, base_of, weight_shapes
 from engine.models.gguf_file import is_gguf
 from engine.plan.paths import read_adapter_config
-from engine.plan.plan import Model
-from engine.servers.vllm import RANKS, Installed
+from engine.plan.plan import Model, Plan
+from engine.servers.engines import KINDS, RANKS, Engine, Llama, Vllm, installed
 from store.read.query import by_key
 
 if TYPE_CHECKING:
     from engine.models.fingerprint import FileHashes
     from engine.models.local import LocalBase, LocalModel
-    from engine.servers.vllm import VllmServer
+    from engine.servers.started import StartedServer
 
 BaseKey = tuple[object, ...]
 
@@ -38,7 +39,7 @@ class Holder:
     def __init__(
         self,
         cache: Path | None,
-        server: "VllmServer | None" = None,
+        server: "StartedServer | None" = None,
         timeout_s: float = 120.0,
         hashes: "FileHashes | None" = None,
     ) -> None:
@@ -99,11 +100,11 @@ _PEFT = "base_model.model."
 
 
 def served(
-    models: Sequence[Model], vllm: Installed, download: bool = False
+    models: Sequence[Model], engine: Engine, download: bool = False
 ) -> tuple[list[list[Model]], dict[str, str]]:
-    """The models that vLLM answers for, those of one server together; and of other bases' models why not.
+    """The models that an engine answers for, those of one server together; and why not for the others.
 
-    A base of which vLLM would not answer for one model is answered by transformers as a whole, so that
+    A base of which it would not answer for one model is answered by transformers as a whole, so that
     its models are compared under one engine. With `download`, what is on the hub alone is fetched. Raises
     BadInput for files that cannot be read.
     """
@@ -111,13 +112,25 @@ def served(
     others: dict[str, str] = {}
     local = [model for model in models if model.kind == "local"]
     for group in by_key((base_key(model), model) for model in local).values():
-        reasons = {model.name: why for model in group if (why := why_not(model, vllm, download))}
+        reasons = {model.name: why for model in group if (why := why_not(model, engine, download))}
         if reasons:
             first = next(iter(reasons))
             others |= {model.name: f"{first}: {reasons[first]}" for model in group} | reasons
         else:
             groups += _in_parts(group)
     return groups, others
+
+
+def answering(plan: Plan, model: Model) -> Engine | None:
+    """The engine that answers for a local model; None for transformers, and where the engine is not here."""
+    if plan.generation.engine not in KINDS:
+        return None
+    try:
+        engine = installed(plan.generation.engine, plan.compute)
+        groups, _ = served(plan.models, engine)
+    except BadInput:
+        return None
+    return engine if any(one.name == model.name for group in groups for one in group) else None
 
 
 def _in_parts(group: Sequence[Model]) -> Iterator[list[Model]]:
@@ -127,27 +140,33 @@ def _in_parts(group: Sequence[Model]) -> Iterator[list[Model]]:
         yield [model for models in sets[start : start + MOST_ADAPTERS] for model in models]
 
 
-def why_not(model: Model, vllm: Installed, download: bool = False) -> str | None:
-    """Why vLLM would not answer with a model as transformers does; None where it would.
+def why_not(model: Model, engine: Engine, download: bool = False) -> str | None:
+    """Why an engine would not answer with a model as transformers does; None where it would.
 
     Raises BadInput when the model's files cannot be read.
     """
-    folder = base_of(model, download)
+    folder, name = base_of(model, download), engine.name
+    file, of_files = is_gguf(folder), isinstance(engine, Llama)
     for is_so, why in (
-        (is_gguf(folder), "vLLM reads no GGUF file as transformers does"),
+        (file and not of_files, f"{name} reads no GGUF file as transformers does"),
+        (of_files and not file, f"{name} reads GGUF files alone"),
         (model.quantize is not None, f'quantize = "{model.quantize}" is bitsandbytes\' in transformers'),
-        (model.device_map is not None, "device_map is transformers'; vLLM has tensor_parallel_size"),
-        (model.device == "mps", "vLLM does not run on mps"),
+        (model.device_map is not None, f"device_map is transformers'; {name} has ways of its own"),
+        (model.device == "mps" and not of_files, f"{name} does not run on mps"),
         (
-            model.device == "cpu" and not vllm.on_cpu,
-            'device = "cpu", and this vLLM needs a GPU',
+            model.device == "cpu" and not (engine.on_cpu or of_files),
+            f'device = "cpu", and this {name} needs a GPU',
         ),
-        (model.device.startswith("cuda") and vllm.on_cpu, "this vLLM was built for processors"),
+        (model.device.startswith("cuda") and engine.on_cpu, f"this {name} was built for processors"),
     ):
         if is_so:
             return why
     adapter = adapter_of(model, download)
-    return None if adapter is None else _why_no_adapter(folder, adapter)
+    if adapter is None:
+        return None
+    if not isinstance(engine, Vllm):
+        return f"{adapter.name} is an adapter: {name} answers for whole models; merge it, and name the result"
+    return _why_no_adapter(folder, adapter)
 
 
 def _why_no_adapter(folder: Path, adapter: Path) -> str | None:

@@ -544,7 +544,7 @@ def _dtype(name: str, device: str) -> str:
 
 
 # Where tokenizers of one vocabulary part ways: words, numbers, spaces, cases, scripts and signs.
-_PARTING = (
+PARTING = (
     " It's the 1st of  12345 \n\tif (x_1 != 0.25) {\r\n} CamelCase naïve e\u0301 Größe 世界 мир 🙂👩‍💻 ﬁ"
 )
 
@@ -556,7 +556,7 @@ def _tokenization(tokenizer: Any, tokens: int | None) -> str:
     """
     backend = getattr(tokenizer, "backend_tokenizer", None)
     merges = json.loads(backend.to_str())["model"].get("merges") if backend else None
-    ids = tokenizer(_PARTING, add_special_tokens=False)["input_ids"]
+    ids = tokenizer(PARTING, add_special_tokens=False)["input_ids"]
     vocabulary = {
         text: place for text, place in tokenizer.get_vocab().items() if tokens is None or place < tokens
     }

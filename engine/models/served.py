@@ -1,4 +1,4 @@
-"""Local weights in a vLLM server of the run's own: prompts, texts and cache as for any other weights."""
+"""Local weights in a server of the run's own: prompts, texts and cache as for any other weights."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -9,21 +9,23 @@ from engine.errors import CannotRun
 from engine.models.fingerprint import FileHashes, ResponseCache, digest
 from engine.models.folder import adapter_of, weight_shapes
 from engine.models.likelihood import Surprise, Window
-from engine.models.local import PROBE_PROMPTS, LocalBase, LocalModel, Pending, Probe
+from engine.models.local import PARTING, PROBE_PROMPTS, LocalBase, LocalModel, Pending, Probe
 from engine.models.model import Load, Response, Settings, missing
 from engine.models.rows import Completion, DecodingRow, Rules
 from engine.plan.paths import read_adapter_config
-from engine.plan.plan import OF_VLLM, Compute, Model
+from engine.plan.plan import ENGINES, Compute, Model
 from engine.servers.client import CallFailed
-from engine.servers.vllm import AT_ONCE, NEWER, Holding, VllmServer, choice_of, distance
+from engine.servers.engines import Engine, Holding
+from engine.servers.started import StartedServer, choice_of, distance
 from engine.servers.wire import Reply
 from store.cache import JsonCache
 
-SHORT = 4096  # tokens that any server has room for, where the model has
 
-
-def holding(models: Sequence[Model], compute: Compute, longest: int | None) -> Holding:
-    """What a server holds for models of one base; `longest` is the most tokens of a prompt and its answer.
+def holding(
+    engine: Engine, models: Sequence[Model], compute: Compute, longest: int | None, slots: int | None = None
+) -> Holding:
+    """What a server holds for models of one base; `longest` is the most tokens of a prompt and its answer,
+    `slots` the size that the plan gives batches.
 
     Raises BadInput when their files cannot be read.
     """
@@ -35,8 +37,9 @@ def holding(models: Sequence[Model], compute: Compute, longest: int | None) -> H
         for adapter in adapters
         for tensor in weight_shapes(adapter)
     }
-    length = compute.max_model_len or _length(base.context, longest)
-    given = {name: value for name in OF_VLLM if (value := getattr(compute, name)) is not None}
+    length = compute.max_model_len or _length(base.context, longest, engine.least)
+    _, *keys = ENGINES[engine.key]
+    given = {name: value for name in keys if (value := getattr(compute, name)) is not None}
     given.pop("max_model_len", None)
     return Holding(
         base=base.folder.resolve(),
@@ -47,13 +50,14 @@ def holding(models: Sequence[Model], compute: Compute, longest: int | None) -> H
         length=length,
         device=models[0].device.partition(":")[2] or None,
         trusted=any(model.trust_remote_code for model in models),
+        slots=slots,
         options=given,
     )
 
 
-def _length(context: int | None, longest: int | None) -> int:
+def _length(context: int | None, longest: int | None, least: int) -> int:
     """A token more than the longest text: every one has to be followed by one."""
-    needed = max(SHORT, longest or 0)
+    needed = max(least, longest or 0)
     return 1 + (needed if context is None else context if longest is None else min(context, needed))
 
 
@@ -95,7 +99,7 @@ _TURN = 64  # tokens that a template writes around a turn
 
 
 class ServedModel(LocalModel):
-    """One of the plan's models on a vLLM server; the weights are never loaded in this process.
+    """One of the plan's models on a server of the run's own; the weights are never loaded in this process.
 
     The server gets token ids and gives them back: prompts and texts are made here, as for weights that are.
     """
@@ -104,7 +108,7 @@ class ServedModel(LocalModel):
         self,
         base: LocalBase,
         model: Model,
-        server: VllmServer,
+        server: StartedServer,
         cache: ResponseCache | None = None,
         likelihoods: JsonCache | None = None,
         hashes: FileHashes | None = None,
@@ -119,17 +123,15 @@ class ServedModel(LocalModel):
     @property
     def fingerprint(self) -> str:
         """As of the weights alone, with the engine, its version and how it quantises."""
-        quantised = self.server.holding.options.get("quantization")
-        return digest([super().fingerprint, "vllm", self.server.vllm.version, quantised])
+        return digest([super().fingerprint, *self.server.engine.identity(self.server.holding)])
 
     def describe(self) -> dict[str, Any]:
         """Facts for the run: those of the weights, and `engine`, the server's flags in `engine_flags`."""
-        found, vllm = super().describe(), self.server.vllm
+        found, engine = super().describe(), self.server.engine
         return found | {
-            "engine": f"{vllm.package} {vllm.version}",
-            "engine_flags": self.server.holding.flags(),
+            **engine.facts(),
+            "engine_flags": engine.flags(self.server.holding),
             "fingerprint": self.fingerprint,
-            "attention": None,
         }
 
     def without_cache(self) -> "ServedModel":
@@ -143,16 +145,25 @@ class ServedModel(LocalModel):
         self._batching |= {"batching": "served", "batching_reason": None}
         rules = self._rules(self.base.generation_config, settings)
         questions = [_question(item, rules) for item in pending]
+        self._compare_tokens()
         # A size that the plan names is a limit here too.
-        most = min(AT_ONCE, settings.slots or AT_ONCE)
-        for batch in self.server.ask(self._on_server, questions, most, self._timeout_s):
+        for batch in self.server.ask(self._on_server, questions, settings.slots, self._timeout_s):
             yield [self._read(pending[place], reply, rules) for place, reply in batch]
+
+    def _compare_tokens(self) -> None:
+        """Notes that the engine cuts a text otherwise than Assay, whose tokens it gets."""
+        own = self.tokenizer(PARTING, add_special_tokens=False)["input_ids"]
+        if (found := self.server.tokens(PARTING)) not in (None, own):
+            place = next((n for n, pair in enumerate(zip(own, found, strict=False)) if len(set(pair)) > 1), 0)
+            at = self.tokenizer.decode(own[place : place + 3])
+            said = f"{self.server.engine.name} cuts texts into other tokens than transformers"
+            self._note(f"{said}, which makes the prompts: its own begin to differ at {at!r}")
 
     def _read(self, item: Pending, reply: Reply | CallFailed, rules: Rules) -> Response:
         length = len(item.request.ids)
         if isinstance(reply, CallFailed):
             return missing(item.example, reply.reason, length)
-        answer = completion(reply, DecodingRow(0, item.request, rules))
+        answer = completion(self.server.engine, reply, DecodingRow(0, item.request, rules))
         self._totals[0] += length
         self._totals[1] += answer.tokens
         return self._response(item, answer)
@@ -186,14 +197,14 @@ class ServedModel(LocalModel):
         questions = [{"prompt": list(ids), **asked} for ids in texts]
         for batch in self.server.ask(self._on_server, questions):
             for place, reply in batch:
-                yield place, token_logprobs(reply, texts[place])
+                yield place, token_logprobs(self.server.engine, reply, texts[place])
 
     def continued(self, prompts: Sequence[Sequence[int]], how: Mapping[str, Any]) -> list[list[int]]:
         """The tokens that follow each prompt; `how` is the rest of a completion request."""
         questions = [{"prompt": list(ids), "return_token_ids": True, **how} for ids in prompts]
         found: dict[int, list[int]] = {}
         for batch in self.server.ask(self._on_server, questions):
-            found |= {place: token_ids(reply) for place, reply in batch}
+            found |= {place: token_ids(self.server.engine, reply) for place, reply in batch}
         return [found[place] for place in range(len(prompts))]
 
     def active(self) -> Any:
@@ -211,7 +222,10 @@ def _question(item: Pending, rules: Rules) -> dict[str, Any]:
         "return_token_ids": True,
     }
     if settings.sampled:
-        body |= {"top_p": settings.top_p, "seed": request.seed >> 1}  # of 63 bits, as vLLM has it
+        body |= {
+            "top_p": settings.top_p,
+            "seed": request.seed >> 1,
+        }  # of 63 bits, as vLLM has it
         body |= {"top_k": settings.top_k} if settings.top_k else {}
         body |= {"min_p": settings.min_p} if settings.min_p else {}
     if settings.repetition_penalty != 1:
@@ -221,20 +235,20 @@ def _question(item: Pending, rules: Rules) -> dict[str, Any]:
     return body
 
 
-def token_ids(reply: Reply | CallFailed) -> list[int]:
+def token_ids(engine: Engine, reply: Reply | CallFailed) -> list[int]:
     """The answer's tokens, the end token included. Raises CannotRun where the server sent none."""
-    tokens = choice_of(reply).get("token_ids")
+    tokens = choice_of(engine, reply).get("token_ids")
     if not isinstance(tokens, list) or not all(type(token) is int for token in tokens):
-        raise CannotRun("vLLM's answers have no token ids", NEWER)
+        raise CannotRun(f"{engine.name}'s answers have no token ids", engine.newer)
     return tokens
 
 
-def completion(reply: Reply, row: DecodingRow) -> Completion:
+def completion(engine: Engine, reply: Reply, row: DecodingRow) -> Completion:
     """The answer by this program's rules: the server's text is not the decoded text of its tokens.
 
     Raises CannotRun where the server sent no tokens.
     """
-    tokens = token_ids(reply)
+    tokens = token_ids(engine, reply)
     row.started(reply.latency_s)
     for token in tokens:
         if (answer := row.add(token)) is not None:
@@ -242,19 +256,19 @@ def completion(reply: Reply, row: DecodingRow) -> Completion:
     return row.end("length" if reply.finish_reason == "length" else "stop")
 
 
-def token_logprobs(reply: Reply | CallFailed, ids: Sequence[int]) -> list[TokenLogprob]:
+def token_logprobs(engine: Engine, reply: Reply | CallFailed, ids: Sequence[int]) -> list[TokenLogprob]:
     """The log-probability and the rank of each of a prompt's tokens after the first.
 
     Raises CannotRun where the server did not give them.
     """
-    found = choice_of(reply).get("prompt_logprobs")
+    found = choice_of(engine, reply).get("prompt_logprobs")
     try:
         assert isinstance(found, list) and len(found) == len(ids)
         entries = [entry[str(token)] for entry, token in zip(found[1:], ids[1:], strict=True)]
         return [(float(entry["logprob"]), int(entry["rank"])) for entry in entries]
     except (AssertionError, KeyError, TypeError, ValueError):
         raise CannotRun(
-            "vLLM's answer lacks log-probabilities of the prompt", "install a newer vLLM"
+            f"{engine.name}'s answer lacks log-probabilities of the prompt", engine.newer
         ) from None
 
 

@@ -14,6 +14,7 @@ from engine.compare.comparison import Comparison
 from engine.models.gguf_file import is_gguf
 from engine.models.prompt import PINNED_DATE
 from engine.phases.generate import Loader
+from engine.phases.perplexity import why_unmeasured
 from engine.phases.work import Meter, Piece, Work, closed_after
 from engine.plan.plan import Benchmarks, Model
 from store import database, records
@@ -35,8 +36,10 @@ def first_with_weights(work: Work, model: Model) -> Model:
 
 
 def is_benchmarked(work: Work, model: Model) -> bool:
-    """Whether tasks run on this model: it has weights here, and no model before it is asked the same."""
-    return model.kind == "local" and first_with_weights(work, model) is model
+    """Whether tasks run on this model: it has weights here that tell likelihoods, and no model before it is
+    asked the same.
+    """
+    return why_unmeasured(work.plan, model) is None and first_with_weights(work, model) is model
 
 
 def pieces(work: Work, models: list[Model]) -> Iterator[Piece]:
@@ -116,7 +119,7 @@ def _inexact(model: Model, details: Mapping[str, Any], applied: bool) -> str | N
     if applied and PINNED_DATE in details.get("notes", ()):
         return "it tells the chat template today's date"
     if details.get("engine"):
-        return "vLLM answered, whose last bits differ from those of transformers"
+        return f"{details['engine']} answered, whose last bits differ from those of transformers"
     if model.quantize:
         return "it quantises no weights as it loads them"
     if is_gguf(Path(str(model.path))) and details.get("quantisation"):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from engine.models.fingerprint import FileHashes
     from engine.models.local import LocalModel, Probe
     from engine.models.noise import NoiseFloor
-    from engine.servers.vllm import VllmServer
+    from engine.servers.started import StartedServer
 
 
 def settings_of(generation: Generation) -> Settings:
@@ -118,7 +118,7 @@ class Loader:
     """
 
     def __init__(
-        self, work: Work, server: "VllmServer | None" = None, hashes: "FileHashes | None" = None
+        self, work: Work, server: "StartedServer | None" = None, hashes: "FileHashes | None" = None
     ) -> None:
         self._work = work
         cache = work.cache / "responses" if work.cache else None

@@ -10,19 +10,20 @@ from engine.models.served import holding, longest
 from engine.phases.generate import settings_of
 from engine.plan.plan import Model, Plan
 from engine.plan.selection import in_part, whole_set
-from engine.servers.vllm import VllmServer, installed
+from engine.servers.engines import installed
+from engine.servers.started import StartedServer
 
 
 def noise_of(plan: Plan, most: int) -> Iterator[tuple[Model, NoiseFloor, SameAnswers | None]]:
     """Each local model of a plan with its noise floor on at most that many of the plan's examples; and where
-    vLLM answers, how many of its answers are those of transformers.
+    another engine answers, how many of its answers are those of transformers.
 
     No reference is read and no score computed, so a test split stays unseen. Raises BadInput for data or
     models that cannot be used.
     """
     data = plan.data
     examples = sample(in_part(whole_set(data), data), most, data.seed)
-    if plan.generation.engine == "vllm":
+    if plan.generation.engine != "transformers":
         yield from _served_noise(plan, examples)
         return
     holder = Holder(None)
@@ -38,12 +39,12 @@ def noise_of(plan: Plan, most: int) -> Iterator[tuple[Model, NoiseFloor, SameAns
 def _served_noise(
     plan: Plan, examples: Sequence[Example]
 ) -> Iterator[tuple[Model, NoiseFloor, SameAnswers | None]]:
-    """As `noise_of`, of a plan that vLLM answers for, and how many answers are those of transformers.
+    """As `noise_of`, of a plan that another engine answers for, with how many answers are transformers'.
 
     The server's memory is free again before the weights are loaded here.
     """
-    vllm, settings = installed(plan.compute.vllm), settings_of(plan.generation)
-    groups, _ = served(plan.models, vllm, download=True)
+    engine, settings = installed(plan.generation.engine, plan.compute), settings_of(plan.generation)
+    groups, _ = served(plan.models, engine, download=True)
     names = {model.name for group in groups for model in group}
     here = Holder(None)
     try:
@@ -53,7 +54,7 @@ def _served_noise(
         for group in groups:
             here.close()
             most = longest(group, examples, settings.max_new_tokens)
-            server = VllmServer(vllm, holding(group, plan.compute, most))
+            server = StartedServer(engine, holding(engine, group, plan.compute, most, settings.slots))
             holder = Holder(None, server, plan.generation.timeout_s)
             try:
                 floors = [noise_floor(holder.model(model), examples, settings) for model in group]

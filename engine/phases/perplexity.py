@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from engine.metrics.metric import NO_REFERENCE, Measure, Score
 from engine.metrics.perplexity import (
     DIFFERENT_TOKENIZERS,
     MEASURES,
+    NEEDS_LOGPROBS,
     NEEDS_WEIGHTS,
     NO_END,
     VALIDATION,
@@ -30,9 +30,10 @@ from engine.metrics.perplexity import (
     same_tokenizer,
     scores_from_nll,
 )
+from engine.models.holder import answering
 from engine.phases.generate import Loader
 from engine.phases.work import Meter, Piece, Work, closed_after, score_row
-from engine.plan.plan import Model
+from engine.plan.plan import Model, Plan
 from engine.stats.intervals import Interval, bootstrap_interval
 from store import records
 from store.read.query import by_key
@@ -47,6 +48,14 @@ class Surprise:
 
     scores: list[dict[str, Any]]
     comparisons: list[Comparison]
+
+
+def why_unmeasured(plan: Plan, model: Model) -> str | None:
+    """Why no likelihood of a text is known under a model; None where it is."""
+    if model.kind != "local":
+        return NEEDS_WEIGHTS
+    engine = answering(plan, model)
+    return None if engine is None or engine.reads else NEEDS_LOGPROBS
 
 
 def item_of(model: Model, corpus: str) -> str:
@@ -66,22 +75,22 @@ def measures_of_corpora(work: Work) -> list[tuple[Measure, dict[str, Any]]]:
     return found
 
 
-def corpora_pieces(models: Iterable[Model], paths: Mapping[str, Path]) -> Iterator[Piece]:
-    """The work of measuring the corpora: their texts under each local model."""
+def corpora_pieces(plan: Plan, models: Iterable[Model]) -> Iterator[Piece]:
+    """The work of measuring the corpora: their texts under each model that can be measured."""
     for model in models:
-        if model.kind == "local":
-            for corpus, path in paths.items():
+        if why_unmeasured(plan, model) is None:
+            for corpus, path in plan.metrics.corpora.items():
                 yield Piece("perplexity", item_of(model, corpus), "texts", len(read_corpus(path)))
 
 
 def corpora(
     work: Work, model: Model, loader: Loader, only: str | None = None, most: int | None = None
 ) -> None:
-    """Measures every text of every corpus that has no score yet; models that are not here have none.
+    """Measures every text of every corpus that has no score yet; models that cannot be measured have none.
 
     `only` one corpus, and `most` so many of its texts, those that the seed chooses.
     """
-    if model.kind != "local":
+    if why_unmeasured(work.plan, model):
         return
     for corpus, path in work.plan.metrics.corpora.items():
         if only not in (None, corpus):
@@ -152,7 +161,7 @@ def validation_loss(work: Work, model: Model, loader: Loader) -> None:
     most of these examples are answered by no model, so they are none of the run's.
     """
     model_id = work.model_ids[model.name]
-    if model.kind != "local":
+    if why_unmeasured(work.plan, model):
         return
     done = work.recorder.column(records.CorpusScore, "text", model_id=model_id, corpus=VALIDATION)
     todo = [place for place in range(len(work.validation)) if place not in done]
@@ -236,7 +245,7 @@ def _score(
         interval = bootstrap_interval(values, measure.combine, work.plan.data.seed, ends=ends)
     texts = max(len(found) for found in rows.values())
     reasons = Counter(row.reason for row in rows[model.name] if row.nll is None)
-    absent = NEEDS_WEIGHTS if model.kind != "local" else "it was not measured"
+    absent = why_unmeasured(work.plan, model) or "it was not measured"
     reason = reasons.most_common(1)[0][0] if reasons else None if known else absent
     return {
         "model_id": work.model_ids[model.name],
@@ -288,8 +297,8 @@ def perplexity(work: Work, model: Model, loader: Loader) -> None:
     todo = work.unscored(model, NAMES)
     done = len(work.examples) - len(todo)
     meter = work.meter("perplexity", model.name, "texts", total=len(work.examples), done=done)
-    if model.kind != "local":
-        _record_missing(work, model, todo, NEEDS_WEIGHTS, meter)
+    if why := why_unmeasured(work.plan, model):
+        _record_missing(work, model, todo, why, meter)
         return
     bare = by_key((_absent(example), example) for example in todo if _first(example) is None)
     for reason, examples in bare.items():

@@ -1,4 +1,4 @@
-"""Answers with vLLM: a server for each base of the plan, asked for all of its models at once."""
+"""Answers by servers of the run's own: one for each base of the plan, asked for all of its models at once."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,26 +9,28 @@ from typing import Self
 from engine.models.fingerprint import FileHashes
 from engine.models.holder import served
 from engine.models.served import holding, longest
-from engine.phases.generate import Loader, Step, probe
+from engine.phases.generate import Loader, Step, probe, settings_of
 from engine.phases.work import Stopped, Work
 from engine.plan.plan import Model
-from engine.servers.vllm import VllmServer, installed
+from engine.servers.engines import installed
+from engine.servers.started import StartedServer
 
 HALT = "halt"  # the request that stops the other models of a base once one has failed
 
 
 class Serving:
-    """The vLLM of one run: a server at a time, kept until another base is asked or the run ends."""
+    """The engine of one run: a server at a time, kept until another base is asked or the run ends."""
 
     def __init__(self, work: Work) -> None:
         self._work = work
-        self._vllm = installed(work.plan.compute.vllm)
-        self._groups, self._others = served(work.plan.models, self._vllm, download=True)
+        self._engine = installed(work.plan.generation.engine, work.plan.compute)
+        self._groups, self._others = served(work.plan.models, self._engine, download=True)
         self._hashes = FileHashes(work.cache / "responses" if work.cache else None)
-        self._server: VllmServer | None = None
+        self._server: StartedServer | None = None
         self._held: list[Model] = []
         for name, why in self._others.items():
-            work.recorder.event("warning", "generate", f"{name}: transformers answers, and not vLLM: {why}")
+            said = f"{name}: transformers answers, and not {self._engine.name}: {why}"
+            work.recorder.event("warning", "generate", said)
 
     def __enter__(self) -> Self:
         return self
@@ -58,7 +60,7 @@ class Serving:
         finally:
             loader.close()
 
-    def _serve(self, group: list[Model]) -> VllmServer:
+    def _serve(self, group: list[Model]) -> StartedServer:
         if self._server is None or group is not self._held:
             self._close()
             work, generation = self._work, self._work.plan.generation
@@ -72,11 +74,12 @@ class Serving:
             def tell(level: str, said: str) -> None:
                 work.recorder.event(level, "generate", said)
 
-            self._server = VllmServer(self._vllm, holding(group, compute, most), tell, work.checkpoint)
+            held = holding(self._engine, group, compute, most, settings_of(generation).slots)
+            self._server = StartedServer(self._engine, held, tell, work.checkpoint)
             self._held = group
         return self._server
 
-    def _at_once(self, server: VllmServer, models: Sequence[Model], step: Step) -> None:
+    def _at_once(self, server: StartedServer, models: Sequence[Model], step: Step) -> None:
         asked, failed = self._work.request, False
         work = replace(self._work, request=lambda: asked() or (HALT if failed else None))
 

@@ -209,14 +209,17 @@ class Compute(Table):
 
     `address` is for Ray: "auto" is this machine's cluster, "local" one that is started here
     for the run, else "host:port" of a cluster's head. `workers` is the maximum number of models at a time;
-    None is one per GPU, or one per machine without GPUs. `vllm` is vLLM's program where it has an environment
-    of its own; the keys after it are handed on to it under its names for them.
+    None is one per GPU, or one per machine without GPUs. `vllm`, `sglang` and `llama_server` are the programs
+    of the engines that a run starts, where they are not on PATH; the keys after them are handed on to the
+    engine under its names for them.
     """
 
     engine: Literal["local", "ray"] = "local"
     address: Name = "auto"
     workers: Count | None = None
     vllm: File | None = None
+    sglang: File | None = None
+    llama_server: File | None = None
     tensor_parallel_size: Count | None = None
     data_parallel_size: Count | None = None
     quantization: Name | None = None
@@ -224,27 +227,49 @@ class Compute(Table):
     max_model_len: Count | None = None
 
 
-# Keys that vLLM itself takes, as flags of the same names.
-OF_VLLM = (
-    "tensor_parallel_size",
-    "data_parallel_size",
-    "quantization",
-    "gpu_memory_utilization",
-    "max_model_len",
-)
+# The keys of each engine that a run starts: where its program is, then what is handed on to it.
+_PARALLEL = "tensor_parallel_size", "data_parallel_size", "quantization"
+ENGINES: Mapping[str, tuple[str, ...]] = {
+    "vllm": ("vllm", *_PARALLEL, "gpu_memory_utilization", "max_model_len"),
+    "sglang": ("sglang", *_PARALLEL, "max_model_len"),
+    "llama.cpp": ("llama_server", "max_model_len"),
+}
+
+
+def _engine(raw: Mapping[str, Any]) -> str | None:
+    """The engine that a plan has a run start, if any."""
+    generation = raw.get("generation")
+    named = generation.get("engine") if isinstance(generation, Mapping) else None
+    return named if isinstance(named, str) and named in ENGINES else None
+
+
+def engine_checks(raw: Mapping[str, Any]) -> list[Problem]:
+    """Settings that an engine would apply in another way."""
+    if _engine(raw) != "sglang":
+        return []
+    why = {
+        "temperature": "SGLang draws samples that a seed does not repeat; allowed: 0",
+        "repetition_penalty": "SGLang's reaches over the answer alone; allowed: 1",
+    }
+    generation, neutral = raw["generation"], {"temperature": 0, "repetition_penalty": 1}
+    return [
+        Problem(f"generation.{name}", why[name])
+        for name, value in neutral.items()
+        if generation.get(name, value) != value
+    ]
 
 
 def compute_checks(raw: Mapping[str, Any]) -> list[Problem]:
     """Keys that would be without effect, and what a cluster cannot do."""
-    compute, generation = raw.get("compute"), raw.get("generation")
+    compute, served = raw.get("compute"), _engine(raw)
     if not isinstance(compute, Mapping):
         return []
-    served = isinstance(generation, Mapping) and generation.get("engine") == "vllm"
-    problems = [
-        Problem(f"compute.{key}", 'does not apply without engine = "vllm" under [generation]')
-        for key in ("vllm", *OF_VLLM)
-        if key in compute and not served
-    ]
+    problems = []
+    for key in dict.fromkeys(key for keys in ENGINES.values() for key in keys):
+        if key in compute and key not in ENGINES.get(served or "", ()):
+            engines = " or ".join(f'"{name}"' for name, keys in ENGINES.items() if key in keys)
+            message = f"does not apply without engine = {engines} under [generation]"
+            problems.append(Problem(f"compute.{key}", message))
     if compute.get("engine", "local") == "local":
         return problems + [
             Problem(f"compute.{key}", 'does not apply without engine = "ray"')
@@ -252,7 +277,8 @@ def compute_checks(raw: Mapping[str, Any]) -> list[Problem]:
             if key in compute
         ]
     if served:
-        problems.append(Problem("compute.engine", "a run has vLLM or Ray; leave one of the two engines out"))
+        message = f'a run has engine = "{served}" or Ray; leave one of the two out'
+        problems.append(Problem("compute.engine", message))
     if str(compute.get("address", "")).startswith("ray://"):
         message = (
             "Ray's client protocol cannot stream answers: start the run on a machine of the cluster "
@@ -433,10 +459,10 @@ class Generation(Table):
     `reasoning`: traces are taken off the answers before these are scored and judged, or kept as their text;
     `reasoning_delimiters` open and close a trace beside the usual tags.
     `samples` is the number of answers to each prompt. `top_k` 0 and `min_p` 0 leave every token possible.
-    `engine` is what generates: transformers here, or a vLLM server that the run starts for each base.
+    `engine` is what generates: transformers here, or a server that the run starts for each base.
     """
 
-    engine: Literal["transformers", "vllm"] = "transformers"
+    engine: Literal["transformers", "vllm", "sglang", "llama.cpp"] = "transformers"
     max_new_tokens: Count = 256
     temperature: Temperature = 0.0
     top_p: Annotated[float, Field(strict=True, gt=0, le=1)] = 1.0
@@ -831,7 +857,8 @@ def parse_plan(
     except ValidationError as error:
         found += validation_problems(raw, error)
     waits = followed is not None and not (swept or {}).get(followed)
-    found += [*metric_checks(raw), *cross_checks(raw, waits=waits), *compute_checks(raw)]
+    found += [*metric_checks(raw), *cross_checks(raw, waits=waits)]
+    found += [*engine_checks(raw), *compute_checks(raw)]
     # Without the models of a broken sweep, what else is said of the models would be wrong.
     problems += [*unswept, *(item for item in found if not (unswept and item.where.startswith("models")))]
     if problems:

@@ -21,7 +21,7 @@ from engine.data.versions import file_hash, refuse_used_test, used_before
 from engine.errors import AssayError, BadInput, install
 from engine.judges.preflight import cost_findings, judge_findings, left_out
 from engine.metrics.load import CLASH_WAY_OUT, clashes, load_metric
-from engine.metrics.perplexity import read_corpus
+from engine.metrics.perplexity import NEEDS_LOGPROBS, read_corpus
 from engine.metrics.suites import unscored
 from engine.metrics.text_models import CLASSIFIERS
 from engine.models.folder import (
@@ -48,8 +48,8 @@ from engine.plan.selection import asked, part_name, whole_set, without_excluded
 from engine.plan.training_config import read_training_config
 from engine.preflight.estimate import disk_bytes, gain, judge_model, local_judge, memory, time_needed
 from engine.preflight.install import disk
+from engine.servers.engines import KINDS, PROGRAMS, installed
 from engine.servers.transport import NamedServer, reach
-from engine.servers.vllm import installed
 from store import database
 from store.people import excluded
 from store.read import history
@@ -279,7 +279,7 @@ def check(plan: Plan, store: Path, *, allow_code: bool = False) -> list[Finding]
     whole_run = [*chosen, *beside, *variants]
     findings += [disk(store, disk_bytes(plan, whole_run)), *memory(plan, whole_run)]
     past = _past(store, speeds)
-    findings += _vllm(plan, past)
+    findings += _engine(plan, past)
     taken = time_needed(plan, len(whole_run), past)
     return [*findings, *([taken] if taken else [])]
 
@@ -608,40 +608,57 @@ def _track(plan: Plan) -> Iterator[Finding]:
             yield Finding("ok", "track", f"the run is sent to {tracker} when it has ended")
 
 
-def _vllm(plan: Plan, past: Sequence[SpeedRow]) -> Iterator[Finding]:
-    """Whether vLLM is here, which of the plan's models it answers for, and how much faster it was before."""
-    asked = plan.generation.engine == "vllm"
+def _engine(plan: Plan, past: Sequence[SpeedRow]) -> Iterator[Finding]:
+    """Whether the plan's engine is here, which models it answers for, and how much faster it was before; of
+    one that a plan does not name but could, the same.
+    """
+    asked = plan.generation.engine != "transformers"
     local = [model for model in plan.models if model.kind == "local"]
-    if not (asked or (local and plan.compute.engine == "local" and shutil.which("vllm"))):
+    files = all(is_gguf(Path(str(model.path))) for model in local)
+    key = plan.generation.engine if asked else "llama.cpp" if files else "vllm"
+    here = plan.compute.engine == "local" and shutil.which(PROGRAMS[key])
+    if not (asked or (local and here)):
         return
+    name = KINDS[key].name
     try:
-        vllm = installed(plan.compute.vllm)
+        engine = installed(key, plan.compute)
     except BadInput as error:
         if asked:
             yield _wrong("engine", error)
         return
     try:
-        groups, others = served(local, vllm)
+        groups, others = served(local, engine)
     except BadInput as error:  # which is an error, or what a run downloads, as the model's finding says
         if asked:
             yield Finding(
-                "warning", "engine", f"what vLLM answers for is known with the files: {error.message}"
+                "warning", "engine", f"what {name} answers for is known with the files: {error.message}"
             )
         return
     names = ", ".join(model.name for group in groups for model in group)
-    gained = gain(local, past)
+    gained = gain(key, local, past)
     told = f"; {gained}" if gained else ""
     if not asked:
         if names:
-            hint = 'engine = "vllm" under [generation]'
-            yield Finding(
-                "ok", "engine", f"vLLM {vllm.version} is here, and can answer for {names}{told}", hint
-            )
+            hint = f'engine = "{key}" under [generation]'
+            said = f"{name} {engine.version} is here, and can answer for {names}{told}"
+            yield Finding("ok", "engine", said, hint)
         return
     if names:
-        yield Finding("ok", "engine", f"vLLM {vllm.version} answers for {names}{told}")
+        yield Finding("ok", "engine", f"{name} {engine.version} answers for {names}{told}")
+        yield from _unread(plan, engine.reads, names)
     for name, why in others.items():
-        yield Finding("warning", f"model {name}", f"transformers answers, and not vLLM: {why}")
+        yield Finding("warning", f"model {name}", f"transformers answers, and not {name}: {why}")
+
+
+def _unread(plan: Plan, reads: bool, names: str) -> Iterator[Finding]:
+    """What an engine that tells no likelihoods cannot measure of what the plan asks for."""
+    metrics = plan.metrics
+    asked = {
+        "perplexity": "perplexity" in metrics.use or bool(metrics.corpora),
+        "benchmarks": plan.benchmarks is not None,
+    }
+    if not reads and (lost := [name for name, is_asked in asked.items() if is_asked]):
+        yield Finding("warning", "engine", f"{names}: no {' and no '.join(lost)}: {NEEDS_LOGPROBS}")
 
 
 def _servers(plan: Plan, silent: Mapping[str, str]) -> Iterator[Finding]:

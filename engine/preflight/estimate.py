@@ -18,7 +18,7 @@ from engine.errors import AssayError, BadInput
 from engine.judges.preflight import estimate_of
 from engine.models.folder import adapter_of, base_of, quantisation, read_config, weight_shapes
 from engine.models.gguf_file import is_gguf
-from engine.models.holder import Holder, base_key
+from engine.models.holder import Holder, answering, base_key
 from engine.models.model import Generator, Response
 from engine.models.prompt import converse
 from engine.models.server import ServerModel
@@ -26,6 +26,7 @@ from engine.models.vitals import Sensors
 from engine.phases.generate import settings_of
 from engine.plan.errors import Finding, in_units, in_words
 from engine.plan.plan import Judge, Model, Plan
+from engine.servers.engines import KINDS, Llama
 from store.read.query import by_key
 
 PROMPTS = 8
@@ -41,8 +42,9 @@ def measure(plan: Plan, examples: Sequence[Example]) -> Iterator[Finding]:
     holder = Holder(None)
     try:
         for model in plan.models:
-            if model.kind == "local" and plan.generation.engine == "vllm":
-                said = "vLLM is not started to measure it: `assay check` tells its pace by earlier runs"
+            if model.kind == "local" and plan.generation.engine in KINDS:
+                name = KINDS[plan.generation.engine].name
+                said = f"{name} is not started to measure it: `assay check` tells its pace by earlier runs"
                 yield Finding("ok", f"time of {model.name}", said)
             elif model.kind != "recorded" and len(few) > 1:
                 yield _measured(plan, model, holder, few, len(examples) * plan.generation.samples)
@@ -93,7 +95,7 @@ LIBRARY = 1 << 30  # bytes that the library takes by itself
 SLOTS, SLOTS_ELSEWHERE = {"cuda": 256}, 64
 PREFILL, PREFILL_ELSEWHERE = {"cuda": 8192}, 1024
 SHARE = 0.6
-VLLM_SHARE = 0.9
+_TAKERS, _SHARE = ("vllm", "sglang"), 0.9
 _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 _STORED_BITS = {
     "F64": 64, "F32": 32, "F16": 16, "BF16": 16, "F8_E4M3": 8, "F8_E5M2": 8, "I8": 8, "U8": 8, "I64": 64,
@@ -119,7 +121,8 @@ class Device:
 class Need:
     """Bytes for one base with all its models; `row` is the tokens of the longest row.
 
-    `token` is the size of one token's keys and values, None when the configuration does not say.
+    `token` is the size of one token's keys and values, None when the configuration does not say. `packed`:
+    the weights stay as they are in a GGUF file.
     """
 
     weights: int
@@ -127,6 +130,7 @@ class Need:
     token: int | None
     row: int
     activations: int
+    packed: bool = False
 
     @property
     def loaded(self) -> int:
@@ -166,9 +170,9 @@ def gpu_need(plan: Plan, examples: Sequence[Example]) -> int | None:
     share them out.
     """
     judges = [judge_model(judge) for judge in plan.judges if judge.local]
-    if plan.generation.engine == "vllm" and (gpus := [one for one in devices() if one.kind == "cuda"]):
-        # vLLM takes that share of each GPU, however small the model is.
-        return ceil((plan.compute.gpu_memory_utilization or VLLM_SHARE) * max(one.total for one in gpus))
+    if plan.generation.engine in _TAKERS and (gpus := [one for one in devices() if one.kind == "cuda"]):
+        # They take that share of each GPU, however small the model is.
+        return ceil((plan.compute.gpu_memory_utilization or _SHARE) * max(one.total for one in gpus))
     local = [*(model for model in plan.models if model.path is not None), *judges]
     if plan.compute.engine == "ray" or any(model.device_map or ":" in model.device for model in local):
         return None
@@ -189,7 +193,8 @@ def _needs(plan: Plan, examples: Sequence[Example]) -> list[tuple[Need, list[Mod
     for models in _on_one_base(plan):
         device = device_of(models[0].device)
         try:
-            needs.append((need_of(models, device, row), models, device))
+            packed = isinstance(answering(plan, models[0]), Llama)
+            needs.append((need_of(models, device, row, packed=packed), models, device))
         except BadInput:
             continue  # told as a finding on that model
     return needs
@@ -223,20 +228,23 @@ def judge_model(judge: Judge) -> Model:
     )
 
 
-def need_of(models: Sequence[Model], device: Device, row: int) -> Need:
-    """The memory of models of one base together. Raises BadInput when their files cannot be read."""
+def need_of(models: Sequence[Model], device: Device, row: int, *, packed: bool = False) -> Need:
+    """The memory of models of one base together; `packed` weights stay as they are in a GGUF file. Raises
+    BadInput when their files cannot be read.
+    """
     folder = base_of(models[0])
-    dtype = memory_dtype(models[0].dtype, device)
+    dtype = "float16" if packed else memory_dtype(models[0].dtype, device)
     config = read_config(folder)
     config = config.get("text_config") or config
     context = _number(config, "max_position_embeddings", "n_positions") or row
     adapters = {adapter for model in models if (adapter := adapter_of(model))}
     return Need(
-        weights=weight_bytes(folder, dtype, models[0].quantize),
+        weights=folder.stat().st_size if packed else weight_bytes(folder, dtype, models[0].quantize),
         adapters=sum(weight_bytes(adapter, dtype) for adapter in adapters),
         token=_token_bytes(config, _BYTES[dtype]),
         row=min(row, context),
         activations=_activations(config, device.kind, _BYTES[dtype]),
+        packed=packed,
     )
 
 
@@ -324,6 +332,8 @@ def _size(said: str) -> int:
 
 def _weights_said(need: Need, models: Sequence[Model], device: Device) -> str:
     names = ", ".join(model.name for model in models[:3]) + (", …" if len(models) > 3 else "")
+    if need.packed:
+        return f"{names}: weights {in_units(need.weights)} as in the file"
     first = models[0]
     kind = memory_dtype(first.dtype, device)
     kind = kind if first.quantize is None else f"{first.quantize} and {kind}"
@@ -433,9 +443,9 @@ def time_needed(plan: Plan, count: int, past: Sequence[Any]) -> Finding | None:
         else:
             taken = count * plan.generation.samples * known.seconds / known.answers
             runs.add(known.run_id)
-            # vLLM has all models of a base at once.
+            # A server has all models of a base at once.
             together, seconds = (
-                (max(together, taken), seconds) if engine == "vllm" else (together, seconds + taken)
+                (max(together, taken), seconds) if engine in KINDS else (together, seconds + taken)
             )
     if not runs:
         return Finding(
@@ -451,28 +461,29 @@ def time_needed(plan: Plan, count: int, past: Sequence[Any]) -> Finding | None:
 
 def engine_of(row: Any) -> str:
     """The engine that answered in a previous run."""
-    return "vllm" if str((row.details or {}).get("engine")).startswith("vllm") else "transformers"
+    named = str((row.details or {}).get("engine"))
+    return next((key for key in KINDS if named.startswith(key)), "transformers")
 
 
-def gain(models: Sequence[Model], past: Sequence[Any]) -> str | None:
-    """How many times as fast vLLM answered as transformers, by the newest run of each with the same models.
+def gain(engine: str, models: Sequence[Model], past: Sequence[Any]) -> str | None:
+    """How many times as fast an engine answered as transformers, by the newest run of each with the models.
 
-    Loading counts in both; vLLM has the models all at once, transformers one after another.
+    Loading counts in both; a server has the models all at once, transformers one after another.
     """
     rows = [(model.name, row) for model in models for row in past if _same(model, row)]
     newest = {
-        engine: max((row.run_id for _, row in rows if engine_of(row) == engine), default=None)
-        for engine in ("vllm", "transformers")
+        one: max((row.run_id for _, row in rows if engine_of(row) == one), default=None)
+        for one in (engine, "transformers")
     }
-    vllm, other = ({name: row for name, row in rows if row.run_id == run} for run in newest.values())
-    both = vllm.keys() & other.keys()
+    own, other = ({name: row for name, row in rows if row.run_id == run} for run in newest.values())
+    both = own.keys() & other.keys()
     if not both:
         return None
-    served = sum(vllm[name].answers for name in both) / max(vllm[name].seconds for name in both)
+    served = sum(own[name].answers for name in both) / max(own[name].seconds for name in both)
     here = sum(other[name].answers for name in both) / sum(other[name].seconds for name in both)
     said = "fast" if served >= here else "slow"
     times = max(served / here, here / served)
-    of = f"by run {newest['vllm']} against run {newest['transformers']}"
+    of = f"by run {newest[engine]} against run {newest['transformers']}"
     return f"about {times:.2g} times as {said} as transformers for {', '.join(sorted(both))}, {of}"
 
 

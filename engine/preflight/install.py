@@ -13,7 +13,8 @@ from packaging.requirements import Requirement
 from engine.errors import BadInput, install
 from engine.plan import SAMPLES
 from engine.plan.errors import Finding, Level, in_units
-from engine.servers.vllm import installed
+from engine.plan.plan import Compute
+from engine.servers.engines import KINDS, PROGRAMS, installed
 
 # What each extra is for. Those of `DEVELOPMENT` nobody needs who only uses Assay.
 EXTRAS = {
@@ -46,7 +47,7 @@ def install_findings(store: Path, environment: Mapping[str, str] = os.environ) -
     for extra in distribution("assay").metadata.get_all("Provides-Extra") or ():
         if extra not in DEVELOPMENT:
             yield _extra(extra, [one for one in required if one not in own])
-    yield _vllm()
+    yield from map(_engine, KINDS)
     plans = sorted(file.stem for file in (SAMPLES / "plans").glob("*.toml"))
     here = f"{', '.join(plans)} in {SAMPLES}; `assay demo` runs one"
     yield (
@@ -58,13 +59,13 @@ def install_findings(store: Path, environment: Mapping[str, str] = os.environ) -
     yield disk(store)
 
 
-def _vllm() -> Finding:
-    """Whether vLLM is on PATH, which a plan may have a run start."""
+def _engine(key: str) -> Finding:
+    """Whether an engine is on PATH, which a plan may have a run start."""
     try:
-        found = installed(None)
+        found = installed(key, Compute())
     except BadInput:
-        return Finding("ok", "vllm", 'not on PATH; a plan with engine = "vllm" needs it')
-    return Finding("ok", "vllm", f"{found.package} {found.version} ({found.program})")
+        return Finding("ok", PROGRAMS[key], f'not on PATH; a plan with engine = "{key}" needs it')
+    return Finding("ok", PROGRAMS[key], f"{found.label} ({found.program})")
 
 
 def _torch() -> Iterator[Finding]:

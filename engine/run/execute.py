@@ -27,7 +27,14 @@ from engine.phases.compare import compare, measured_use
 from engine.phases.generate import Each, Loader, Step, generate, grouped
 from engine.phases.judge import asked_judges, judge_all, judge_pieces
 from engine.phases.judging.shared import open_purse
-from engine.phases.perplexity import corpora, corpora_pieces, perplexity, validation_loss, validation_piece
+from engine.phases.perplexity import (
+    corpora,
+    corpora_pieces,
+    perplexity,
+    validation_loss,
+    validation_piece,
+    why_unmeasured,
+)
 from engine.phases.robustness import measures_of_robustness, prepare_variants, score_variants, variant_pieces
 from engine.phases.score import declare, measures, score, text_metrics
 from engine.phases.sweep import drop_cut, funnel, is_open
@@ -50,7 +57,7 @@ State = dict[str, Any]  # of a checkpoint: its folder, step and files, when it w
 def computing(work: Work) -> Iterator[Each]:
     """The plan's engine, ready to work; the weights that it has loaded are kept until the end.
 
-    Raises CannotRun when the cluster of the plan cannot be had, and BadInput when its vLLM is not here.
+    Raises CannotRun when the cluster of the plan cannot be had, and BadInput when its engine is not here.
     """
     if work.plan.compute.engine == "ray":
         from engine.cluster import connect
@@ -61,7 +68,7 @@ def computing(work: Work) -> Iterator[Each]:
         with Fleet(work) as fleet:
             yield fleet.each
         return
-    if work.plan.generation.engine == "vllm":
+    if work.plan.generation.engine != "transformers":
         from engine.phases.served import Serving
 
         with Serving(work) as serving:
@@ -189,8 +196,12 @@ def _pieces(work: Work) -> Iterator[Piece]:
         for model in grouped(plan.models):
             yield Piece("perplexity", model.name, "texts", count)
     if work.validation:
-        yield from (validation_piece(work, model) for model in grouped(plan.models) if model.kind == "local")
-    yield from corpora_pieces(grouped(plan.models), plan.metrics.corpora)
+        yield from (
+            validation_piece(work, model)
+            for model in grouped(plan.models)
+            if why_unmeasured(plan, model) is None
+        )
+    yield from corpora_pieces(plan, grouped(plan.models))
     yield from benchmark_pieces(work, grouped(plan.models))
     of_each = plan.generation.samples * len(plan.models)
     for name in text_metrics(plan):

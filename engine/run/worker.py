@@ -67,7 +67,7 @@ class Pulse(threading.Thread):
     def _hear(self, asked: str | None) -> None:
         if asked == RETRY:
             control.try_again()
-            self._recorder.set_run(request=None)
+            self._recorder.answered(asked)
             return
         self.ends_with_phase = asked == PHASE_END
         if asked == PHASE_END:

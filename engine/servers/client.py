@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableSet
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
+from functools import partial
 from types import TracebackType
 from typing import Any, Generic, Literal, Self, TypeVar
 
@@ -17,6 +18,7 @@ from engine.servers.control import LONGEST_PAUSE, Fault, Overloaded, call_number
 from engine.servers.costs import Ledger, cost_of, worst_cost
 from engine.servers.transport import Broken, NoConnection, RawAnswer, TooLong, Transport
 from engine.servers.wire import (
+    Native,
     NoReply,
     Reply,
     complaint_of,
@@ -187,6 +189,7 @@ class Access:
 
     `who` begins every message about it: "judge gpt", "model served". `key_variable` is the environment
     variable that holds the key, None where none is needed; `key` is one that this process made itself.
+    `native`: completions go through the server's own API.
     `concurrency` is the asker's own limit.
     `retries` are those of one call at a server that answers others. Unless `patient`, it waits for no outage.
     """
@@ -201,6 +204,7 @@ class Access:
     api: Literal["chat", "completions"] = "chat"
     patient: bool = True
     key: str | None = field(default=None, repr=False)
+    native: Native | None = None
 
     @property
     def shown(self) -> str:
@@ -239,6 +243,8 @@ class Client:
     ) -> None:
         self._access = access
         address = read_address(access.server)
+        if access.native is not None:
+            address = replace(address, base=address.base.removesuffix("/v1"))
         self._shown = address.shown
         self._transport = Transport(address, access.key or read_key(access.who, access.key_variable))
         self._server = server_at(access.server, access.key_variable, backoff_s / BACKOFF_S)
@@ -297,7 +303,8 @@ class Client:
                     # Only now is it known that the parameter was what stood in the way.
                     self._refused |= left_out
                     cost = cost_of(self._price, reply)
-                    reply = replace(reply, attempts=attempts, cost=cost, rejected=sorted(refused) or None)
+                    lost = sorted({*refused, *(reply.rejected or ())})
+                    reply = replace(reply, attempts=attempts, cost=cost, rejected=lost or None)
                     if keep is not None:
                         await keep(reply)
                     return reply
@@ -394,11 +401,14 @@ class Client:
         started = time.monotonic()
         self.busy += 1
         try:
-            answer = await self._transport.post(_PATHS[self._access.api], body, timeout_s)
+            native = self._access.native
+            path = _PATHS[self._access.api] if native is None else native.path
+            sent = body if native is None else native.ask(body)
+            answer = await self._transport.post(path, sent, timeout_s)
             self._server.contacted = True
             if answer.status >= 300:
                 raise self._status_fault(answer, body)
-            reply = self._read(answer, time.monotonic() - started)
+            reply = self._read(answer, sent, time.monotonic() - started)
         except TimeoutError:
             fault.reason = f"no answer within {timeout_s:g} s"
             raise _Busy(fault.reason) from None
@@ -454,10 +464,11 @@ class Client:
             "correct the server or the model in the plan; finished answers are saved",
         )
 
-    def _read(self, answer: RawAnswer, latency_s: float) -> Reply:
-        plain = self._access.api == "completions"
+    def _read(self, answer: RawAnswer, sent: Mapping[str, Any], latency_s: float) -> Reply:
+        native, plain = self._access.native, self._access.api == "completions"
+        read = None if native is None else partial(native.read, sent)
         try:
-            return read_reply(answer.content, latency_s, self._transport.redact, plain=plain)
+            return read_reply(answer.content, latency_s, self._transport.redact, plain=plain, read=read)
         except NoReply:
             said = answer.content.decode("utf-8", "replace")
             raise _Unreadable(self._transport.clean(f"no completion: {said}")) from None

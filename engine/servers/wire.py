@@ -3,7 +3,7 @@
 import json
 import re
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -133,19 +133,40 @@ class Reply:
         return " ".join(part for part in parts if part) or None
 
 
+@dataclass(frozen=True, slots=True)
+class Native:
+    """A server's own API for completions, at a `path` of its root.
+
+    `ask` gives a plain completion's request as that API takes it. `read` gives what was answered to such a
+    request as a plain completion; its `rejected` are the settings that were not applied. It raises
+    LookupError, TypeError or ValueError for what is no answer.
+    """
+
+    path: str
+    ask: Callable[[Mapping[str, Any]], dict[str, Any]]
+    read: Callable[[Mapping[str, Any], Mapping[str, Any]], dict[str, Any]]
+
+
 class NoReply(Exception):
     """The answer is not a completion."""
 
 
 def read_reply(
-    content: bytes, latency_s: float, redact: Redactor | None = None, *, plain: bool = False
+    content: bytes,
+    latency_s: float,
+    redact: Redactor | None = None,
+    *,
+    plain: bool = False,
+    read: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None,
 ) -> Reply:
-    """A chat completion's JSON as a reply, or a `plain` completion's. Raises NoReply for anything else.
+    """A chat completion's JSON as a reply, or a `plain` completion's, of which `read` makes one where it is
+    of another kind. Raises NoReply for anything else.
 
     It is parsed first: `redact` sees the texts in it, which are kept, and not the JSON.
     """
     try:
         data = json.loads(content)
+        data = data if read is None else read(data)
         choice = data["choices"][0]
         message = {"content": choice["text"]} if plain else choice["message"]
         said = message.get("content")
@@ -171,6 +192,7 @@ def read_reply(
         reasoning_tokens=_count(_details(usage, "completion_tokens_details"), "reasoning_tokens"),
         silent=said is None and not answer,
         choice=choice if plain else None,
+        rejected=data.get("rejected") if read is not None else None,
     )
     return reply if redact is None else _redacted(reply, redact)
 

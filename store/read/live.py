@@ -260,7 +260,7 @@ class SpeedRow:
     environment: dict[str, Any] | None
 
 
-STARTING = "vLLM is starting"  # begins a run's word on what it waits for, where nobody can hurry it
+STARTING = " is starting for "  # in a run's word on what it waits for, where nobody can hurry it
 
 
 def speeds(connection: Connection, *, limit: int = 500) -> list[SpeedRow]:

@@ -395,10 +395,10 @@ def test_vllm_says_which_models_it_answers_for_and_how_much_faster_it_was(
         SpeedRow(9, 100, 10.0, {**facts, "engine": f"vllm {VERSION}"}, ran_on),
         SpeedRow(8, 100, 25.0, facts, ran_on),
     ]
-    assert gain([model], past) == (
+    assert gain("vllm", [model], past) == (
         f"about 2.5 times as fast as transformers for {model.name}, by run 9 against run 8"
     )
-    assert gain([model], past[:1]) is None
+    assert gain("vllm", [model], past[:1]) is None
 
 
 def test_a_model_that_a_run_downloads_is_no_error_of_the_engine(tmp_path: Path) -> None:

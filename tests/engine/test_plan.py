@@ -460,7 +460,28 @@ def test_vllm_is_one_line_of_a_plan_and_its_keys_apply_with_it_alone(
     assert plan.generation.engine == "vllm" and plan.compute.vllm == folder / "out.jsonl"
     assert parse_plan(DATA + MODELS, folder).generation.engine == "transformers"
     said = problems(DATA + MODELS + "[compute]\n" + given)
-    for key in ("vllm", "tensor_parallel_size", "gpu_memory_utilization"):
-        assert f'compute.{key}: does not apply without engine = "vllm" under [generation]' in said
-    assert "a run has vLLM or Ray" in problems(text + 'engine = "ray"\n')
+    for key, engines in (
+        ("vllm", '"vllm"'),
+        ("tensor_parallel_size", '"vllm" or "sglang"'),
+        ("gpu_memory_utilization", '"vllm"'),
+    ):
+        assert f"compute.{key}: does not apply without engine = {engines} under [generation]" in said
+    assert 'a run has engine = "vllm" or Ray' in problems(text + 'engine = "ray"\n')
     assert "gone/vllm" in problems(text + 'vllm = "gone/vllm"\n')
+
+
+def test_an_engine_takes_its_own_keys_alone(folder: Path, problems: Callable[[str], str]) -> None:
+    text = DATA + MODELS + '[generation]\nengine = "llama.cpp"\n[compute]\n'
+    plan = parse_plan(text + 'llama_server = "out.jsonl"\nmax_model_len = 512\n', folder)
+    assert plan.compute.llama_server == folder / "out.jsonl"
+    assert 'compute.quantization: does not apply without engine = "vllm" or "sglang"' in problems(
+        text + 'quantization = "fp8"\n'
+    )
+
+
+def test_what_sglang_would_apply_otherwise_is_refused(folder: Path, problems: Callable[[str], str]) -> None:
+    text = DATA + MODELS + '[generation]\nengine = "sglang"\n'
+    assert parse_plan(text, folder).generation.engine == "sglang"
+    said = problems(text + "temperature = 0.7\nrepetition_penalty = 1.1\n")
+    assert "generation.temperature: SGLang draws samples that a seed does not repeat; allowed: 0" in said
+    assert "generation.repetition_penalty: SGLang's reaches over the answer alone; allowed: 1" in said

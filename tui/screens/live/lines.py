@@ -117,7 +117,7 @@ def state(
         said += f" Asked for by {one_line(asked.user).plain}." if asked is not None else ""
     elif run.status == "running" and run.waiting:
         said = f"‖ Waiting: {one_line(run.waiting).plain}."
-        said += "" if run.waiting.startswith(STARTING) else f" {written('live.retry')} tries again now."
+        said += "" if STARTING in run.waiting else f" {written('live.retry')} tries again now."
     lines = [*wrap(Content.styled(said, "$bad"), width)] if said else []
     if run.concurrency is not None and run.status in ALLOWED:
         limit = f"At most {run.concurrency:,} parallel requests per server"
