@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FLOORS = ("assay", "tui", "engine", "store")
 # What a folder may hold, and the whole product: a newcomer has to find the right file from the names alone.
 LIMITS = {"assay": 7, "engine": 22, "tui": 10, "tui/screens": 22, "engine/phases": 18}
-FILES, LINES = 410, 56_000
+FILES, LINES = 425, 56_000
 
 
 @dataclass(frozen=True, slots=True)

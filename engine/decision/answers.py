@@ -544,12 +544,21 @@ def data_believed(case: CandidateFacts) -> AnsweredQuestion:
     return AnsweredQuestion(question, said + visible, standing, tuple(evidence), "data")
 
 
+def synthetic_doubt(case: CandidateFacts) -> str | None:
+    """What is to be said against numbers over synthetic examples too; None where there is nothing."""
+    summary = case.facts.run.data_summary or {}
+    if not (written := int(summary.get("synthetic") or 0)):
+        return None
+    told = _about_synthetic(case, int(summary.get("selected") or 0), written)
+    return None if told.standing == "good" else f"of the examples {told.said}"
+
+
 def _about_synthetic(case: CandidateFacts, n: int, written: int) -> AnsweredQuestion:
     """What the numbers are without the examples that a model wrote, and whether they then say the same."""
     rows = without_synthetic(case)
     evidence = tuple(f"without the synthetic: {row.said}" for row in rows)
     if written >= n:
-        said, standing = "all of them are synthetic: no person asked any of this", "open"
+        said, standing = "all are synthetic: no person asked any of this", "open"
     elif not rows:
         said = f"{written:,} are synthetic, and nothing is compared on the {n - written:,} others alone"
         standing = "open"

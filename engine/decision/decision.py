@@ -14,6 +14,7 @@ from typing import Any, Literal
 from engine.compare.forgetting import corpus_aspect, general_corpus
 from engine.compare.ruling import rule_on_rate
 from engine.decision import answers
+from engine.decision.answers import synthetic_doubt
 from engine.decision.facts import AnsweredQuestion as AnsweredQuestion
 from engine.decision.facts import (
     CandidateFacts,
@@ -547,6 +548,8 @@ def _for(case: CandidateFacts, answers: dict[Topic, AnsweredQuestion]) -> list[R
     """Why to ship, and what is not known."""
     base, forgot, prompt, slices = (answers[topic] for topic in ("base", "forgotten", "prompt", "slices"))
     reasons = [Reason(f"{_better_than_base(case)}: {_without_lead(base, 'yes')}", topic="base")]
+    if doubt := synthetic_doubt(case):
+        reasons.append(Reason(f"but {doubt}", topic="data"))
     warned = [alert for alert in case.alerts("warning") if kind_of(alert.kind).decides]
     reasons += [replace(reason, said=f"but {reason.said}") for reason in _failures(warned)[:1]]
     said = {

@@ -396,7 +396,11 @@ def _why_missing(measure: Measure) -> str:
 def _compared(
     work: Work, declared: Sequence[Measure], values: Mapping[str, Mapping[str, Parts]]
 ) -> list[Comparison]:
-    """Each candidate against each baseline: how much more it loses, and what of its right answers holds."""
+    """Each candidate against each baseline: how much more it loses, and what of its right answers holds.
+
+    Both are over the examples that both get right in the plain form. Who gets nothing right loses nothing,
+    and would be the most robust of all.
+    """
     found: list[Comparison] = []
     for candidate in work.plan.candidates:
         for baseline in work.plan.baselines:
@@ -404,8 +408,8 @@ def _compared(
             lacking = next((one for one in (candidate, baseline) if one.kind == "recorded"), None)
             fair = []
             for measure in declared:
-                ours, theirs = values[candidate.name][measure.name], values[baseline.name][measure.name]
-                if lacking is None and (theirs or not measure.name.startswith(ROBUST)):
+                ours, theirs = (_right(values[name], measure) for name in sides)
+                if lacking is None and (theirs or measure.name == INVARIANCE):
                     fair.append(Scores(measure, ours, theirs))
                     continue
                 reason = f"{lacking.name}: {CANNOT_ASK}" if lacking else NONE_RIGHT
@@ -413,6 +417,16 @@ def _compared(
             found += compare_measures(*sides, fair, seed=work.plan.data.seed)
             work.checkpoint()
     return found
+
+
+def _right(values: Mapping[str, Parts], measure: Measure) -> Parts:
+    """What a drop is compared by: of the examples that are right in the plain form, to a part at least."""
+    kind, _, perturbation = measure.name.partition(":")
+    own = values[measure.name]
+    if f"{kind}:" != DROP:
+        return own
+    right = values[f"{ROBUST}{perturbation}"]
+    return {example: parts for example, parts in own.items() if example in right}
 
 
 Form = tuple[str, str]  # a form of the question, and the plain example's id

@@ -62,13 +62,13 @@ def traffic_state(connection: sqlite3.Connection) -> tuple[int | None, ...]:
 
 
 def eval_set(connection: sqlite3.Connection) -> str | None:
-    """The eval set to compare questions with: of the newest proposals, else of the newest run whose examples
-    are no events themselves.
+    """The eval set to compare questions with: of the newest proposals from traffic, else of the newest run
+    whose examples are no events themselves.
     """
     row = connection.execute(
         """
         SELECT coalesce(
-          (SELECT eval_set FROM evalproposal ORDER BY id DESC LIMIT 1),
+          (SELECT eval_set FROM evalproposal WHERE synthetic IS NULL ORDER BY id DESC LIMIT 1),
           (SELECT json_extract(r.data_summary, '$.examples_path') FROM run r WHERE r.deleted IS NULL
              AND json_extract(r.data_summary, '$.examples_path') IS NOT NULL
              AND NOT EXISTS (SELECT 1 FROM runexample c JOIN example x ON x.id = c.example_id

@@ -19,6 +19,7 @@ from tests.e2e.conftest import write_plan
 from tests.engine.checkpoints import make_checkpoints
 from tests.engine.runs import work_here
 from tests.formats import files
+from tests.judges.local_model import START, make_judge
 from tests.timers import add_crontab
 from tui.cli.main import command, guarded
 
@@ -75,6 +76,8 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, file in (("xstest", "xstest_prompts.csv"), ("strongreject", "strongreject_dataset.csv")):
         downloaded(folder, name).rename(folder / file)
     (folder / "templates.jsonl").write_text('{"id": "loan", "query": "A {age} {gender} asks for a loan."}\n')
+    written = {"question": "Who signs a ticket twice?", "answer": "The clerk.", "quote": ticket_words()}
+    make_judge(folder / "models/writer", {START: {json.dumps(written): 1.0}})
     files.mt_bench(folder / "data/mt_bench")
     files.alpaca_eval(folder / "results/annotations.json", [1.0, 1.9, 2.0])
     files.prometheus(folder / "graded.jsonl")
@@ -90,6 +93,11 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert run(folder, ["run", "plan.toml", "--quiet"])[0] in (0, 1), name
     shutil.copytree(folder / "store", folder / "work/tickets/.assay")  # on another machine, says the page
     return folder
+
+
+def ticket_words() -> str:
+    """What a model can quote from the document of the manual's example."""
+    return " ".join((ROOT / "samples/prompts/tickets.md").read_text().split()[:5])
 
 
 SSH_HERE = f"""#!/bin/sh

@@ -148,6 +148,21 @@ def test_a_drop_is_over_plain_examples_each_against_itself(run: Recorder) -> Non
     assert {f"{DROP}choices", f"{ROBUST}choices"}.isdisjoint(scores(run, "base"))
 
 
+def test_a_drop_is_compared_where_both_had_something_to_lose(run: Recorder) -> None:
+    """Else a base that knows nothing would be more robust than a fine-tune that learned the task."""
+    ours, theirs = values(run, "overfit"), values(run, "base")
+    rows = run.rows(records.StoredComparison, candidate_id=models(run)["overfit"])
+    by_name = {row.measure: row for row in rows}
+    for name in ("typos", "numbers"):
+        both = [one for one in ours[name] if ours["plain"].get(one) and theirs["plain"].get(one)]
+        row = by_name[f"{DROP}{name}"]
+        assert row.n == len(both)
+        if both:
+            assert row.baseline_value == pytest.approx(1 - fmean(theirs[name][one] for one in both))
+        else:
+            assert row.delta is None and row.reason is not None
+
+
 def test_every_measure_has_each_form_its_average_and_its_worst(run: Recorder) -> None:
     place = models(run)["base"]
     rows = run.rows(records.SliceScore, model_id=place)

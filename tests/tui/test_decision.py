@@ -322,6 +322,37 @@ def test_many_leaked_examples_are_not_settled_unless_the_others_show_it_too(stor
     assert answer(verdict, "slices").standing == "missing"
 
 
+@pytest.mark.parametrize(
+    ("delta", "p", "word", "standing", "told"),
+    [
+        (0.4, 0.001, "ship", "good", "50 are synthetic, and without them the measures say the same"),
+        (0.01, 0.5, "ship", "open", "without them exact_match is inconclusive, not better"),
+        (-0.2, 0.001, "inconclusive", "bad", "without them exact_match is worse, not better"),
+    ],
+)
+def test_a_gain_on_what_a_model_wrote_is_held_against_the_other_examples(
+    store: Path, delta: float, p: float, word: str, standing: str, told: str
+) -> None:
+    real: dict[str, Any] = {
+        "baseline": "base", "measure": "exact_match", "slice": "not synthetic", "direction": "higher",
+        "candidate_value": 0.4 + delta, "baseline_value": 0.4, "delta": delta, "low": delta - 0.1,
+        "high": delta + 0.1, "p": p, "n": 150,
+    }  # fmt: skip
+    summary = {"selected": 200, "split": "all", "leaked": 0, "synthetic": 50}
+    verdict = decided(store, data_summary=summary, slices=(real,))
+    found = answer(verdict, "data")
+    assert (verdict.word, found.standing) == (word, standing) and told in found.answer
+    assert any(told in reason for reason in verdict.reasons) == (standing != "good")
+    assert f"exact_match 0.400 → {0.4 + delta:.3f} without 50 synthetic" in verdict.card
+
+
+def test_a_set_that_a_model_wrote_alone_says_so(store: Path) -> None:
+    summary = {"selected": 200, "split": "all", "leaked": 0, "synthetic": 200}
+    verdict = decided(store, data_summary=summary)
+    assert "but of the examples all are synthetic: no person asked any of this" in verdict.reasons
+    assert "200 synthetic" in verdict.card
+
+
 def test_a_set_that_was_never_held_against_training_is_not_called_clean(store: Path) -> None:
     found = answer(decided(store, data_summary={"selected": 200, "leaked": None}), "data")
     assert found.standing == "missing" and "changes of 7.0% or more" in found.answer

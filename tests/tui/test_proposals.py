@@ -13,7 +13,8 @@ from engine.traffic.periods import UncoveredCluster
 from store import database
 from store.read import history
 from store.read.traffic import proposals as stored
-from store.traffic import add
+from store.records import EvalProposal
+from store.traffic import add, keep_proposals
 from tests.engine.runs import lines
 from tests.tui.conftest import Settled
 from tests.tui.driver import Driver, driven
@@ -158,6 +159,37 @@ async def test_a_refused_decision_says_why_and_the_proposal_comes_back(own: Path
         await go_there(ui)
         await ui.press("a")
         assert "no such file" in ui.text and "4 open" in ui.text
+
+
+async def test_what_a_model_wrote_shows_how_and_its_question_can_be_edited(
+    tmp_path: Path, here: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    editor = tmp_path / "editor"
+    editor.write_text("#!/bin/sh\nprintf 'May a sofa be returned?' > \"$1\"\n")
+    editor.chmod(0o700)
+    monkeypatch.setenv("VISUAL", str(editor))
+    monkeypatch.setattr(AssayApp, "suspend", lambda app: nullcontext())
+    database.prepare(tmp_path / "store")
+    connection = history.attach(database.connect(tmp_path / "store"))
+    how = {"model": "wri\x1b[31mter", "source": "manual.md:3", "way": "detail", "prompt": "Ask of [source]."}
+    written = EvalProposal(
+        event_id="synthetic-1", eval_set=str(tmp_path / "tests.jsonl"), origin="synthetic", reference="Yes.",
+        why="written from manual.md:3: detail", created=NOW, synthetic=how,
+        messages=[{"role": "user", "content": "May a [b]lamp\u202e be returned?"}],
+    )  # fmt: skip
+    keep_proposals(connection, [written])
+    connection.close()
+    async with driven(app(tmp_path), (120, 40)) as ui:
+        await go_there(ui)
+        assert "~ synthetic" in ui.text and "written from manual.md:3: detail" in ui.text
+        assert "source manual.md:3" in ui.text and "Ask of [source]." in ui.text
+        assert "\x1b" not in ui.text and "\u202e" not in ui.text
+        await ui.press("i")
+        assert "May a sofa be returned?" in ui.text and "a person edited it" in ui.text
+        await ui.press("a")
+        assert "tests-v1.jsonl has 1 example synthetic" in ui.text
+    row = json.loads((tmp_path / "tests-v1.jsonl").read_text())
+    assert row["synthetic"] == {**how, "edited": True} and row["references"] == ["Yes."]
 
 
 async def test_reading_alone_decides_nothing(proposed: Path) -> None:

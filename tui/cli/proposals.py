@@ -231,7 +231,7 @@ def _print_decided(decided: "Decisions", said: str, *, json: bool) -> None:
         if each.file is None:
             out("nothing is accepted any more: there is no next version")
             continue
-        added = f"{each.examples:,} examples, {each.told}"
+        added = f"{counted(each.examples, 'example')}, {each.told}"
         out(f"wrote {printable(str(each.file))}: version {each.version}, {added}")
         if each.test_uses:
             used = "once" if each.test_uses == 1 else f"{each.test_uses} times"
@@ -400,19 +400,20 @@ def synthesize(
     if json:
         print_json(asdict(found))
     else:
-        _print_synthesized(found, out_file, model)
+        _print_synthesized(found, out_file, model, is_served=server is not None)
     if not found.usable:
         raise CannotRun(f"none of the {found.asked:,} answers could be used", "try a larger model")
 
 
-def _print_synthesized(found: "Synthesized", eval_set: Path, model: str) -> None:
+def _print_synthesized(found: "Synthesized", eval_set: Path, model: str, *, is_served: bool) -> None:
     _print_proposals(found.new)
     new = counted(len(found.new), "new proposal")
     out(f"{new} for {printable(str(eval_set))}, written by {printable(model)}")
     for reason, count in sorted(found.left_out.items(), key=lambda each: -each[1]):
         paragraph(f"left out {count:,}: {reason}", "  ", "  ")
-    cost = "cost unknown" if found.cost is None else f"{found.cost:.4f} USD"
-    spent = f"{found.tokens_in:,} tokens in, {found.tokens_out:,} out, {cost}"
+    spent = f"{found.tokens_in:,} tokens in, {found.tokens_out:,} out"
+    if is_served:
+        spent += ", cost unknown" if found.cost is None else f", {found.cost:.4f} USD"
     paragraph(f"{counted(found.asked, 'answer')}, {found.cached:,} of them from the cache; {spent}")
     _print_shifts(found)
     if found.new:
