@@ -340,6 +340,7 @@ def traces(connection: sqlite3.Connection, what: Meant) -> Traces:
             f"""
             SELECT response FROM trafficevent WHERE id IN (SELECT id FROM temp.gone)
             UNION SELECT text FROM response WHERE example_id IN ({_EXAMPLES})
+            UNION SELECT text FROM variantanswer WHERE variant_id IN ({_VARIANTS})
             UNION SELECT raw FROM judgment WHERE example_id IN ({_EXAMPLES})
             UNION SELECT raw FROM rating WHERE example_id IN ({_EXAMPLES})
             """
@@ -350,6 +351,7 @@ def traces(connection: sqlite3.Connection, what: Meant) -> Traces:
 
 _TOUCHED = "SELECT id FROM temp.gone UNION SELECT event_id FROM temp.unsaid"
 _EXAMPLES = "SELECT id FROM example WHERE example IN (SELECT id FROM temp.gone)"
+_VARIANTS = f"SELECT id FROM variant WHERE example_id IN ({_EXAMPLES})"
 
 
 def forget(connection: sqlite3.Connection, what: Meant) -> Forgotten:
@@ -404,6 +406,8 @@ def _forgotten(connection: sqlite3.Connection) -> Forgotten:
                 delete(table, f'"{column.name}" IN ({_MENTIONED.get(table, "SELECT id FROM temp.gone")})')
             elif column.name == "example_id":
                 delete(table, f"example_id IN ({_EXAMPLES})")
+            elif column.name == "variant_id":
+                delete(table, f"variant_id IN ({_VARIANTS})")
     delete("trafficfeedback", "id IN (SELECT id FROM temp.unsaid)")
     delete("example", f"id IN ({_EXAMPLES})")
     delete("trafficevent", "id IN (SELECT id FROM temp.gone)")

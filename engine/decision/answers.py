@@ -278,6 +278,8 @@ def _tasks(rows: Iterable[ComparisonRow]) -> set[str]:
 
 
 def _aspect(row: ForgettingRow) -> str:
+    if row.delta is None and row.standing == "at the floor":
+        return f"{row.aspect}: at the floor, {row.reason}"
     if row.standing == "missing":
         return f"{row.aspect}: missing, {row.reason or 'no reason was recorded'}"
     values = f"{number(row.baseline_value)} → {number(row.candidate_value)}"

@@ -80,6 +80,51 @@ class DisparityRow(GroupDifference):
         return self.standing in ("more", "less")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LostVariantRow:
+    """An example that a model answers worse in another form: both questions and both answers."""
+
+    model: str
+    perturbation: str
+    example: str
+    query: str
+    answer: str | None
+    perturbed_query: str
+    perturbed_answer: str | None
+    loss: float  # of the measure that robustness is told by
+
+
+def lost_variants(connection: Connection, run_id: int, drop: str, each: int = 3) -> list[LostVariantRow]:
+    """Of every model and perturbation the `each` examples that lost most; `drop` begins their measures."""
+    return select(
+        connection,
+        LostVariantRow,
+        """
+        SELECT * FROM (
+          SELECT m.name AS model, v.perturbation, e.example, e.query, r.text AS answer,
+            v.query AS perturbed_query, a.text AS perturbed_answer, s.value AS loss, m.position,
+            row_number() OVER (PARTITION BY m.id, v.perturbation ORDER BY s.value DESC, v.id) AS place
+          FROM model m JOIN variant v ON v.run_id = m.run_id JOIN example e ON e.id = v.example_id
+          JOIN score s ON s.model_id = m.id AND s.measure = ?2 || v.perturbation AND s.example_id = e.id
+          LEFT JOIN response r ON r.model_id = m.id AND r.example_id = e.id
+          LEFT JOIN variantanswer a ON a.model_id = m.id AND a.variant_id = v.id AND a.sample = 0
+          WHERE m.run_id = ?1 AND s.value > 0)
+        WHERE place <= ?3 ORDER BY position, perturbation, place
+        """,
+        run_id,
+        drop,
+        each,
+    )
+
+
+def with_variants(connection: Connection, run_id: int, name: str) -> frozenset[int]:
+    """The store's ids of the examples that were asked in a form: the slice's `name` says in which."""
+    found = connection.execute("SELECT example_id, perturbation FROM variant WHERE run_id = ?", (run_id,))
+    return frozenset(
+        row["example_id"] for row in found if name in (AVERAGE, WORST, PERTURBED + row["perturbation"])
+    )
+
+
 def slices(connection: Connection, run_id: int) -> list[SliceRow]:
     """Every slice of every pair of models: those settled as worse first, those settled as better last."""
     rows = select(

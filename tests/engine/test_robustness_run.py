@@ -18,6 +18,7 @@ from engine.plan.plan import Gates, parse_plan
 from engine.preflight.check import check
 from store import database, records
 from store.read import history
+from store.read.slices import lost_variants, with_variants
 from store.session import opened
 from store.transfer import export
 from store.transfer.merge import merge
@@ -184,6 +185,9 @@ def test_every_measure_has_each_form_its_average_and_its_worst(run: Recorder) ->
         assert forms["exact_match", name].value == pytest.approx(value), name
     assert forms["exact_match", "worst"].n == N and forms["exact_match", "typos"].p is None
     assert ("response_tokens", "typos") in forms and ("response_tokens", "worst") not in forms  # no worse end
+    with opened(run.folder) as connection:
+        assert with_variants(connection, run.run_id, "perturbed: typos") == known["typos"].keys()
+        assert len(with_variants(connection, run.run_id, "perturbed: worst")) == N
     compared = {row.slice for row in run.rows(records.SliceComparison, candidate_id=models(run)["overfit"])}
     assert {"perturbed: typos", "perturbed: average", "perturbed: worst"} <= compared
 
@@ -200,7 +204,15 @@ def test_how_often_an_answer_stays_is_a_share_of_the_variants(run: Recorder) -> 
 def test_it_is_told_in_the_decision_the_table_of_forgetting_and_the_report(run: Recorder) -> None:
     with opened(run.folder) as connection:
         found = gather(connection, run.run_id)
+        every = lost_variants(connection, run.run_id, DROP)
+    known = values(run, "base")
+    missed = [one for one, value in known["typos"].items() if known["plain"][one] and not value]
+    assert len([row for row in every if (row.model, row.perturbation) == ("base", "typos")]) == min(
+        3, len(missed)
+    )
     assert "robust to typos" in {row.aspect for row in found.forgetting.rows}
+    lost = [row for row in found.slices.lost if row.perturbation == "typos"]
+    assert all(row.model == "overfit" and row.loss > 0 and row.query != row.perturbed_query for row in lost)
     [verdict] = found.decision
     assert "As robust as base?" in {answer.question for answer in verdict.answers}
 

@@ -19,6 +19,8 @@ from store.records import (
     StoredExample,
     StoredModel,
     StoredResponse,
+    StoredVariant,
+    StoredVariantAnswer,
     TrafficMeasures,
     TrafficWeek,
 )
@@ -66,6 +68,13 @@ def weekly_run(folder: Path, answers: dict[str, str]) -> None:
         row = StoredExample(eval_set="w", example=event_id(own), position=position, query=f"{own} {text}")
         example = recorder.insert(row)
         recorder.append(StoredResponse(model_id=model, example_id=example, text=text, created=AT))
+        asked = StoredVariant(
+            run_id=run_id, example_id=example, perturbation="case", query=text, messages=[], references=[]
+        )
+        variant = recorder.insert(asked)
+        recorder.append(
+            StoredVariantAnswer(model_id=model, variant_id=variant, sample=0, text=text, created=AT)
+        )
         lines.append({"id": event_id(own), "response": text, "line": "\u2028"})
     recorder.append(TrafficWeek(start=AT, variant="", purpose="random", run_id=run_id, n=1))
     recorder.append(TrafficMeasures(event_id=event_id("b1"), version="1"))

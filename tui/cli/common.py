@@ -64,6 +64,7 @@ class Section(StrEnum):
     changes = "changes"
     slices = "slices"
     people = "people"
+    robustness = "robustness"
     resources = "resources"
     remarks = "remarks"
     alerts = "alerts"

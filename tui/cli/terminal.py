@@ -100,6 +100,7 @@ def print_sections(
         Section.changes: lambda: changes(measures, find=find),
         Section.slices: lambda: print_slices(found.slices, everything=slices, find=find),
         Section.people: lambda: _print_disparities(found.slices),
+        Section.robustness: lambda: _print_lost(found.slices),
         Section.resources: lambda: _print_costs(found.costs),
         Section.remarks: lambda: _print_remarks(found.remarks),
         Section.alerts: lambda: print_alerts(found.alerts),
@@ -986,6 +987,26 @@ def _print_disparities(found: SlicesSection) -> None:
         if row.delta is None:
             reason = row.reason or "no reason recorded"
             paragraph(f"{row.measure}, {row.first} and {row.second}, {row.model}: {reason}", "  ")
+
+
+def _print_lost(found: SlicesSection) -> None:
+    """Examples that candidates answer worse in another form, with both answers."""
+    if not found.lost:
+        return
+    heading("Lost in another form")
+    for row in found.lost:
+        paragraph(
+            f"{row.model}, {row.perturbation}, {row.example}: {number(-row.loss, sign=True)}", "    ", "  "
+        )
+        asked = ((row.query, row.answer), (row.perturbed_query, row.perturbed_answer))
+        for question, answer in asked:
+            paragraph(
+                f"{cut(_flat(question), 2 * EXCERPT)} → {cut(_flat(answer), 2 * EXCERPT)}", "      ", "    "
+            )
+
+
+def _flat(text: str | None) -> str:
+    return MISSING if text is None else printable(" ".join(text.split()))
 
 
 def _disparity(row: DisparityRow) -> list[str]:

@@ -113,6 +113,7 @@ def run_values(found: RunSections) -> dict[str, Any]:
             {**_fields(row), "perplexity": row.perplexity, "bits_per_byte": row.bits_per_byte}
             for row in found.benchmarks.corpora
         ],
+        "lost_variants": [_fields(row) for row in found.slices.lost],
         "disparities": [_with_reason(row, "delta") for row in found.slices.disparities],
         "widest_gaps": [_fields(row) for row in found.slices.widest_gaps],
         "alerts": [

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from engine.compare.forgetting import DROP
 from engine.decision.decision import Decision, TradeOff, headline, trade_off, verdicts
 from engine.decision.facts import cases, read, read_before
 from store.read import history, live, slices
@@ -86,6 +87,7 @@ def gather(connection: Connection, run_id: int) -> RunSections:
     split_uses = history.split_uses(connection, run.eval_set) if run.eval_set else []
     leaks = history.leaks(connection, run_id)
     candidates = cases(read(connection, run_id))
+    tuned = {model.name for model in models if model.role == "candidate"}
     decided = verdicts(candidates, read_before(connection, run_id))
     about_data = data(run, models, metrics, scores, slice_scores, leaks, uses)
     return RunSections(
@@ -98,7 +100,10 @@ def gather(connection: Connection, run_id: int) -> RunSections:
         benchmarks=benchmarks(models, benchmark_rows, slices.corpora(connection, run_id)),
         forgetting=forgotten(comparisons, models),
         slices=SlicesSection(
-            slices.slices(connection, run_id), slice_scores, slices.disparities(connection, run_id)
+            slices.slices(connection, run_id),
+            slice_scores,
+            slices.disparities(connection, run_id),
+            [row for row in slices.lost_variants(connection, run_id, DROP) if row.model in tuned],
         ),
         costs=costs(history.spending(connection, run_id), hours, models),
         alerts=AlertsSection(alerts, advised(connection, alerts)),

@@ -11,7 +11,7 @@ from store.read.evidence import measure_values
 from store.read.history import Connection
 from store.read.query import by_key
 from store.read.rows import AlertRow, BenchmarkRow, ComparisonRow, ModelRow, ModelScoreRow
-from store.read.slices import CorpusRow, DisparityRow, SliceRow, SliceScoreRow, worst
+from store.read.slices import CorpusRow, DisparityRow, LostVariantRow, SliceRow, SliceScoreRow, worst
 from store.records import StoredMetric
 from tui.text.gate import MISSING, number
 from tui.widgets.pictures import HeatMap, HeatRow, Histogram, heat_map
@@ -86,6 +86,7 @@ class SlicesSection:
     rows: Sequence[SliceRow]
     scores: Sequence[SliceScoreRow]
     disparities: Sequence[DisparityRow]
+    lost: Sequence[LostVariantRow] = ()  # what candidates answer worse in another form
 
     @property
     def worse(self) -> int:

@@ -25,6 +25,7 @@ from store.read.queues import (
     worst_first,
 )
 from store.read.rows import ModelRow, ResponseRow
+from store.read.slices import PERTURBED, with_variants
 from store.records import Annotation, StoredMetric
 from store.reviewing import left_at, timings
 from tui.text.diff import Diff, diff
@@ -291,7 +292,11 @@ def _items(
         connection, run_id, *ids, search=wanted.search, measure=measure, judge=wanted.judge
     )
     if wanted.show.startswith(SLICE):
-        own = slices(connection, run_id).get(wanted.show.removeprefix(SLICE), frozenset())
+        name = wanted.show.removeprefix(SLICE)
+        of_forms = name.startswith(PERTURBED)
+        own = (
+            with_variants(connection, run_id, name) if of_forms else slices(connection, run_id).get(name, ())
+        )
         found = [item for item in found if item.example_id in own]
     known = known_of(connection, run_id, *ids, person, **signs(measure, measures))
     held = chosen(found, wanted.show, known)
