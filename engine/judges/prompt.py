@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -75,6 +76,17 @@ _SHOWN: Mapping[Kind, frozenset[str]] = {
 }
 
 
+@lru_cache(32)  # every judge of a kind, in every run of a process, has the same templates
+def _compiled(sources: tuple[tuple[str, str], ...]) -> SandboxedEnvironment:
+    return SandboxedEnvironment(
+        loader=DictLoader(dict(sources)),
+        autoescape=False,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
 class Templates:
     """System, user and repair message of one kind of question, in a sandbox.
 
@@ -89,13 +101,7 @@ class Templates:
         given = {} if own is None else _own(own)
         files |= given
         self.sources = {name: read_text(path) for name, path in files.items()}
-        self._environment = SandboxedEnvironment(
-            loader=DictLoader(self.sources),
-            autoescape=False,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
+        self._environment = _compiled(tuple(self.sources.items()))
         for part in PARTS:
             if part in given:
                 self._check(kind, part, given[part])

@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -91,7 +92,7 @@ class Prices:
 
 def read_prices(path: Path | None = None) -> Prices:
     """The shipped prices, with a person's own on top. Raises BadInput that names file and model."""
-    shipped, standard = _read(SHIPPED)
+    shipped, standard = _shipped()
     own, settings = _read(path) if path is not None else ({}, {})
     settings = {**standard, **settings}
     return Prices(own, shipped, float(settings["batch_discount"]))
@@ -116,10 +117,13 @@ def is_private(server: str) -> bool:
         return is_local(server) or "." not in host or host.endswith(_PRIVATE)
 
 
+@cache
+def _shipped() -> tuple[Mapping[str, Price], Mapping[str, Any]]:
+    found = json.loads(read_text(SHIPPED))
+    return _prices(SHIPPED, found["models"], found), found
+
+
 def _read(path: Path) -> tuple[dict[str, Price], dict[str, Any]]:
-    if path == SHIPPED:
-        shipped = json.loads(read_text(path))
-        return _prices(path, shipped["models"], shipped), shipped
     try:
         data = tomllib.loads(read_text(path))
     except tomllib.TOMLDecodeError as error:
