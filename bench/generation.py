@@ -1,9 +1,11 @@
 """Tokens a second of greedy answers from one model, by every way at hand, with the answers compared.
 
-    python -m bench.generation [--rounds 3] [--threads 1] [--prompts 200] [--without WAY]
+    python -m bench.generation [--model tiny] [--dtype float32] [--rounds 3] [--threads 1] [--prompts N]
+                               [--without WAY]
 
-A random Llama of half a million parameters answers prompts of widely mixed lengths; eight end tokens give
-answers of widely mixed lengths. All ways run in one process, one after another in each round, in fp32.
+A random Llama answers prompts of widely mixed lengths; end tokens spread over the vocabulary give answers of
+widely mixed lengths. "tiny" has half a million parameters, "135m" the shape of SmolLM2-135M, "1b" that of
+Llama 3.2 1B. All ways run in one process, one after another in each round.
 Ratios are given three times: the median over the rounds of the ratio within a round, by the clock and by CPU
 time, and from each way's fastest round, which a machine shared with others disturbs least. "useful rows" is
 the share of the rows computed in decode steps that gave a token of an answer.
@@ -16,6 +18,7 @@ import random
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -29,13 +32,38 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from engine.models.batcher import MOST_TOKENS_ELSEWHERE, Batcher, BatchLimits
+from engine.models.batcher import MOST_TOKENS, MOST_TOKENS_ELSEWHERE, Batcher, BatchLimits, Figures
 from engine.models.model import Settings
 from engine.models.rows import Request, Rules, decode, in_batches
 
 VOCABULARY = 512
-LONGEST_ANSWER = 192
 ENDS = frozenset(range(2, 10))
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A model's dimensions, and the prompts and answers that go with them, in tokens."""
+
+    vocabulary: int
+    hidden: int
+    intermediate: int
+    layers: int
+    heads: int
+    key_heads: int
+    spread: float  # of the random weights
+    ends: int
+    shortest: int
+    longest: int
+    answer: int
+    prompts: int
+    tied: bool = True
+
+
+SHAPES = {
+    "tiny": Shape(VOCABULARY, 96, 256, 4, 3, 3, 0.2, len(ENDS), 8, 256, 192, 200, tied=False),
+    "135m": Shape(49_152, 576, 1536, 30, 9, 3, 0.05, 177, 36, 429, 128, 100),
+    "1b": Shape(128_256, 2048, 8192, 16, 32, 8, 0.03, 256, 36, 1024, 256, 512),
+}
 
 
 class Taken(NamedTuple):
@@ -49,38 +77,43 @@ Answers = dict[int, str]
 Way = Callable[[], tuple[Answers, float | None]]
 
 
-def make_tokenizer() -> Any:
+def make_tokenizer(vocabulary: int = VOCABULARY, ends: frozenset[int] = ENDS) -> Any:
     """One word per token, so that a text of n words is a prompt of exactly n tokens."""
-    words = ["<pad>", "<unk>", *(f"<end{end}>" for end in sorted(ENDS))]
-    words += [f"w{place}" for place in range(len(words), VOCABULARY)]
+    words = ["<pad>", "<unk>", *(f"w{place}" for place in range(2, vocabulary))]
+    for end in ends:
+        words[end] = f"<end{end}>"
+    first, *others = sorted(ends)
     tokenizer = Tokenizer(models.WordLevel({word: place for place, word in enumerate(words)}, "<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token="<pad>",
         unk_token="<unk>",
-        eos_token="<end2>",
-        extra_special_tokens=words[3 : 2 + len(ENDS)],
+        eos_token=words[first],
+        extra_special_tokens=[words[end] for end in others],
         padding_side="left",
     )
 
 
-def make_model() -> Any:
+def make_model(shape: Shape, ends: frozenset[int], dtype: str = "float32", device: str = "cpu") -> Any:
     torch.manual_seed(0)
     config = LlamaConfig(
-        vocab_size=VOCABULARY,
-        hidden_size=96,
-        intermediate_size=256,
-        num_hidden_layers=4,
-        num_attention_heads=3,
-        max_position_embeddings=1024,
-        initializer_range=0.2,
+        vocab_size=shape.vocabulary,
+        hidden_size=shape.hidden,
+        intermediate_size=shape.intermediate,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.key_heads,
+        max_position_embeddings=2048,
+        initializer_range=shape.spread,
+        tie_word_embeddings=shape.tied,
         pad_token_id=0,
-        eos_token_id=sorted(ENDS),
+        eos_token_id=sorted(ends),
     )
-    model = LlamaForCausalLM(config).eval()
+    with torch.device(device):
+        model = LlamaForCausalLM(config).to(getattr(torch, dtype)).eval()
     model.generation_config = GenerationConfig(
-        max_new_tokens=LONGEST_ANSWER, do_sample=False, eos_token_id=sorted(ENDS), pad_token_id=0
+        max_new_tokens=shape.answer, do_sample=False, eos_token_id=sorted(ends), pad_token_id=0
     )
     return model
 
@@ -88,22 +121,29 @@ def make_model() -> Any:
 class Bench:
     """The model, the prompts, and the ways to answer them."""
 
-    def __init__(self, prompts: int) -> None:
-        self.tokenizer = make_tokenizer()
-        self.model = make_model()
+    def __init__(self, shape: Shape, prompts: int, dtype: str = "float32", device: str = "cpu") -> None:
         chance = random.Random(0)
-        lengths = [int(2 ** chance.uniform(3, 8)) for _ in range(prompts)]
-        self.prompts = [[chance.randrange(10, VOCABULARY) for _ in range(length)] for length in lengths]
+        self.shape = shape
+        self.ends = frozenset(range(2, 2 + shape.ends))
+        self.tokenizer = make_tokenizer(shape.vocabulary, self.ends)
+        self.model = make_model(shape, self.ends, dtype, device)
+        reach = shape.longest / shape.shortest
+        lengths = [int(shape.shortest * reach ** chance.random()) for _ in range(prompts)]
+        first = 2 + shape.ends
+        self.prompts = [
+            [chance.randrange(first, shape.vocabulary) for _ in range(length)] for length in lengths
+        ]
         self.texts = [" ".join(f"w{token}" for token in prompt) for prompt in self.prompts]
-        self.requests = [Request(prompt, LONGEST_ANSWER) for prompt in self.prompts]
-        self.rules = Rules(self.tokenizer, ENDS, Settings(max_new_tokens=LONGEST_ANSWER))
+        self.requests = [Request(prompt, shape.answer) for prompt in self.prompts]
+        self.rules = Rules(self.tokenizer, self.ends, Settings(max_new_tokens=shape.answer))
         self.tokens: dict[int, int] = {}  # generated for each prompt, the end token included
+        self.figures = Figures()  # of the last slots
 
     def one_at_a_time(self) -> tuple[Answers, None]:
         answers: Answers = {}
         with torch.inference_mode():
             for place, prompt in enumerate(self.prompts):
-                ids = torch.tensor([prompt])
+                ids = torch.tensor([prompt], device=self.model.device)
                 out = self.model.generate(ids, attention_mask=torch.ones_like(ids))[0, len(prompt) :]
                 answers[place] = self.text(out.tolist())
                 self.tokens[place] = len(out)
@@ -125,7 +165,7 @@ class Bench:
             from lm_eval.models.huggingface import HFLM
 
             harness = HFLM(pretrained=self.model, tokenizer=self.tokenizer, batch_size=size)
-            settings = {"until": [], "max_gen_toks": LONGEST_ANSWER, "do_sample": False}
+            settings = {"until": [], "max_gen_toks": self.shape.answer, "do_sample": False}
             asked = [
                 Instance("generate_until", {}, (text, dict(settings)), place)
                 for place, text in enumerate(self.texts)
@@ -163,15 +203,17 @@ class Bench:
 
     def slots_of(self, slots: int) -> Way:
         def run() -> tuple[Answers, float]:
-            batcher = Batcher(self.requests, self.rules, BatchLimits(slots, MOST_TOKENS_ELSEWHERE), print)
+            tokens = MOST_TOKENS.get(self.model.device.type, MOST_TOKENS_ELSEWHERE)
+            batcher = Batcher(self.requests, self.rules, BatchLimits(slots, tokens), print)
             answers: Answers = {}
             useful = 0
             while not batcher.done:
                 for place, answer in batcher.advance(self.model, 0.25):
                     assert answer is not None
-                    answers[place] = answer.text
+                    answers[place], self.tokens[place] = answer.text, answer.tokens
                     # Each answer's first token comes from its prompt's pass, not from a step.
                     useful += answer.tokens - 1
+            self.figures = batcher.figures
             return answers, useful / batcher.figures.rows
 
         return run
@@ -182,38 +224,56 @@ class Bench:
 
 def main() -> None:
     arguments = argparse.ArgumentParser()
+    arguments.add_argument("--model", choices=SHAPES, default="tiny")
+    arguments.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     arguments.add_argument("--rounds", type=int, default=3)
     arguments.add_argument("--threads", type=int, default=1)
-    arguments.add_argument("--prompts", type=int, default=200)
+    arguments.add_argument("--prompts", type=int)
     arguments.add_argument("--without", action="append", default=[], help="a way to leave out, by its name")
     options = arguments.parse_args()
     torch.set_num_threads(options.threads)
-    transformers_logging.set_verbosity_error()
-    logging.disable(logging.WARNING)
+    quiet()
 
-    bench = Bench(options.prompts)
+    shape = SHAPES[options.model]
+    bench = Bench(shape, options.prompts or shape.prompts, options.dtype)
     ways: dict[str, Way] = {
         "one at a time": bench.one_at_a_time,
+        "pipeline, one at a time": bench.pipeline_of(1),
         "pipeline, batch 8": bench.pipeline_of(8),
         "lm-eval hf, batch 8": bench.lm_eval_of(8),
         "lm-eval hf, batch 64": bench.lm_eval_of(64),
+        "sorted static, batch 8": bench.static_of(8),
+        "sorted static, batch 16": bench.static_of(16),
         "sorted static, batch 32": bench.static_of(32),
         "transformers continuous": bench.transformers_continuous,
         "slots, 16": bench.slots_of(16),
         "slots, 32": bench.slots_of(32),
         "slots, 64": bench.slots_of(64),
+        "slots, 128": bench.slots_of(128),
     }
     for name in options.without:
         del ways[name]
+    print_table(bench, *timed(ways, options.rounds))
+
+
+def quiet() -> None:
+    """Leaves the table alone on the screen."""
+    transformers_logging.set_verbosity_error()
+    logging.disable(logging.WARNING)
+
+
+def timed(
+    ways: dict[str, Way], rounds: int
+) -> tuple[dict[str, list[Taken]], dict[str, tuple[Answers, float | None]]]:
+    """Each way's times, and its answers in the last round."""
     taken: dict[str, list[Taken]] = {name: [] for name in ways}
     last: dict[str, tuple[Answers, float | None]] = {}
-    bench.slots_of(16)()  # warms up the kernels
-    for _ in range(options.rounds):
+    for _ in range(rounds):
         for name, way in ways.items():
             began = Taken(time.perf_counter(), time.process_time())
             last[name] = way()
             taken[name].append(Taken(time.perf_counter() - began.wall, time.process_time() - began.processor))
-    print_table(bench, taken, last)
+    return taken, last
 
 
 def spread(lengths: Sequence[int]) -> str:
@@ -223,7 +283,9 @@ def spread(lengths: Sequence[int]) -> str:
 def print_table(
     bench: Bench, taken: dict[str, list[Taken]], last: dict[str, tuple[Answers, float | None]]
 ) -> None:
-    right, _ = last["one at a time"]
+    """Compares all ways with the first one."""
+    first = next(iter(taken))
+    right, _ = last[first]
     tokens = list(bench.tokens.values())
     prompts = [len(prompt) for prompt in bench.prompts]
     print(
@@ -231,11 +293,11 @@ def print_table(
         f"answers of {spread(tokens)}\n"
     )
     print(
-        "| way | tokens/s | x one at a time | x, CPU time | x, fastest rounds (clock, CPU) "
+        f"| way | tokens/s | x {first} | x, CPU time | x, fastest rounds (clock, CPU) "
         "| differing answers | useful rows |"
     )
     print("|---|---|---|---|---|---|---|")
-    alone = taken["one at a time"]
+    alone = taken[first]
     for name, own in taken.items():
         answers, useful = last[name]
         rate = sum(tokens) / statistics.median(round_.wall for round_ in own)
