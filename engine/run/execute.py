@@ -18,7 +18,7 @@ from engine.data.textfile import write_text
 from engine.errors import AssayError, BadInput, Paused, refused
 from engine.gates.checks import all_passed
 from engine.models.folder import unfinished
-from engine.phases import data
+from engine.phases import calibration, data
 from engine.phases.benchmarks import benchmark
 from engine.phases.benchmarks import pieces as benchmark_pieces
 from engine.phases.compare import compare, measured_use
@@ -183,6 +183,8 @@ def _pieces(work: Work) -> Iterator[Piece]:
     if "perplexity" in plan.metrics.use:
         for model in grouped(plan.models):
             yield Piece("perplexity", model.name, "texts", count)
+    if calibration.is_asked(plan):
+        yield from (calibration.piece(work, model) for model in grouped(plan.models))
     if work.validation:
         yield from (validation_piece(work, model) for model in grouped(plan.models) if model.kind == "local")
     yield from corpora_pieces(grouped(plan.models), plan.metrics.corpora)
@@ -212,6 +214,9 @@ def _weights_of(work: Work, model: Model, loader: Loader) -> None:
     if only in (None, "perplexity") and "perplexity" in work.plan.metrics.use:
         work.recorder.set_run(phase="perplexity")
         perplexity(work, model, loader)
+    if only in (None, "perplexity") and calibration.is_asked(work.plan):
+        work.recorder.set_run(phase="perplexity")
+        calibration.calibrate(work, model, loader)
     if work.validation:
         work.recorder.set_run(phase="perplexity")
         validation_loss(work, model, loader)
