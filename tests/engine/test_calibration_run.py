@@ -12,12 +12,23 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from engine.metrics.calibration import NO_CHOICES, RECORDED, forecast, probabilities
+from engine.plan.plan import read_plan
+from engine.preflight.check import check
 from store import records
+from store.session import opened
 from store.write import Recorder
 from tests.benchmarks.tiny_tasks import CHOICE, write_tasks
 from tests.engine.runs import carry_out, lines, queue
 from tests.models.test_server_model import Reply, Server
 from tests.models.tiny import make_adapter, make_model
+from tui.cli.common import Section
+from tui.cli.terminal import print_sections
+from tui.report.html import html
+from tui.report.json import run_values
+from tui.report.markdown import markdown
+from tui.screens.compare.lines import reliability_lines
+from tui.sections.gather import gather_report
+from tui.text.gate import percent
 
 QUESTIONS = [
     {"id": f"q{place}", "query": f"the cat {place}?", "choices": ["sat", "ran", "dog"], "answer": place % 3}
@@ -185,6 +196,37 @@ def test_a_benchmarks_log_gives_the_probabilities_of_its_choices(run: Run) -> No
     few = run.value("base", "ece:tiny_choice")
     assert (few.value, few.n, few.reason) == (None, 8, "a calibration error needs 20 examples")
     assert run.recorder.rows(records.StoredMetric, measure="ece:tiny_choice")
+
+
+def test_the_curve_is_in_every_report_and_on_screen(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    with opened(run.folder / "store") as connection:
+        found = gather_report(connection, run.recorder.run_id)
+    first = found.measures.reliability[0]
+    assert (first.model, first.of, [row.n for row in first.rows]) == ("base", "the run's examples", [13, 12])
+    print_sections(found, [Section.calibration])
+    said = capsys.readouterr().out
+    assert "Reliability on the run's examples" in said and percent(first.rows[1].right) in said
+    values = run_values(found)["reliability"]
+    assert values[0]["bins"][1]["confidence"] == first.rows[1].confidence
+    assert "reliability on the run's examples" in markdown(found)
+    assert "base on the run&#39;s examples: how often its answers were right" in html(found)
+    drawn = "\n".join(line.plain for line in reliability_lines([first], 70))
+    assert f"{percent(first.rows[1].confidence)} sure, n 12" in drawn
+
+
+def test_the_check_says_what_it_costs_and_when_it_can_have_no_value(run: Run, tmp_path: Path) -> None:
+    plan = read_plan(run.folder / "plan.toml")
+    [told] = [found for found in check(plan, tmp_path) if found.subject == "metrics.calibration"]
+    assert told.message == (
+        "25 of 26 examples have answers to weigh: 148 prompts with an answer to read, "
+        "25 further answers of one token from servers"
+    )
+    lines(tmp_path / "bare.jsonl", BARE)
+    bare = plan.model_copy(
+        update={"data": plan.data.model_copy(update={"examples": tmp_path / "bare.jsonl"})}
+    )
+    [told] = [found for found in check(bare, tmp_path) if found.subject == "metrics.calibration"]
+    assert told.level == "warning" and NO_CHOICES in told.message
 
 
 def test_a_rerun_of_the_last_phase_changes_no_number(run: Run) -> None:
