@@ -80,14 +80,14 @@ def of_task(measure: Measure, task: str) -> Measure:
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
+class AnswerSet:
     """What an example may be answered with, and the place of the right answer among it."""
 
     texts: tuple[str, ...]
     correct: int
 
 
-def answers_to(example: Example, labels: Sequence[str] = (), field: str | None = None) -> Answers | str:
+def answers_to(example: Example, labels: Sequence[str] = (), field: str | None = None) -> AnswerSet | str:
     """The example's possible answers: the plan's labels where it has one of them, else its lettered choices.
 
     A text says why there are none.
@@ -95,12 +95,12 @@ def answers_to(example: Example, labels: Sequence[str] = (), field: str | None =
     wanted = None if example.label is None else normalise(example.label)
     known = [normalise(label) for label in labels]
     if wanted in known:
-        return IN_JSON if field else Answers(tuple(labels), known.index(wanted))
+        return IN_JSON if field else AnswerSet(tuple(labels), known.index(wanted))
     letters = labels_listed(example.query)
     if not letters:
         return NO_CHOICES
     place = next((letters.index(said) for said in example.references if said in letters), None)
-    return NO_RIGHT if place is None else Answers(letters, place)
+    return NO_RIGHT if place is None else AnswerSet(letters, place)
 
 
 def probabilities(likelihoods: Sequence[float]) -> list[float]:
@@ -128,7 +128,7 @@ def forecast(likelihoods: Sequence[float], correct: int) -> Forecast:
     return Forecast(brier, shares[likeliest], float(likeliest == correct))
 
 
-class Calibration:
+class AnswerCalibration:
     """The measures of one example's probabilities. Responses alone give none: see `engine.phases`."""
 
     measures: tuple[Measure, ...] = (BRIER, CONFIDENCE, CHOSEN)
@@ -137,10 +137,10 @@ class Calibration:
         return missing(self.measures, RECORDED)
 
 
-def scores_of(found: Forecast | str, answers: Answers | None = None) -> list[Score]:
+def scores_of(found: Forecast | str, answers: AnswerSet | None = None) -> list[Score]:
     """The measures of one example; a text says why they are missing."""
     if isinstance(found, str):
-        return missing(Calibration.measures, found)
+        return missing(AnswerCalibration.measures, found)
     said = None
     if answers is not None:
         said = f"right: {answers.texts[answers.correct]}"

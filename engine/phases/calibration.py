@@ -19,8 +19,8 @@ from engine.metrics.calibration import (
     NAME,
     RECORDED,
     SURE,
-    Answers,
-    Calibration,
+    AnswerCalibration,
+    AnswerSet,
     Forecast,
     answers_to,
     forecast,
@@ -50,7 +50,7 @@ from store import records
 from store.read.rows import GROUPS
 
 _PHASE = "perplexity"  # of the steps with weights, the one for likelihoods
-_MEASURES = tuple(measure.name for measure in Calibration.measures)
+_MEASURES = tuple(measure.name for measure in AnswerCalibration.measures)
 _NO_ROOM = "the likelihood could not be computed"
 
 
@@ -63,7 +63,7 @@ def piece(work: Work, model: Model) -> Piece:
     return Piece(_PHASE, f"{model.name}, {NAME}", "examples", len(work.examples))
 
 
-def answers_of(plan: Plan, examples: Iterable[Example]) -> dict[str, Answers | str]:
+def answers_of(plan: Plan, examples: Iterable[Example]) -> dict[str, AnswerSet | str]:
     """The possible answers of each example by its id, or why it has none."""
     labels: tuple[str, ...] = ()
     key = None
@@ -94,7 +94,7 @@ def calibrate(work: Work, model: Model, loader: Loader) -> None:
 
     for example, found in _forecasts(work, model, loader, todo, answers):
         known = answers[example.id]
-        waiting.append((example, scores_of(found, known if isinstance(known, Answers) else None)))
+        waiting.append((example, scores_of(found, known if isinstance(known, AnswerSet) else None)))
         if len(waiting) == STORED_AT_ONCE:
             store()
             work.checkpoint()
@@ -105,10 +105,10 @@ _Found = tuple[Example, Forecast | str]
 
 
 def _forecasts(
-    work: Work, model: Model, loader: Loader, todo: list[Example], answers: Mapping[str, Answers | str]
+    work: Work, model: Model, loader: Loader, todo: list[Example], answers: Mapping[str, AnswerSet | str]
 ) -> Iterator[_Found]:
     """Each example with what its probabilities come to, or why there are none."""
-    asked: list[tuple[Example, Answers]] = []
+    asked: list[tuple[Example, AnswerSet]] = []
     for example in todo:
         known = answers[example.id]
         if isinstance(known, str) or model.kind == "recorded":
@@ -121,7 +121,7 @@ def _forecasts(
 
 
 def _measured(
-    work: Work, model: Model, loader: Loader, asked: list[tuple[Example, Answers]]
+    work: Work, model: Model, loader: Loader, asked: list[tuple[Example, AnswerSet]]
 ) -> Iterator[_Found]:
     """By the likelihood of each answer after the example's prompt.
 
@@ -149,7 +149,7 @@ def _measured(
                 del found[place]
 
 
-def _forecast_of(nlls: list[Nll], known: Answers) -> Forecast | str:
+def _forecast_of(nlls: list[Nll], known: AnswerSet) -> Forecast | str:
     ended = any(text != other and other.startswith(text) for text in known.texts for other in known.texts)
     likelihoods = []
     for nll in nlls:
@@ -160,7 +160,7 @@ def _forecast_of(nlls: list[Nll], known: Answers) -> Forecast | str:
 
 
 def _served(
-    work: Work, model: Model, loader: Loader, asked: list[tuple[Example, Answers]]
+    work: Work, model: Model, loader: Loader, asked: list[tuple[Example, AnswerSet]]
 ) -> Iterator[_Found]:
     """By the log-probabilities of an answer's first token, which is all that the API gives."""
     generator = loader.open(model)
@@ -173,7 +173,7 @@ def _served(
                 yield example, told if isinstance(told, str) else _by_first_token(told, answers)
 
 
-def _by_first_token(told: Mapping[str, float], answers: Answers) -> Forecast | str:
+def _by_first_token(told: Mapping[str, float], answers: AnswerSet) -> Forecast | str:
     likelihoods = []
     for text in answers.texts:
         own = [value for token, value in told.items() if token.strip() == text]

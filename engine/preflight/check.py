@@ -20,7 +20,7 @@ from engine.data.versions import file_hash, refuse_used_test, used_before
 from engine.errors import AssayError, BadInput, install
 from engine.judges.preflight import cost_findings, judge_findings, left_out
 from engine.metrics.calibration import NAME as CALIBRATION
-from engine.metrics.calibration import RECORDED, Answers
+from engine.metrics.calibration import RECORDED, AnswerSet
 from engine.metrics.load import CLASH_WAY_OUT, clashes, load_metric
 from engine.metrics.perplexity import read_corpus
 from engine.models.folder import (
@@ -503,7 +503,7 @@ def _calibration(plan: Plan, examples: Sequence[Example]) -> Iterator[Finding]:
         subject, found = f"metrics.{CALIBRATION}", answers_of(plan, examples).values()
     except BadInput:  # wrong labels, which is said of the metric that has them
         return
-    known = [len(answers.texts) for answers in found if isinstance(answers, Answers)]
+    known = [len(answers.texts) for answers in found if isinstance(answers, AnswerSet)]
     reasons = Counter(answers for answers in found if isinstance(answers, str))
     local, servers = (sum(model.kind == kind for model in plan.models) for kind in ("local", "server"))
     if not known:

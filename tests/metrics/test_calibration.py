@@ -13,8 +13,8 @@ from engine.metrics.calibration import (
     NO_CHOICES,
     NO_RIGHT,
     RECORDED,
-    Answers,
-    Calibration,
+    AnswerCalibration,
+    AnswerSet,
     answers_to,
     forecast,
     probabilities,
@@ -61,12 +61,12 @@ def test_choices_are_the_letters_that_a_question_lists(question: str, letters: s
 
 def test_labels_of_the_plan_come_before_choices_and_gaps_have_their_reason() -> None:
     asked = "Which?\nA. red\nB. green"
-    assert answers_to(example(asked, "B", "green")) == Answers(("A", "B"), 1)
-    assert answers_to(example("Nice!", label="Good"), ["bad", "good"]) == Answers(("bad", "good"), 1)
+    assert answers_to(example(asked, "B", "green")) == AnswerSet(("A", "B"), 1)
+    assert answers_to(example("Nice!", label="Good"), ["bad", "good"]) == AnswerSet(("bad", "good"), 1)
     assert answers_to(example("Nice!", label="good"), ["bad", "good"], "verdict") == IN_JSON
     assert answers_to(example(asked, "green")) == NO_RIGHT
     assert answers_to(example("Which?", "B")) == NO_CHOICES
-    told = Calibration().score(example(asked, "B"), Response("e", "B", 1, 1, "stop", 0.1))
+    told = AnswerCalibration().score(example(asked, "B"), Response("e", "B", 1, 1, "stop", 0.1))
     assert [(score.value, score.reason) for score in told] == [(None, RECORDED)] * 3
 
 

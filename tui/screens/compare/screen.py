@@ -199,14 +199,12 @@ class CompareScreen(PairScreen, FilteredScreen):
         return [table for table in found if table.labels]
 
     def _curves(self, entry: Entry | None) -> list[ReliabilityCurve]:
-        """The baseline's and the candidate's reliability, where the line measures their probabilities."""
+        """The candidate's and the baseline's reliability, where the line measures their probabilities."""
         if self._numbers is None or not isinstance(entry, MeasureLine) or not _is_of(entry, "calibration"):
             return []
         task = entry.name.partition(":")[2]
         models = {model.name: model for model in self._numbers.models}
-        found = [
-            curve for name in reversed(self.pair) if name in models for curve in reliability(models[name])
-        ]
+        found = [curve for name in self.pair if name in models for curve in reliability(models[name])]
         return [curve for curve in found if curve.task == task]
 
     def _values_of(self, entry: Entry | None) -> dict[str, list[float]] | None:
