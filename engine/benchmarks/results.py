@@ -39,7 +39,11 @@ class BenchmarkScore:
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkSample:
-    """One metric of one document, with the hashes that pair it with the same document of another run."""
+    """One metric of one document, with the hashes that pair it with the same document of another run.
+
+    `likelihoods` are the log-likelihoods of the document's choices, in nats, and `correct` the place of the
+    right one: both or neither is known, see `_decided`.
+    """
 
     task: str
     metric: str
@@ -52,6 +56,8 @@ class BenchmarkSample:
     question: str
     target: str
     answer: str
+    likelihoods: tuple[float, ...] | None = None
+    correct: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +142,7 @@ def samples_of(task: str, lines: Iterable[Found]) -> Iterator[BenchmarkSample]:
     """The samples in lm-eval's lines: a line for each document and filter, with all its metrics."""
     for line in lines:
         choices = _choices(line)
+        likelihoods, correct = _decided(line, choices)
         for metric in line["metrics"]:
             value = number(line.get(metric))
             # Corpus metrics such as BLEU keep a pair of texts for each document, not a number.
@@ -152,6 +159,8 @@ def samples_of(task: str, lines: Iterable[Found]) -> Iterator[BenchmarkSample]:
                     question=str(arguments(line)[0][0]),
                     target=_target(line["target"], choices),
                     answer=_answer(line["filtered_resps"], choices),
+                    likelihoods=likelihoods,
+                    correct=correct,
                 )
 
 
@@ -222,6 +231,32 @@ def _choices(line: Found) -> list[tuple[str, float]]:
         (str(given[1]).strip(), -math.inf if likelihood is None else likelihood)
         for given, likelihood in zip(asked, likelihoods, strict=True)
     ]
+
+
+_ACCURACY = "acc"
+_MUTUAL = "acc_mutual_info"  # for which each choice is asked twice, with its question and without
+
+
+def _decided(
+    line: Found, choices: Sequence[tuple[str, float]]
+) -> tuple[tuple[float, ...] | None, int | None]:
+    """The log-likelihoods of a document's choices, and the place of the right one; None where not known.
+
+    They count only where the likeliest choice is right exactly when lm-eval's own `acc` says so: tasks with
+    several right choices, or another rule for the answer, have none.
+    """
+    likelihoods = tuple(likelihood for _, likelihood in choices)
+    accuracy = number(line.get(_ACCURACY))
+    if not likelihoods or not all(map(math.isfinite, likelihoods)) or _MUTUAL in line["metrics"]:
+        return None, None
+    target, texts = line["target"], [text for text, _ in choices]
+    correct = int(target) if str(target).isdecimal() else None
+    if correct is None and texts.count(str(target).strip()) == 1:
+        correct = texts.index(str(target).strip())
+    if correct is None or correct >= len(likelihoods):
+        return None, None
+    agreed = accuracy == float(likelihoods.index(max(likelihoods)) == correct)
+    return (likelihoods, correct) if agreed else (None, None)
 
 
 def _target(target: Any, choices: Sequence[tuple[str, float]]) -> str:

@@ -31,7 +31,9 @@ _SHOWN = 40  # characters of a setting
 NOT_DECLARED = "no metric of Assay has a measure of that name, and its values are not averages"
 NO_EXAMPLES = "they are measured over a whole run or corpus, not per example"
 _NUMBERED = re.compile(r"\d{1,3}(;.*)?")  # a version of Assay's own measures; those of a plan are hashes
-_OF_A_WHOLE_RUN = re.compile(r"(perplexity|bits_per_byte):.+|latency_p\d+_s|tokens_(in|out)_(total|mean)")
+_OF_A_WHOLE_RUN = re.compile(
+    r"(perplexity|bits_per_byte|brier):.+|(ece|accuracy@\d+%)(:.+)?|latency_p\d+_s|tokens_(in|out)_(total|mean)"
+)
 
 Parts = dict[str, tuple[float, ...]]
 

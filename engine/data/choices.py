@@ -172,6 +172,28 @@ def _columns_of_choices(names: tuple[str, ...]) -> list[list[tuple[str, str]]]:
     ]
 
 
+_AT_LINES = re.compile(r"^[ \t>*-]*\(?\**([A-Z])\**[).:]\s", re.MULTILINE)
+_IN_LINE = re.compile(r"(?<!\w)\(?([A-Z])\)\s")
+
+
+def labels_listed(question: str) -> tuple[str, ...]:
+    """The letters of the choices that a question lists, the last list of several; () where it lists none.
+
+    Read are letters from A in order, each at the start of a line ("A. …", "(A) …") or, where there are no two
+    of those, in brackets ("A) … B) …"). Questions that Assay makes of choices have the former.
+    """
+    for pattern in (_AT_LINES, _IN_LINE):
+        found: list[str] = []
+        for match in pattern.finditer(question):
+            if match[1] == "A":
+                found = ["A"]
+            elif found and match[1] == _LETTERS[len(found) % len(_LETTERS)]:
+                found.append(match[1])
+        if len(found) > 1:
+            return tuple(found)
+    return ()
+
+
 def stand_beside(record: Iterable[str]) -> bool:
     """Whether columns of choices may stand among some columns."""
     names = tuple(record)

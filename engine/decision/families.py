@@ -115,8 +115,9 @@ def change(row: ComparisonRow) -> str:
 _OF_SAMPLES = re.compile(r"(pass[@^]|maj@)\d+:")  # what stands before a verdict's own name
 FORGETTING, BENCHMARKS, JUDGE, OWN = "forgetting", "benchmarks", "judge", "own"
 FAMILIES = (
-    FORGETTING, "overlap", "exact & token", "semantic", "classification", "extraction", "perplexity",
-    "format", "tool calls", "code", "robustness", "safety", OWN, JUDGE, BENCHMARKS, "efficiency",
+    FORGETTING, "overlap", "exact & token", "semantic", "classification", "calibration", "extraction",
+    "perplexity", "format", "tool calls", "code", "robustness", "safety", OWN, JUDGE, BENCHMARKS,
+    "efficiency",
 )  # fmt: skip
 
 
@@ -138,6 +139,10 @@ _MEMBERS = [
     FamilyMembers(r"regex_match", "exact & token"),
     FamilyMembers(r"bertscore_.+|embedding_.+", "semantic", _REFERENCES),
     FamilyMembers(r"accuracy|label_not_found|macro_f1|weighted_f1|kappa|mcc", "classification", ("label",)),
+    FamilyMembers(
+        r"brier|ece|accuracy@\d+%|confidence|choice_accuracy", "calibration", ("references", "weights")
+    ),
+    FamilyMembers(r"(brier|ece|accuracy@\d+%):.+", "calibration", ("weights",)),
     FamilyMembers(r"entity_.+|tag_.+|set_f1|field_accuracy|object_match", "extraction", _REFERENCES),
     FamilyMembers(r"perplexity|bits_per_byte|eval_loss", "perplexity", ("references", "weights")),
     FamilyMembers(r"(perplexity|bits_per_byte|eval_loss):.+", "perplexity", ("weights",)),

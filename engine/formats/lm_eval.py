@@ -569,12 +569,32 @@ def _lines(rows: Sequence[records.StoredBenchmarkSample]) -> Iterator[dict[str, 
         yield {
             "doc_id": row["doc_id"],
             "doc": {"question": row["question"]},
-            "target": row["target"],
-            "arguments": {"gen_args_0": {"arg_0": row["question"]}},
-            "resps": [[row["answer"]]],
-            "filtered_resps": [row["answer"]],
+            **_asked_and_answered(same[0]),
             "filter": row["filter"],
             "metrics": [item.metric for item in same],
             **{key: row[key] for key in ("doc_hash", "prompt_hash", "target_hash")},
             **{item.metric: item.value for item in same},
         }
+
+
+def _asked_and_answered(row: records.StoredBenchmarkSample) -> dict[str, Any]:
+    """Target, requests and responses; of choices the store has the likelihoods, and the texts of two."""
+    if row.likelihoods is None or row.correct is None:
+        return {
+            "target": row.target,
+            "arguments": {"gen_args_0": {"arg_0": row.question}},
+            "resps": [[row.answer]],
+            "filtered_resps": [row.answer],
+        }
+    likeliest = row.likelihoods.index(max(row.likelihoods))
+    texts = {place: f"(choice {place})" for place in range(len(row.likelihoods))}
+    texts |= {likeliest: row.answer, row.correct: row.target}
+    responses = [[likelihood, None] for likelihood in row.likelihoods]
+    return {
+        "target": str(row.correct),
+        "arguments": {
+            f"gen_args_{place}": {"arg_0": row.question, "arg_1": text} for place, text in texts.items()
+        },
+        "resps": [[response] for response in responses],
+        "filtered_resps": responses,
+    }

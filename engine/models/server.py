@@ -1,9 +1,9 @@
 """A model behind a server with the OpenAI API: vLLM, SGLang, TGI, Ollama, or a hosted service."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from engine.data.calls import schema_of
 from engine.data.example import Example
@@ -24,6 +24,10 @@ from engine.servers.control import server_at
 from engine.servers.wire import EXTRA, LLAMA_PENALTY, PENALTY, Reply, dropped
 
 RETRIES = 4
+TOP = 20  # tokens with their log-probabilities: the most that OpenAI's API and vLLM give
+NO_LOGPROBS = "the server gives no log-probabilities of an answer's first token (logprobs)"
+FirstToken = tuple[str, Mapping[str, float] | str]
+T = TypeVar("T")
 _ENDS = {"stop": "stop", "tool_calls": "stop", "function_call": "stop", "length": "length"}
 HAND_OVER = 0.5  # seconds: the longest that a caller waits for word
 BEYOND = (
@@ -119,15 +123,27 @@ class ServerModel:
         """
         self._idle = settings.without_effect
         self._beyond = [name for name in EXTRA if name in _extras(self._model, settings)]
+        yield from self._each(examples, lambda client, example: self._ask(client, example, settings))
+
+    def first_tokens(self, examples: Sequence[Example]) -> Iterator[list[FirstToken]]:
+        """The log-probabilities of each answer's likeliest first tokens, by the examples' ids, as they come.
+
+        A text says why there are none. One token is generated for each. Raises as `generate`.
+        """
+        yield from self._each(examples, self._ask_first)
+
+    def _each(
+        self, examples: Sequence[Example], ask: Callable[[Client, Example], Coroutine[Any, Any, T]]
+    ) -> Iterator[list[T]]:
         self._client = client = Client(self._access, self._refused, self._backoff_s)
         waiting = iter(examples)
-        with Pool[Response](client.close) as pool:
+        with Pool[T](client.close) as pool:
             while True:
                 while not pool.is_ending and pool.under_way < 2 * self._access.concurrency:
                     example = next(waiting, None)
                     if example is None:
                         break
-                    pool.start(self._ask(client, example, settings))
+                    pool.start(ask(client, example))
                 if not (pool.under_way or pool.is_ending):
                     return
                 yield pool.batch(HAND_OVER)
@@ -156,6 +172,18 @@ class ServerModel:
         self._tokens_in += reply.tokens_in or 0
         self._tokens_out += reply.tokens_out or 0
         return _response(example, reply)
+
+    async def _ask_first(self, client: Client, example: Example) -> FirstToken:
+        plain = self._model.api == "completions"
+        wanted = {"logprobs": TOP} if plain else {"logprobs": True, "top_logprobs": TOP}
+        body: dict[str, Any] = {"max_tokens": 1, "temperature": 0, **wanted}
+        if told := self._model.chat_template_kwargs:
+            body["chat_template_kwargs"] = dict(told)
+        try:
+            reply = await client.complete(self._question(example) | body)
+        except CallFailed as error:
+            return example.id, error.reason
+        return example.id, reply.first_token or NO_LOGPROBS
 
     def _question(self, example: Example) -> dict[str, Any]:
         system = self._model.system

@@ -22,6 +22,7 @@ from engine.metrics.suites import suite_metrics
 from engine.models.vitals import DeviceUse, device_use
 from engine.phases.alerts import data_alerts, decline_alerts, followed, run_alerts
 from engine.phases.benchmarks import benchmark_comparisons
+from engine.phases.calibration import CalibrationResult, calibration_of, declare_tasks
 from engine.phases.generate import unasked
 from engine.phases.judging.pairs import record_win_rates
 from engine.phases.judging.ratings import rating_measures
@@ -46,7 +47,7 @@ from store import records
 from store.records.alert import Alert
 from store.write import Transaction
 
-CLASSIFICATION, USE = "classification", "device_use"
+CLASSIFICATION, CALIBRATION, USE = "classification", "calibration", "device_use"
 ELSEWHERE = {
     "server": "the answers come from a server, whose devices are unknown",
     "recorded": "the answers were made elsewhere",
@@ -75,8 +76,10 @@ def _keep(work: Work, model: Model, use: dict[str, Any]) -> None:
     work.recorder.set_model(work.model_ids[model.name], details=_details(work, model) | {USE: use})
 
 
-def write_facts(work: Work, transaction: Transaction, scored: Mapping[str, SliceScores]) -> None:
-    """Adds the adapter's size, and the table and confusion matrix of a classifier, to each model's facts."""
+def write_facts(
+    work: Work, transaction: Transaction, scored: Mapping[str, SliceScores], trusted: CalibrationResult
+) -> None:
+    """Adds the adapter's size, a classifier's table and confusion matrix, and curves to a model's facts."""
     for model in work.plan.models:
         details = _details(work, model)
         if model.adapter is not None:
@@ -85,6 +88,8 @@ def write_facts(work: Work, transaction: Transaction, scored: Mapping[str, Slice
         table = _classification(work, scored[model.name])
         if table is not None:
             details = details | {CLASSIFICATION: table}
+        if model.name in trusted.curves:
+            details = details | {CALIBRATION: trusted.curves[model.name]}
         transaction.update(records.StoredModel, work.model_ids[model.name], details=details or None)
 
 
@@ -135,19 +140,21 @@ def compare(work: Work) -> None:
         on_suites = slices(replace(work, examples=work.suites), list(beside), scored, comparisons)
         sliced = Sliced(sliced.scores + on_suites.scores, sliced.comparisons + on_suites.comparisons)
     forms = robustness(work, alone, {name: each.parts for name, each in scored.items()})
-    summaries += forms.scores
     sliced = Sliced([*sliced.scores, *forms.slice_scores], [*sliced.comparisons, *forms.slices])
     unequal = all_disparities(work, own, scored)
-    comparisons += [*costs.comparisons, *texts.comparisons, *forms.comparisons]
+    trusted = calibration_of(work)
+    declare_tasks(work, trusted)
+    summaries += [*forms.scores, *trusted.scores]
+    comparisons += [*costs.comparisons, *texts.comparisons, *forms.comparisons, *trusted.comparisons]
     benchmarks = benchmark_comparisons(work)
-    declared = {measure.name: measure for measure in [*known, *_measures_of(work)]}
+    declared = {measure.name: measure for measure in [*known, *_measures_of(work), *trusted.measures]}
     earlier = against_reference(work)
     comparisons, benchmarks, earlier = _ruled(work, declared, comparisons, benchmarks, earlier)
     with work.recorder.transaction() as transaction:
         write_slices(work, transaction, sliced)
         write_disparities(work, transaction, unequal)
         write_robustness(work, transaction, forms)
-        write_facts(work, transaction, scored)
+        write_facts(work, transaction, scored, trusted)
         _write(work, transaction, summaries, [*comparisons, *benchmarks], earlier)
     alerts = [
         *run_alerts(work, declared, comparisons, benchmarks, earlier, summaries),

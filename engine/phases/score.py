@@ -12,6 +12,7 @@ from engine.compare.comparison import Comparison, from_paired
 from engine.data.example import Example, eval_set_version
 from engine.data.suites import PREFIX
 from engine.errors import CannotRun
+from engine.metrics import calibration
 from engine.metrics.batch import Scorers, useful_processes
 from engine.metrics.efficiency import CACHED, NO_LATENCY
 from engine.metrics.load import load_metric, load_metrics
@@ -201,12 +202,13 @@ def adapter_facts(model: Model, parameters: int | None) -> dict[str, Any]:
 Pair = tuple[Example, Response]
 
 CHUNK = 500
+WITH_WEIGHTS = ("perplexity", calibration.NAME)
 SLOW_CHUNK = 64  # of metrics that run programs or models: what a crash or a pause may cost
 
 
 def text_metrics(plan: Plan) -> dict[str, Metric]:
-    """The plan's metrics but perplexity, which is measured while the weights are loaded."""
-    return {name: load(plan, name) for name in plan.metrics.use if name != "perplexity"}
+    """The plan's metrics but those that are measured while the weights are loaded."""
+    return {name: load(plan, name) for name in plan.metrics.use if name not in WITH_WEIGHTS}
 
 
 def load(plan: Plan, name: str) -> Metric:
@@ -243,6 +245,8 @@ def declare(work: Work, others: Sequence[tuple[Measure, dict[str, Any]]] = ()) -
     declared += measures_of_efficiency(work.plan)
     declared += measures_of_corpora(work)
     declared += others
+    if calibration.NAME in work.plan.metrics.use:
+        declared += [(measure, {}) for measure in calibration.OF_ALL]
     known = work.recorder.rows(records.StoredMetric, run_id=work.recorder.run_id)
     versions = {measure.name: measure.version for measure, _ in declared}
     for row in known:

@@ -35,6 +35,7 @@ REGISTRY: dict[str, str] = {
     "length": "engine.metrics.efficiency:Length",
     "efficiency": "engine.metrics.efficiency:Efficiency",
     "perplexity": "engine.metrics.perplexity:Perplexity",
+    "calibration": "engine.metrics.calibration:AnswerCalibration",
     "code": "engine.metrics.code:Code",
     "refusals": "engine.metrics.refusals:Refusals",
     "bbq": "engine.metrics.bbq:SocialBias",

@@ -178,6 +178,7 @@ class Benchmarks(Table):
 
     `include` is a folder of local task files; `shots` None is each task's own number. `tasks` has those of
     the suite too, which come first. A batch size of "auto" is the largest that fits, found during the run.
+    `calibration`: whether the probabilities of multiple-choice tasks are measured too.
     """
 
     tasks: Annotated[tuple[Name, ...], Field(min_length=1)]
@@ -187,6 +188,7 @@ class Benchmarks(Table):
     shots: Annotated[int, Field(strict=True, ge=0)] | None = None
     batch_size: BatchSize = 16
     apply_chat_template: Flag = True
+    calibration: Flag = False
 
     @model_validator(mode="before")
     @classmethod
@@ -556,6 +558,9 @@ _NAMED_ELSEWHERE = (
     "perplexity:",
     "bits_per_byte:",
     "eval_loss:",
+    "brier:",
+    "ece",
+    "accuracy@",
     "latency_p",
     "tokens_in_",
     "tokens_out_",

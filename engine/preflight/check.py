@@ -20,6 +20,8 @@ from engine.data.unused import unused_columns
 from engine.data.versions import file_hash, refuse_used_test, used_before
 from engine.errors import AssayError, BadInput, install
 from engine.judges.preflight import cost_findings, judge_findings, left_out
+from engine.metrics.calibration import NAME as CALIBRATION
+from engine.metrics.calibration import RECORDED, AnswerSet
 from engine.metrics.load import CLASH_WAY_OUT, clashes, load_metric
 from engine.metrics.perplexity import NEEDS_LOGPROBS, read_corpus
 from engine.metrics.suites import unscored
@@ -38,6 +40,7 @@ from engine.models.gguf_file import is_gguf
 from engine.models.holder import served
 from engine.models.model import conversation
 from engine.models.recorded import RecordedModel, RunAnswers
+from engine.phases.calibration import answers_of, is_asked
 from engine.phases.robustness import leading, made_variants
 from engine.phases.score import measures
 from engine.plan.errors import Finding, Level
@@ -265,6 +268,7 @@ def check(plan: Plan, store: Path, *, allow_code: bool = False) -> list[Finding]
     findings += [*_data(plan, examples), *data_findings(plan, whole, examples, store)]
     beside = _suites(plan, store, {example.id for example in whole}, findings)
     findings += [*_metrics(plan, examples, allow_code), *metric_findings(plan)]
+    findings += _calibration(plan, asked(examples, plan.data))
     for model in plan.models:
         findings += [*_model(model, plan, store), *_training_config(model)]
     chosen = asked(examples, plan.data)
@@ -541,6 +545,34 @@ def _metrics(plan: Plan, examples: list[Example], allow_code: bool) -> Iterator[
             f"{bare} of {len(examples)} examples have no reference: no {', '.join(needing)} there",
             "add references, or remove the metrics from `use`",
         )
+
+
+def _calibration(plan: Plan, examples: Sequence[Example]) -> Iterator[Finding]:
+    """How many examples have answers whose probabilities can be measured, and what that costs."""
+    if not is_asked(plan) or not examples:
+        return
+    try:
+        subject, found = f"metrics.{CALIBRATION}", answers_of(plan, examples).values()
+    except BadInput:  # wrong labels, which is said of the metric that has them
+        return
+    known = [len(answers.texts) for answers in found if isinstance(answers, AnswerSet)]
+    reasons = Counter(answers for answers in found if isinstance(answers, str))
+    local, servers = (sum(model.kind == kind for model in plan.models) for kind in ("local", "server"))
+    if not known:
+        yield Finding(
+            "warning",
+            subject,
+            f"has no value for any example: {reasons.most_common(1)[0][0]}",
+            "remove it from `use`; `calibration = true` under [benchmarks] is for the benchmarks",
+        )
+        return
+    if not (local or servers):
+        yield Finding("warning", subject, f"has no value for any model: {RECORDED}")
+        return
+    costs = [f"{sum(known) * local:,} prompts with an answer to read"] if local else []
+    costs += [f"{len(known) * servers:,} further answers of one token from servers"] if servers else []
+    message = f"{len(known):,} of {len(examples):,} examples have answers to weigh: {', '.join(costs)}"
+    yield Finding("ok", subject, message)
 
 
 def _model(model: Model, plan: Plan, store: Path) -> Iterator[Finding]:

@@ -20,7 +20,7 @@ from engine.errors import AssayError, BadInput, Paused, refused
 from engine.gates.checks import all_passed
 from engine.metrics.suites import suite_metrics
 from engine.models.folder import unfinished
-from engine.phases import data
+from engine.phases import calibration, data
 from engine.phases.benchmarks import benchmark
 from engine.phases.benchmarks import pieces as benchmark_pieces
 from engine.phases.compare import compare, measured_use
@@ -195,6 +195,8 @@ def _pieces(work: Work) -> Iterator[Piece]:
     if "perplexity" in plan.metrics.use:
         for model in grouped(plan.models):
             yield Piece("perplexity", model.name, "texts", count)
+    if calibration.is_asked(plan):
+        yield from (calibration.piece(work, model) for model in grouped(plan.models))
     if work.validation:
         yield from (
             validation_piece(work, model)
@@ -232,6 +234,9 @@ def _weights_of(work: Work, model: Model, loader: Loader) -> None:
     if only in (None, "perplexity") and "perplexity" in work.plan.metrics.use:
         work.recorder.set_run(phase="perplexity")
         perplexity(work, model, loader)
+    if only in (None, "perplexity") and calibration.is_asked(work.plan):
+        work.recorder.set_run(phase="perplexity")
+        calibration.calibrate(work, model, loader)
     if work.validation:
         work.recorder.set_run(phase="perplexity")
         validation_loss(work, model, loader)

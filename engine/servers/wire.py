@@ -1,6 +1,7 @@
 """What goes over to OpenAI-compatible servers and back: parameters they refuse, replies, errors, waiting."""
 
 import json
+import math
 import re
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -103,6 +104,8 @@ class Reply:
     `choices`: the probability of each value that the deciding part of the answer could have had, where it is
     known. `rejected` are the parameters that the server refuses, and this answer was made without.
     `choice` is a plain completion as it was sent, with its token ids and log-probabilities, if any.
+    `first_token`: the log-probabilities, in nats, of tokens that the answer could have begun with, where they
+    were asked for.
     `tokens_cached` of `tokens_in` the provider had read before; `fingerprint` is what it says about
     the version behind the model's name; `cost` is in US dollars, None where no price is known.
     """
@@ -125,6 +128,7 @@ class Reply:
     silent: bool = False
     rejected: list[str] | None = None
     choice: Mapping[str, Any] | None = None
+    first_token: Mapping[str, float] | None = None
 
     @property
     def version(self) -> str | None:
@@ -193,8 +197,26 @@ def read_reply(
         silent=said is None and not answer,
         choice=choice if plain else None,
         rejected=data.get("rejected") if read is not None else None,
+        first_token=_first_token(choice.get("logprobs")),
     )
     return reply if redact is None else _redacted(reply, redact)
+
+
+def _first_token(told: object) -> dict[str, float] | None:
+    """From a chat completion's `logprobs` or a plain one's; None where they are not as the API has them."""
+    if not isinstance(told, dict):
+        return None
+    try:
+        if told.get("content"):
+            pairs = [(each["token"], each["logprob"]) for each in told["content"][0]["top_logprobs"]]
+        else:
+            pairs = list(told["top_logprobs"][0].items())
+        found = {str(token): float(value) for token, value in pairs}
+    except (LookupError, TypeError, ValueError, AttributeError):
+        return None
+    # Beyond the likeliest, some servers write -9999 for what they do not know.
+    known = {token: value for token, value in found.items() if math.isfinite(value) and -1000 < value <= 1e-6}
+    return known or None
 
 
 def _redacted(reply: Reply, redact: Redactor) -> Reply:

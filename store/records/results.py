@@ -258,6 +258,8 @@ class StoredBenchmarkSample(Record):
     question: str
     target: str
     answer: str
+    likelihoods: list[float] | None = None  # log-likelihood of each choice in nats, where there are choices
+    correct: int | None = None  # the place of the right choice among them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ HEADINGS = {
     "Overlap with a reference": "overlap",
     "Exact answers": "exact & token",
     "Classification": "classification",
+    "Calibration": "calibration",
     "Extraction": "extraction",
     "Form": "format",
     "Tool calls": "tool calls",

@@ -59,6 +59,7 @@ class Section(StrEnum):
     scores = "scores"
     answers = "answers"
     labels = "labels"
+    calibration = "calibration"
     benchmarks = "benchmarks"
     corpora = "corpora"
     changes = "changes"

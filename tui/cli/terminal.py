@@ -29,6 +29,7 @@ from tui.sections.measures import (
     ForgettingSection,
     LabelTable,
     MeasuresSection,
+    ReliabilityCurve,
     SlicesSection,
     between_samples,
     changes_of,
@@ -95,6 +96,9 @@ def print_sections(
         Section.scores: lambda: print_scores(measures, full=full, find=find),
         Section.answers: lambda: _print_answers(found.answers),
         Section.labels: lambda: print_labels(measures.labels, full=full),
+        Section.calibration: lambda: (
+            _print_reliability(measures.reliability) if full or Section.calibration in wanted else None
+        ),
         Section.benchmarks: lambda: _print_benchmarks(found.benchmarks),
         Section.corpora: lambda: _print_corpora(found.benchmarks.corpora),
         Section.changes: lambda: changes(measures, find=find),
@@ -836,6 +840,22 @@ def _print_benchmarks(found: BenchmarksSection) -> None:
             paragraph(f"the same numbers: {item.command}", "    ", "  ")
     for (model, run), reused in found.reused().items():
         paragraph(f"{model}: {', '.join(reused)}: measured by run {run}, on the same weights", "  ")
+
+
+def _print_reliability(found: Sequence[ReliabilityCurve]) -> None:
+    """How often answers of about the same confidence were right."""
+    for of, curves in by_key((curve.of, curve) for curve in found).items():
+        heading(f"Reliability on {of}")
+        columns = [Column("model"), Column("confidence", True), Column("right", True), Column("95% CI")]
+        rows = [
+            [
+                *(curve.model, percent(row.confidence), percent(row.right), interval(row.low, row.high)),
+                *(number(row.excess, sign=True), f"{row.n:,}"),
+            ]
+            for curve in curves
+            for row in curve.rows
+        ]
+        print_table([*columns, Column("too sure by", True), Column("n", True)], rows)
 
 
 def _print_corpora(rows: Sequence[CorpusRow]) -> None:

@@ -88,6 +88,7 @@ def _plots(found: RunSections) -> dict[str, Any]:
         "shade": shade,
         "shares": lambda row: [LabelAnswers(row.name, row.answers).share(count) for count in row.answers],
         "curves": _curves(found),
+        "reliable": _reliability(found.measures),
         "trends": list(_trends(found.trends)),
         "benchmarked": _benchmarks(found.measures),
         "rated": _win_rates(found.judging, (plan.get("gates") or {}).get("min_win_rate")),
@@ -256,6 +257,23 @@ def _curves(found: RunSections) -> list[Markup]:
             caption = f"judge {curve.judge}: people's mean rating of the answers, by its score"
             drawn.append(plots.rates(steps, caption, of=Scale(*GRADES)))
     return drawn
+
+
+def _reliability(found: MeasuresSection) -> list[Markup]:
+    """The models' confidence against how often their answers were right."""
+    return [
+        plots.rates(
+            [
+                plots.Reading(
+                    f"{row.confidence:.0%} sure", row.right, row.low, row.high,
+                    said=f"right {row.right:.0%}, n {row.n:,}", limits=(row.confidence,),
+                )
+                for row in curve.rows
+            ],
+            f"{curve.model} on {curve.of}: how often its answers were right, by its confidence",
+        )
+        for curve in found.reliability
+    ]  # fmt: skip
 
 
 def _heat_maps(found: SlicesSection) -> Iterator[tuple[str, HeatMap]]:

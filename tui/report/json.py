@@ -88,6 +88,10 @@ def run_values(found: RunSections) -> dict[str, Any]:
             {"model": row.model, "metric": row.measure, **_fields(row, "model", "measure")}
             for row in found.measures.scores
         ],
+        "reliability": [
+            {"model": curve.model, "task": curve.task or None, "bins": [_fields(row) for row in curve.rows]}
+            for curve in found.measures.reliability
+        ],
         "judges": [_judge(judge.row) for judge in found.judging.judges],
         "verdicts": [_with_reason(row, "win_rate") for row in found.judging.win_rates],
         "audits": [_with_reason(row, "value") for row in found.judging.rows.audits],

@@ -242,7 +242,7 @@ def rates(
 ) -> Markup:
     """Win rates from 0 to 1, or values on another scale, as bars with intervals.
 
-    With a line in the middle, and the one that the plan wants.
+    With a line in the middle, the one that the plan wants, and those that a reading is held against.
     """
     middle = (of.low + of.high) / 2
     lines = [upright(of.at(middle), "zero")]
@@ -251,7 +251,9 @@ def rates(
     for item in readings:
         shapes = missing()
         if item.value is not None:
-            shapes = [block(of.at(of.low), of.at(item.value), f"pale {item.side}"), *lines, *_point(item, of)]
+            held = [upright(of.at(limit), "wanted") for limit in item.limits]
+            bar = block(of.at(of.low), of.at(item.value), f"pale {item.side}")
+            shapes = [bar, *lines, *held, *_point(item, of)]
         rows.append(_row(item.name, shapes, item.side, _rate(item)))
     return _figure(caption, rows, axis(of, middle))
 

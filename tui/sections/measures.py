@@ -213,6 +213,35 @@ class LabelTable:
 
 
 @dataclass(frozen=True, slots=True)
+class ReliabilityRow:
+    """`n` examples of about the same confidence: its mean, and how often the answers were right."""
+
+    n: int
+    confidence: float
+    right: float
+    low: float | None
+    high: float | None
+
+    @property
+    def excess(self) -> float:
+        """By how much it was surer than it was right."""
+        return self.confidence - self.right
+
+
+@dataclass(frozen=True, slots=True)
+class ReliabilityCurve:
+    """One model's rows from the least sure up, over the run's examples or a benchmark's `task`."""
+
+    model: str
+    task: str  # "" for the run's examples
+    rows: tuple[ReliabilityRow, ...]
+
+    @property
+    def of(self) -> str:
+        return self.task or "the run's examples"
+
+
+@dataclass(frozen=True, slots=True)
 class MeasuresSection:
     """`changes` are those of metrics, benchmarks and corpora, in the order in which they were compared."""
 
@@ -221,6 +250,7 @@ class MeasuresSection:
     scores: Sequence[ModelScoreRow]
     changes: tuple[Change, ...]
     labels: tuple[LabelTable, ...]
+    reliability: tuple[ReliabilityCurve, ...]
     main: Mapping[str, tuple[str, ...]]  # by candidate: the measures that a short table shows
     limits: "Limits"
 
@@ -257,6 +287,7 @@ def measures(
         scores=scores,
         changes=changes,
         labels=tuple(LabelTable(model.name, rows) for model in models if (rows := tuple(labels(model)))),
+        reliability=tuple(curve for model in models for curve in reliability(model)),
         main={name: _main(name, changes, alerts) for name in candidates},
         limits=limits,
     )
@@ -330,4 +361,13 @@ def labels(model: ModelRow) -> list[LabelRow]:
     return [
         LabelRow(row["label"], row["precision"], row["recall"], row["f1"], row["support"], tuple(counts))
         for row, counts in zip(found["per_class"], found["confusion"], strict=True)
+    ]
+
+
+def reliability(model: ModelRow) -> list[ReliabilityCurve]:
+    """A model's reliability curves, its examples' first; none where its probabilities were not measured."""
+    found = (model.details or {}).get("calibration") or {}
+    return [
+        ReliabilityCurve(model.name, task, tuple(ReliabilityRow(**row) for row in rows))
+        for task, rows in sorted(found.items())
     ]

@@ -21,8 +21,16 @@ from tui.screens.compare.data import (
     MeasureLine,
     name_of,
 )
-from tui.sections.measures import DIRECTION, NOT_FOUND, LabelRow, LabelTable, declared, labels
-from tui.text.gate import MISSING, cut, join, middle, number, plain, probability, signed, wrap
+from tui.sections.measures import (
+    DIRECTION,
+    NOT_FOUND,
+    LabelRow,
+    LabelTable,
+    ReliabilityCurve,
+    declared,
+    labels,
+)
+from tui.text.gate import MISSING, cut, fit, join, middle, number, percent, plain, probability, signed, wrap
 from tui.widgets.pictures import (
     FOREST_KEY,
     MEDIAN_KEY,
@@ -487,24 +495,52 @@ def _line(row: LabelRow, before: LabelRow | None, names: list[str]) -> str:
     return f"{row.name}: F1 {was} → {value(row.f1)} · {facts}{f' · taken for {said}' if said else ''}"
 
 
+RELIABILITY_KEY = "█ right  ▒ 95% CI  ◆ the model's confidence  │ 50%"
+_SURE, _FIGURES, _LONGEST = 20, 22, 40  # cells of a row's confidence and figures; at most of its band
+
+
+def reliability_lines(curves: Sequence[ReliabilityCurve], width: int) -> list[Content]:
+    """How often each model was right, from the answers that it was least sure of up."""
+    lines: list[Content] = []
+    for curve in curves:
+        title = f"  right by its confidence, on {curve.of}"
+        lines.append(join([plain(middle(curve.model, 24), "bold"), plain(title, "$heading")]))
+        lines.append(Content.styled(cut(RELIABILITY_KEY, width), "$muted"))
+        cells = max(10, min(_LONGEST, width - _SURE - _FIGURES - 2))
+        for row in curve.rows:
+            figures = f"{percent(row.right)} {interval(row.low, row.high)}"
+            drawn = band(row.right, row.low, row.high, cells, row.confidence)
+            name = f"{percent(row.confidence)} sure, n {row.n:,}"
+            lines.append(join([fit(name, _SURE), fit(figures, _FIGURES, "right"), drawn], " "))
+    return lines
+
+
 def picture_lines(
     entry: Entry | None,
     values: Mapping[str, Sequence[float]] | None,
     tables: Sequence[LabelTable],
+    curves: Sequence[ReliabilityCurve],
     width: int,
 ) -> list[Content]:
-    """The selected measure as a picture: a classifier's confusion tables, then how the values spread.
+    """The selected measure as a picture: a classifier's confusion tables, reliability curves, then how the
+    values spread.
 
     `values` are those of the baseline and the candidate; None while they are read.
     """
     if not isinstance(entry, MeasureLine):
-        return [plain("a measure has a picture: its values, or a classifier's answers by label", "$muted")]
+        return [
+            plain(
+                "a measure has a picture: its values, a classifier's answers by label, or reliability",
+                "$muted",
+            )
+        ]
     lines: list[Content] = []
     for table in tables:
         lines.append(
             plain(f"{middle(table.model, 40)}: examples by label (down) and answer (across)", "bold")
         )
         lines += confusion([LabelAnswers(row.name, row.answers) for row in table.labels], NOT_FOUND, width)
+    lines += reliability_lines(curves, width)
     if values is None:
         return [*lines, Content.styled("reading …", "$muted")]
     low, high = (entry.declared.low, entry.declared.high) if entry.declared else (0.0, 1.0)

@@ -41,7 +41,7 @@ from tui.screens.compare.lines import (
     picture_lines,
 )
 from tui.screens.watch import StoreFailed
-from tui.sections.measures import LabelTable, labels
+from tui.sections.measures import LabelTable, ReliabilityCurve, labels, reliability
 from tui.sections.remarks import largest_noise
 from tui.text.gate import MISSING, cut, join, percent, plain
 from tui.widgets.lines import Line, Pane
@@ -174,7 +174,8 @@ class CompareScreen(PairScreen, FilteredScreen):
     def _explain(self) -> None:
         entry, width = self.table.item, self.size.width - 2
         if self._pane == "picture":
-            lines = picture_lines(entry, self._values_of(entry), self._tables(entry), width)
+            drawn = self._tables(entry), self._curves(entry)
+            lines = picture_lines(entry, self._values_of(entry), *drawn, width)
         elif self._pane == "brief" and self._is_forest:
             lines = forest_brief(entry, self._forest, width)
         else:
@@ -185,17 +186,26 @@ class CompareScreen(PairScreen, FilteredScreen):
 
     def _labels(self, entry: MeasureLine, width: int) -> list[Content]:
         """The errors by label, where the selected line measures a classifier."""
-        if self._numbers is None or not _is_of_labels(entry):
+        if self._numbers is None or not _is_of(entry, "classification"):
             return []
         return label_lines(self._numbers.models, *self.pair, width)
 
     def _tables(self, entry: Entry | None) -> list[LabelTable]:
         """The candidate's and the baseline's answers by label, where the line measures a classifier."""
-        if self._numbers is None or not isinstance(entry, MeasureLine) or not _is_of_labels(entry):
+        if self._numbers is None or not isinstance(entry, MeasureLine) or not _is_of(entry, "classification"):
             return []
         models = {model.name: model for model in self._numbers.models}
         found = [LabelTable(name, tuple(labels(models[name]))) for name in self.pair if name in models]
         return [table for table in found if table.labels]
+
+    def _curves(self, entry: Entry | None) -> list[ReliabilityCurve]:
+        """The candidate's and the baseline's reliability, where the line measures their probabilities."""
+        if self._numbers is None or not isinstance(entry, MeasureLine) or not _is_of(entry, "calibration"):
+            return []
+        task = entry.name.partition(":")[2]
+        models = {model.name: model for model in self._numbers.models}
+        found = [curve for name in self.pair if name in models for curve in reliability(models[name])]
+        return [curve for curve in found if curve.task == task]
 
     def _values_of(self, entry: Entry | None) -> dict[str, list[float]] | None:
         """What the picture of a line draws; None while it is read."""
@@ -316,10 +326,10 @@ class CompareScreen(PairScreen, FilteredScreen):
         return found
 
 
-def _is_of_labels(entry: MeasureLine) -> bool:
-    """Whether the line measures a classifier."""
+def _is_of(entry: MeasureLine, name: str) -> bool:
+    """Whether the line's measure is one of a family of metrics."""
     source = entry.declared.source if entry.declared else ""
-    return entry.kind == "metric" and family_of(entry.name, source) == "classification"
+    return entry.kind == "metric" and family_of(entry.name, source) == name
 
 
 def _key(entry: Entry) -> tuple[str, str]:
