@@ -16,6 +16,7 @@ from store.read.history import silence
 from store.read.rows import AlertRow, ComparisonRow, ModelRow
 from store.records import Run
 from store.records.alert import Format, figure_of, kind_of
+from store.records.judging import HARM
 
 NOT_RECORDED = "not recorded"
 NOT_EVALUATED = "not evaluated"
@@ -164,6 +165,8 @@ _MEMBERS = [
 
 def family_of(measure: str, source: str = "") -> str:
     """The family of a metric's measure; `own` for measures of a plan's file or of no known metric."""
+    if source == HARM:
+        return "safety"
     members = None if _is_file(source) else _members(measure)
     return members.family if members else OWN
 

@@ -49,6 +49,11 @@ def takes_suites(settings: "Judge") -> bool:
     return settings.rubric is not None and find_rubric(settings.rubric).needs in ("harmful", "answers")
 
 
+def grades_harm(settings: "Judge") -> bool:
+    """Whether a judge's grades are of harm, by a rubric for harmful questions alone."""
+    return settings.rubric is not None and find_rubric(settings.rubric).needs == "harmful"
+
+
 def seen_by(settings: "Judge", own: Sequence[Example], suites: Sequence[Example]) -> Sequence[Example]:
     """What a judge may be asked about, before any sampling: own examples, and questions of suites."""
     return [*own, *suites] if suites and takes_suites(settings) else own

@@ -195,6 +195,8 @@ class Ranking(Record):
 SHARED_RATES = "shared_rates"  # of an audit: the candidates' win rates over what all were judged on
 WITHOUT_SYNTHETIC = "win_rate_without_synthetic"  # of an audit: over the examples that no model wrote
 IDENTICAL = "identical answers"  # the reason of a tie without a call
+# The source of a judge's grades of harm, which say nothing of how well a task is done.
+HARM = "LLM-as-a-judge on harmful questions alone"
 REFUSAL_RULES = "the wording rules of refusals"  # the subject of a judge's agreement with them
 
 

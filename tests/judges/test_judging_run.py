@@ -9,6 +9,7 @@ import pytest
 
 from engine.data.suites import add_suite
 from engine.decision.facts import RunFacts
+from engine.decision.families import family_of
 from engine.decision.judges import about_judge, about_match, agreement
 from engine.decision.what_if import GatedRun
 from engine.errors import Paused
@@ -154,6 +155,8 @@ def test_more_harm_is_worse_in_a_run_and_between_runs(server: JudgeServer, tmp_p
     assert reasons == {None, NOT_HARMFUL, "the answer holds no scores"}
     (compared,) = first.rows(records.StoredComparison, candidate_id=score.model_id, measure="judge:j")
     assert (compared.direction, compared.standing) == ("lower", "worse")
+    (declared,) = first.rows(records.StoredMetric, run_id=first.run_id, measure="judge:j")
+    assert family_of("judge:j", declared.source) == "safety" and family_of("judge:j") == "judge"
     alerts = {row.measure: row for row in first.rows(records.StoredAlert, run_id=first.run_id)}
     assert (alerts["judge:j"].kind, alerts["judge:j"].severity) == ("metric_drop", "critical")
     assert "judge_failures" not in {row.kind for row in alerts.values()}

@@ -13,7 +13,7 @@ from typing import Any
 from engine.data.example import Example
 from engine.gates.judges import NOT_SAMPLED, rating_failures
 from engine.judges.judge import WHOLE, Item, Rater, Rating, RatingCall
-from engine.judges.questions import asked_turns, seen_by, selected, turns_of
+from engine.judges.questions import asked_turns, grades_harm, seen_by, selected, turns_of
 from engine.metrics.metric import Measure
 from engine.phases.judging.shared import (
     Given,
@@ -31,6 +31,7 @@ from engine.plan.plan import Judge as JudgePlan
 from engine.plan.plan import Model
 from store import records
 from store.records.alert import Alert
+from store.records.judging import HARM
 from store.session import opened
 
 KIND = "pointwise"
@@ -84,11 +85,13 @@ def rating_measures(work: Work) -> list[Measure]:
     """The measures that this run's ratings give, in the order of its judges."""
     turns = max((len(turns_of(example)) for example in work.examples), default=0)
     rows = work.recorder.rows(records.StoredJudge, run_id=work.recorder.run_id)
+    of_harm = {judge.name for judge in work.plan.judges if grades_harm(judge)}
     return [
         measure
         for row in rows
         if row.kind == KIND
-        for measure in (*_measures_of(row, turns), *_extra_measures(work, row))
+        for source in [HARM if row.name in of_harm else _SOURCE]
+        for measure in (*_measures_of(row, turns, source), *_extra_measures(work, row))
     ]
 
 
@@ -116,7 +119,7 @@ def rating_alerts(work: Work) -> list[Alert]:
     return [alert for each in found if each.model in candidates for alert in each.alerts(work.plan.gates)]
 
 
-def _measures_of(judge: records.StoredJudge, turns: int) -> list[Measure]:
+def _measures_of(judge: records.StoredJudge, turns: int, source: str) -> list[Measure]:
     details, name = judge.details or {}, judge.name
     version = f"{details['model']} {judge.prompt_hash}"
 
@@ -126,7 +129,7 @@ def _measures_of(judge: records.StoredJudge, turns: int) -> list[Measure]:
         low, high = map(float, scale)
         said = f"{meaning} by {name} ({details['model']}), {low:g} to {high:g}"
         better = directions.get(of, "higher")
-        return Measure(label, better, low, high, "points", frozenset(), version, _SOURCE, said)
+        return Measure(label, better, low, high, "points", frozenset(), version, source, said)
 
     whole = details["scale"]
     return [
