@@ -119,7 +119,7 @@ def details(view: PairView, review: Review, width: int) -> list[Content]:
 
 
 def _by_line(told: object) -> str:
-    """What a record says, with a line for each key of a table, as a rubric has for its criteria and scores."""
+    """What a record says, with a line for each key of a table, such as a rubric's criteria and scores."""
     if not isinstance(told, dict):
         return str(told)
     return "\n".join(f"{str(name).replace('_', ' ')}: {said}" for name, said in told.items())
