@@ -149,6 +149,11 @@ def synthesize(
     Raises BadInput for sources that cannot be read, CannotRun where the model cannot be reached.
     """
     place = eval_set.resolve()
+    # Before anything is paid for.
+    if not place.parent.is_dir():
+        raise BadInput(f"{eval_set.parent}: no such folder", "the eval set's next version is written there")
+    if train is not None and not train.exists():
+        raise BadInput(f"{train}: no such file", "--train names the training data")
     examples = examples_for(connection, place, fields)
     sources = _sources(order, place, examples, fields)
     wanted = list(_wanted(order, sources))

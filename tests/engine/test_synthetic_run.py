@@ -85,7 +85,7 @@ def test_win_rates_stand_there_without_them_too(folder: Path) -> None:
 def test_reports_tell_each_main_measure_with_and_without_them(folder: Path) -> None:
     found = gathered(folder)
     whole = "before 0.000 (with them 0.000), after 0.000 (with them 0.571)"
-    assert f"exact_match on the 30 without the synthetic: {whole}" in found.remarks
+    assert f"exact_match without the synthetic: {whole}" in found.remarks
     assert "40 of 70 examples are synthetic: a model wrote them" in found.remarks
     assert "40 of 70 examples are synthetic" in markdown(found) and "40 of 70 examples are" in html(found)
     assert found.data.synthetic == 40

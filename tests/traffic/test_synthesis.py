@@ -281,6 +281,14 @@ def test_sources_that_are_none_are_named(
         workshop.order(kind, sources=[workshop.folder / source] if source else [])
 
 
+def test_what_could_not_be_used_afterwards_is_refused_before_anything_is_asked(workshop: Workshop) -> None:
+    with pytest.raises(BadInput, match="no such folder"):
+        workshop.order(out=workshop.folder / "none" / "eval.jsonl")
+    with pytest.raises(BadInput, match=r"none\.jsonl: no such file"):
+        workshop.order(train=workshop.folder / "none.jsonl")
+    assert workshop.server.requests == []
+
+
 def test_accepted_ones_begin_a_new_set_and_carry_how_they_came_about(workshop: Workshop) -> None:
     workshop.writes(quoted)
     new_set = workshop.folder / "tests.jsonl"

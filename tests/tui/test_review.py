@@ -1,5 +1,6 @@
 """The Review screen: moving, queues, and decisions that are on disk before the next example shows."""
 
+import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -46,13 +47,19 @@ async def test_both_answers_stand_side_by_side_with_everything_about_them(store_
     assert all(measure in shown for measure in ("rougeL", "exact_match", "perplexity", "tokens_per_second"))
 
 
-async def test_the_rubric_of_an_example_stands_in_its_details(own_store: Path) -> None:
+async def test_an_examples_rubric_and_how_a_model_wrote_it_stand_in_its_details(
+    own_store: Path,
+) -> None:
     connection = database.connect(own_store)
-    rubric = '{"rubric": {"criteria": "Is it kind?", "score1_description": "Rude."}}'
-    connection.execute("UPDATE example SET extra = ?", (rubric,))
+    extra = {
+        "rubric": {"criteria": "Is it kind?", "score1_description": "Rude."},
+        "extra": {"synthetic": {"kind": "edge", "source": "eval.jsonl#refund"}},
+    }
+    connection.execute("UPDATE example SET extra = ?", (json.dumps(extra),))
     connection.close()
     async with driven(review(own_store), (160, 80)) as ui:
         assert "criteria: Is it kind?" in ui.text and "score1 description: Rude." in ui.text
+        assert "kind: edge" in ui.text and "source: eval.jsonl#refund" in ui.text
 
 
 async def test_at_80_by_24_the_details_take_the_answers_place_and_give_it_back(store_folder: Path) -> None:

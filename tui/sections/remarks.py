@@ -81,7 +81,7 @@ def _synthetic(data: DataSection, judging: JudgingResults) -> Iterator[str]:
     by_measure = by_key((score.measure, score) for score in data.without_synthetic)
     for measure, scores in by_measure.items():
         told = (f"{row.model} {number(row.without)} (with them {number(row.value)})" for row in scores)
-        yield f"{measure} on the {left:,} without the synthetic: {', '.join(told)}"
+        yield f"{measure} without the synthetic: {', '.join(told)}"
     for row in judging.win_rates if left else ():
         real = audit_of(judging, row.judge, WITHOUT_SYNTHETIC, subject(row))
         if row.turn == 0 and real is not None:

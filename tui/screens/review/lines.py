@@ -107,7 +107,9 @@ def details(view: PairView, review: Review, width: int) -> list[Content]:
     for reference in view.example.references or ():
         lines += _under("reference", reference, width)
     if rubric := (view.example.extra or {}).get("rubric"):
-        lines += _under("rubric", _rubric(rubric), width)
+        lines += _under("rubric", _by_line(rubric), width)
+    if written := ((view.example.extra or {}).get("extra") or {}).get("synthetic"):
+        lines += _under("synthetic", _by_line(written), width)
     for call in view.example.right_calls:
         lines += _under("right call", json.dumps(call, ensure_ascii=False), width)
     for response in filter(None, (view.baseline, view.candidate)):
@@ -116,11 +118,11 @@ def details(view: PairView, review: Review, width: int) -> list[Content]:
     return lines
 
 
-def _rubric(rubric: object) -> str:
-    """An example's rubric: a line for its criteria and for each score, where it has them apart."""
-    if not isinstance(rubric, dict):
-        return str(rubric)
-    return "\n".join(f"{str(name).replace('_', ' ')}: {said}" for name, said in rubric.items())
+def _by_line(told: object) -> str:
+    """What a record says, with a line for each key of a table, such as a rubric's criteria and scores."""
+    if not isinstance(told, dict):
+        return str(told)
+    return "\n".join(f"{str(name).replace('_', ' ')}: {said}" for name, said in told.items())
 
 
 def _annotated(note: Annotation, review: Review) -> tuple[str, str]:
