@@ -1,4 +1,7 @@
-"""One thread for each process, compiled code kept, stores in memory if there is room, longest files first."""
+"""One thread for each process, compiled code kept, stores in memory if there is room, longest files first.
+
+Garbage is looked for rarely, and only among what tests made.
+"""
 
 import fcntl
 import gc

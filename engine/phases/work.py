@@ -5,14 +5,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from engine.data.example import Example
 from engine.metrics.metric import Measure, Score
 from engine.metrics.perplexity import VALIDATION_LOSS
 from engine.plan.plan import Model, Plan, parse_plan
 from store import records
-from store.write import Recorder
+
+if TYPE_CHECKING:  # a check of a plan writes nothing, and needs no SQLAlchemy
+    from store.write import Recorder
 
 PHASES = ("data", "generate", "perplexity", "benchmarks", "score", "judge", "compare")
 FOLLOW = "follow"  # the option of a run that follows a training, and the phase in which it waits for more
@@ -94,7 +96,7 @@ class Work:
     """One run, as its worker sees it."""
 
     plan: Plan
-    recorder: Recorder
+    recorder: "Recorder"
     store: Path
     options: dict[str, Any]
     request: Callable[[], str | None]  # what a person asked for: pause, cancel, or nothing yet

@@ -316,7 +316,7 @@ def test_checking_loads_no_torch(plan: Write, tmp_path: Path) -> None:
         "import sys\nfrom pathlib import Path\n"
         "from engine.preflight.check import check\nfrom engine.plan.plan import read_plan\n"
         f"check(read_plan(Path({str(plan())!r})), Path({str(tmp_path)!r}))\n"
-        "print([name for name in ('torch', 'transformers', 'lm_eval') if name in sys.modules])"
+        "print([name for name in ('torch', 'transformers', 'lm_eval', 'sqlalchemy') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

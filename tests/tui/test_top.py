@@ -11,7 +11,7 @@ from tests.tui.driver import opened
 from tests.tui.history import build_sweep
 from tui.app.settings import rebind
 from tui.keys import REGISTRY
-from tui.screens.base import tabs
+from tui.screens.base import RunScreen, tabs
 
 CARD = "INCONCLUSIVE good"
 FIGURES = "wins 82% [60–100] · forgot 0/3, 3 open · 1 leaked"
@@ -72,6 +72,14 @@ async def test_the_card_stands_on_every_screen_of_the_run(store_folder: Path, sc
         assert CARD in ui.head and FIGURES in ui.head
     async with opened(store_folder, screen, size=(120, 36)) as ui:
         assert f"{CARD} against base · {FIGURES}" in ui.head
+
+
+async def test_a_card_that_comes_while_the_screen_is_taken_down_is_left(store_folder: Path) -> None:
+    async with opened(store_folder, "decision", size=(120, 36)) as ui:
+        screen = ui.on(RunScreen)
+        await screen.query("#tabs").remove()
+        screen._read_cards()
+        await ui.app.workers.wait_for_complete()
 
 
 async def test_beside_the_name_of_a_screen_without_a_tab_whole_figures_are_left_out(

@@ -33,7 +33,6 @@ from tui.text.output import (
     remark,
     width,
 )
-from tui.widgets.plot import Spot, only_ascii, plot
 
 Limit = Annotated[int, typer.Option("--limit", min=1, help="How many of the newest runs.")]
 Model = Annotated[
@@ -219,6 +218,8 @@ def _print_trend(
     if not points:
         out("no run like that has this measure")
         return
+    from tui.widgets.plot import Spot, only_ascii, plot
+
     better = {"higher": ", higher is better", "lower": ", lower is better"}.get(measure.direction, "")
     by_step = points[0].step is not None
     what = counted(len(points), "checkpoint" if by_step else "run")

@@ -304,6 +304,11 @@ class AssayScreen(Screen[None]):
             self._reading = True
             self._read_while_stale()
 
+    @property
+    def _has_parts(self) -> bool:
+        """A screen that is being left loses its widgets while its last reading is still under way."""
+        return self.is_mounted and all(self.query(part) for part in ("#tabs", "#title", "#card"))
+
     @work(group="read")
     async def _read_while_stale(self) -> None:
         try:
@@ -312,9 +317,7 @@ class AssayScreen(Screen[None]):
                 state = self.assay.store.state
                 data = await self.assay.store.ask(self.read)
                 self.read_state = state
-                # A screen that is being left loses its widgets while its last reading is still under way.
-                mounted = self.is_mounted and bool(self.query("#title"))
-                if mounted and (self._shown is None or data != self._shown):
+                if self._has_parts and (self._shown is None or data != self._shown):
                     self._shown = data
                     self.show(data)
                 self._go_on()
@@ -597,7 +600,7 @@ class RunScreen(AssayScreen):
             found = await self.assay.store.ask(cards, self.run_id)
         except StoreFailed:
             return  # the screen's own reading says so
-        if self.is_mounted:
+        if self._has_parts:
             self.keep_cards(found, state)
 
     def _in_title(self, room: int) -> Content:

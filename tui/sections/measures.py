@@ -14,11 +14,10 @@ from store.read.rows import AlertRow, BenchmarkRow, ComparisonRow, ModelRow, Mod
 from store.read.slices import CorpusRow, DisparityRow, LostVariantRow, SliceRow, SliceScoreRow, worst
 from store.records import StoredMetric
 from tui.text.gate import MISSING, number
-from tui.widgets.pictures import HeatMap, HeatRow, Histogram, heat_map
-from tui.widgets.pictures import histogram as histogram_of
 
 if TYPE_CHECKING:
     from engine.gates.checks import Limits
+    from tui.widgets.pictures import HeatMap, Histogram
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +116,10 @@ class SlicesSection:
         return found
 
 
-def slice_map(rows: Sequence[SliceRow]) -> HeatMap:
+def slice_map(rows: Sequence[SliceRow]) -> "HeatMap":
     """A heat map of one pair's slices."""
+    from tui.widgets.pictures import HeatRow, heat_map
+
     return heat_map(
         [HeatRow(row.slice, row.measure, row.delta, row.worsening, row.standing, row.reason) for row in rows]
     )
@@ -301,7 +302,7 @@ class MeasureSpread:
     """How the values of single examples spread, of a candidate and the baseline it was compared with."""
 
     measure: str
-    histogram: Histogram
+    histogram: "Histogram"
 
 
 def spreads(
@@ -328,9 +329,11 @@ def spreads(
     return tuple(drawn)
 
 
-def spread(values: Mapping[str, Sequence[float]], metric: StoredMetric | None) -> Histogram | None:
+def spread(values: Mapping[str, Sequence[float]], metric: StoredMetric | None) -> "Histogram | None":
     """The values of one measure by model, in bins over its range; None where there are none."""
-    return histogram_of(values, *((metric.low, metric.high) if metric else (None, None)))
+    from tui.widgets.pictures import histogram
+
+    return histogram(values, *((metric.low, metric.high) if metric else (None, None)))
 
 
 def changes_of(comparisons: Sequence[ComparisonRow], metrics: Sequence[StoredMetric] = ()) -> list[Change]:

@@ -8,9 +8,9 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from functools import cache, lru_cache
+from typing import TYPE_CHECKING
 
 from rich.cells import cell_len, set_cell_size
-from textual.content import Content
 
 from engine.gates.figures import LARGE as LARGE
 from engine.gates.figures import MISSING as MISSING
@@ -19,6 +19,9 @@ from engine.gates.figures import magnitude as magnitude
 from engine.gates.figures import percent as percent
 from engine.gates.figures import probability as probability
 from engine.gates.figures import size as size
+
+if TYPE_CHECKING:  # commands print texts, and need nothing that draws screens
+    from textual.content import Content
 
 ELLIPSIS = "…"
 _SEPARATOR = re.compile(r"[-_/:@ ]+")
@@ -64,17 +67,19 @@ def is_width_in_doubt(text: str) -> bool:
     return not text.isascii() and any(map(_is_in_doubt, set(text)))
 
 
-def plain(text: str, style: str = "") -> Content:
+def plain(text: str, style: str = "") -> "Content":
     """The text as inert content: no markup is read from it, no control character survives in it."""
+    from textual.content import Content
+
     return Content.styled(printable(text), style) if style else Content(printable(text))
 
 
-def one_line(text: str, style: str = "") -> Content:
+def one_line(text: str, style: str = "") -> "Content":
     """Like `plain`, with line feeds shown as ⏎, for places that are one line high."""
     return plain(text.replace("\n", "⏎"), style)
 
 
-def fit(content: Content | str, cells: int, align: str = "left") -> Content:
+def fit(content: "Content | str", cells: int, align: str = "left") -> "Content":
     """Exactly `cells` wide: padded, or cut with an ellipsis. A str goes through the gate."""
     line = one_line(content) if isinstance(content, str) else content
     spare = cells - line.cell_length
@@ -137,12 +142,14 @@ def _without_shared(names: Sequence[str], cells: int) -> Sequence[str]:
     return [ELLIPSIS + name[end:] for name in names]
 
 
-def join(parts: Iterable[Content | str], between: str = "") -> Content:
+def join(parts: "Iterable[Content | str]", between: str = "") -> "Content":
     """One content out of several; those of type str are the app's own words."""
+    from textual.content import Content
+
     return Content(between).join([Content(part) if isinstance(part, str) else part for part in parts])
 
 
-def wrap(content: Content, width: int) -> list[Content]:
+def wrap(content: "Content", width: int) -> "list[Content]":
     """The content as lines of at most `width` cells, broken between words where there is room."""
     return content.wrap(max(1, width))
 
