@@ -253,6 +253,8 @@ def main() -> None:
     }
     for name in options.without:
         del ways[name]
+    with torch.inference_mode():
+        bench.model(torch.tensor([bench.prompts[0]]))  # warms up the kernels
     print_table(bench, *timed(ways, options.rounds))
 
 
@@ -309,7 +311,7 @@ def print_table(
 
 
 def ratios(alone: Sequence[Taken], own: Sequence[Taken], kind: int) -> tuple[float, float]:
-    """How many times faster than one at a time: the median of the rounds, and by the fastest rounds."""
+    """How many times faster than the first way: the median of the rounds, and by the fastest rounds."""
     each = [one[kind] / other[kind] for one, other in zip(alone, own, strict=True)]
     return statistics.median(each), min(one[kind] for one in alone) / min(other[kind] for other in own)
 

@@ -77,8 +77,9 @@ def _bytes_per_token(cache: Any) -> int:
     return sum(part.shape[1] * part.shape[3] * part.element_size() for part in parts)
 
 
-# The most positions of a prefill that may be padding, as a share of its tokens.
-_PADDING = 0.25
+# The most positions of a prefill that may be padding, as a share of its tokens: of one that fills at most
+# half of its budget, whose fixed costs weigh more, and of a larger one.
+_PADDING, _PADDING_OF_LARGE = 0.25, 0.05
 # Rows whose attention is computed together, up to the longest of them.
 BAND = 16
 
@@ -200,7 +201,8 @@ class Batcher:
             length = len(row.request.ids) + len(row.tokens) - len(self._beginning)
             longest, total = max(longest, length), total + length
             padded = longest * (len(rows) + 1)
-            if rows and (padded > self._limits.tokens or padded > total * (1 + _PADDING)):
+            share = _PADDING if 2 * padded <= self._limits.tokens else _PADDING_OF_LARGE
+            if rows and (padded > self._limits.tokens or padded > total * (1 + share)):
                 break
             rows.append(row)
             if len(rows) == self._limits.slots:

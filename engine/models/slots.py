@@ -94,9 +94,10 @@ class _PackedHead:
 
     @staticmethod
     def suits(layer: Any) -> bool:
-        """Whether the layer is a plain one, not an adapter's or quantised, in 32 bits on the processor."""
+        """Whether it is a plain layer, not an adapter's, hooked or quantised, in 32 bits on the processor."""
         return (
             type(layer) is torch.nn.Linear
+            and "forward" not in vars(layer)
             and layer.weight.device.type == "cpu"
             and layer.weight.dtype == torch.float32
             and torch.backends.mkldnn.is_available()
