@@ -45,7 +45,7 @@ class _Running:
     """One process of a server, from its start to its end."""
 
     def __init__(self, engine: Engine, holding: Holding) -> None:
-        self.key = secrets.token_urlsafe(24)
+        self.key = secrets.token_hex(24)  # which no command line takes for a flag
         self.engine = engine
         port = _free_port()
         self.address = f"http://127.0.0.1:{port}/v1"
