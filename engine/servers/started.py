@@ -21,6 +21,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from engine.data.textfile import write_text
 from engine.errors import CannotRun, Paused
 from engine.servers.address import Redactor, read_address
 from engine.servers.client import Access, CallFailed, Client, Pool
@@ -44,7 +45,7 @@ class _Running:
     """One process of a server, from its start to its end."""
 
     def __init__(self, engine: Engine, holding: Holding) -> None:
-        self.key = secrets.token_urlsafe(24)
+        self.key = secrets.token_hex(24)  # which no command line takes for a flag
         self.engine = engine
         port = _free_port()
         self.address = f"http://127.0.0.1:{port}/v1"
@@ -61,7 +62,7 @@ class _Running:
         file = None
         if self._folder is not None:
             file = Path(self._folder.name) / "config.yaml"  # in a folder that its owner alone can read
-            file.write_text(f"api-key: {self.key}\n")
+            write_text(file, f"api-key: {self.key}\n")
         command = engine.command(holding, port, file)
         self._started = threading.Event()
         # The keeper's parent is the thread that starts it: this one lives as long as the server.

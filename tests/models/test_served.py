@@ -240,6 +240,9 @@ class TestGguf:
         assert [[one.name for one in group] for group in groups] == [["a", "b"]] and set(others) == {"c"}
         held = holding(llama, groups[0], Compute(), 40, 3)
         assert (held.base, held.length, held.slots, held.adapters) == (file.resolve(), 41, 3, ())
+        assert (
+            held.device is None and holding(llama, [model(file, device="cpu")], Compute(), 40).device == "cpu"
+        )
 
     def test_the_text_is_decoded_here_from_the_servers_tokens(
         self, file: Path, program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
