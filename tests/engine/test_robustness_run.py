@@ -251,6 +251,12 @@ def alerts(ours: list[float], theirs: list[float], **limits: float | None) -> li
     return [(alert.kind, alert.severity) for alert in drop_alerts(decided, [], gates, known)]
 
 
+def test_that_it_loses_no_more_than_allowed_takes_an_interval_within_the_limit() -> None:
+    measure, found = drop([0.0] * 300, [0.0] * 300)
+    decided, _ = ruled([found], [], Gates(), {measure.name: measure})
+    assert decided[0].ruling is not None and decided[0].ruling.standing == "no worse"
+
+
 FRAGILE, STEADY = [1.0] * 30 + [0.0] * 70, [0.0] * 100
 
 
