@@ -38,6 +38,7 @@ use = ["exact_match", "length"]
 [robustness]
 perturbations = ["typos", "numbers", "choices"]
 rate = 1.0
+paraphrase = "base"
 """
 
 
@@ -110,6 +111,14 @@ def test_what_changes_nothing_makes_no_variant_and_is_counted(run: Recorder) -> 
             f"choices: 0 variants, none for {N} where no lettered choices"
             in gather(connection, run.run_id).data.variants
         )
+
+
+def test_a_model_that_cannot_ask_in_other_words_makes_no_variant(run: Recorder) -> None:
+    told = (run.run().data_summary or {})["perturbed"]["paraphrase"]
+    assert told["variants"] == 0 and sum(told["none"].values()) == N
+    assert f"{DROP}paraphrase" not in scores(run, "base")
+    done = run.rows(records.Progress, run_id=run.run_id, item="base · paraphrases")
+    assert [(row.done, row.total) for row in done] == [(N, N)]  # of the worker before the pause
 
 
 def test_no_plain_figure_counts_a_variant(run: Recorder) -> None:
@@ -289,6 +298,7 @@ def test_a_model_without_a_right_answer_had_nothing_to_forget() -> None:
         ('perturbations = ["typos"]\nrate = 2.0', "robustness.rate"),
         ('perturbations = ["typos"]\nmeasure = "exact_mach"', 'did you mean "exact_match"?'),
         ('perturbations = ["typos"]\npertubations = 1', "robustness.pertubations"),
+        ('perturbations = ["typos"]\nparaphrase = "bas"', 'did you mean "base"?'),
     ],
 )
 def test_a_plan_that_cannot_be_meant_says_what_is_wrong(tmp_path: Path, table: str, said: str) -> None:
