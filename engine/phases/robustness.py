@@ -471,10 +471,17 @@ def _compared(
                     fair.append(Scores(measure, ours, theirs))
                     continue
                 reason = f"{lacking.name}: {CANNOT_ASK}" if lacking else NONE_RIGHT
-                found.append(not_comparable(*sides, measure.name, measure.direction, "metric", reason))
+                means = (_mean(ours), _mean(theirs))
+                found.append(
+                    not_comparable(*sides, measure.name, measure.direction, "metric", reason, *means)
+                )
             found += compare_measures(*sides, fair, seed=work.plan.data.seed)
             work.checkpoint()
     return found
+
+
+def _mean(parts: Parts) -> float | None:
+    return float(mean(np.array(list(parts.values())).sum(axis=0))) if parts else None
 
 
 Form = tuple[str, str]  # a form of the question, and the plain example's id
