@@ -83,7 +83,7 @@ def made_variants(
     asked = plan.robustness
     if asked is None:
         return [], {}
-    chosen = _sampled(plan, examples)
+    chosen = sampled(plan, examples)
     found: list[PerturbedExample] = []
     none: dict[str, Counter[str]] = {}
     for name in asked.perturbations:
@@ -99,7 +99,7 @@ def made_variants(
     return found, none
 
 
-def _sampled(plan: Plan, examples: Sequence[Example]) -> Sequence[Example]:
+def sampled(plan: Plan, examples: Sequence[Example]) -> Sequence[Example]:
     """The examples that get variants."""
     asked = plan.robustness
     if asked is None or asked.sample is None:
@@ -129,7 +129,7 @@ def wants_paraphrases(work: Work) -> bool:
 def paraphrase(work: Work, model: Model, loader: Loader) -> None:
     """Has the model ask the plan's sample of the examples in other words, and records what can be used."""
     assert work.plan.robustness is not None
-    chosen = {example.id: example for example in _sampled(work.plan, work.examples)}
+    chosen = {example.id: example for example in sampled(work.plan, work.examples)}
     meter = work.meter("generate", f"{model.name} · paraphrases", "responses", total=len(chosen), done=0)
     settings = replace(settings_of(work.plan.generation), temperature=0.0)
     asked = [

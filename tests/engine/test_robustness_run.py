@@ -321,7 +321,8 @@ def test_a_limit_without_perturbations_and_recorded_answers_are_refused(tmp_path
 def test_a_check_counts_the_variants_and_refuses_what_has_none(tmp_path: Path) -> None:
     plan = plan_of(tmp_path)
     found = [item.message for item in check(parse_plan(plan.read_text(), tmp_path), tmp_path / "store")]
-    assert any("variants are asked beside the examples: typos 8" in message for message in found)
+    [said] = [message for message in found if "variants are asked beside the examples: typos 8" in message]
+    assert said.endswith(f"; base asks up to {N} in other words")
     assert "no example has a variant with choices: no lettered choices" in found
     lines(tmp_path / "examples.jsonl", [{"query": "12", "reference": "12"}])
     errors = [
