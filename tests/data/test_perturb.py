@@ -1,6 +1,8 @@
 """The same thing asked in another form: what changes, what never does, and that it is the same everywhere."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -182,6 +184,14 @@ def test_a_models_paraphrase_is_taken_where_it_keeps_what_must_stay() -> None:
         "Seven. " * 100: "the paraphrase is far longer than the question",
     }.items():
         assert paraphrased(before, text) == reason
+
+
+def test_the_manual_has_a_row_for_each() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "robustness.md").read_text()
+    assert re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)[: len(PERTURBATIONS) + 1] == [
+        *PERTURBATIONS,
+        PARAPHRASE,
+    ]
 
 
 def test_numbers_in_words() -> None:
