@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
-from engine.data.example import Example
+from engine.data.example import Example, normalise
 
 SAME = "it changes nothing here"
 CONVERSATION = "a conversation of several turns"
@@ -47,6 +47,35 @@ def perturbed(example: Example, name: str, seed: int = 0, rate: float = 0.1) -> 
     if found.example.query == example.query:
         return SAME
     return replace(found, perturbation=name)
+
+
+PARAPHRASE = "paraphrase"  # in other words, by a model that the plan names
+REQUEST = (
+    "Rewrite the question below in other words. Keep its meaning, and every name, number, code and "
+    "instruction on the form of the answer. Reply with the rewritten question alone.\n\n"
+)
+_LONGER = 3  # times the question: a paraphrase that is longer answers it, or talks about it
+
+
+def paraphrased(example: Example, text: str | None) -> PerturbedExample | str:
+    """The example in the words that a model gave for its question, or why these cannot be used.
+
+    Everything that no perturbation changes must stand in them, and every number.
+    """
+    if len(example.turns) > 1:
+        return CONVERSATION
+    said = (text or "").strip().strip('"“”').strip()
+    if not said:
+        return "the model gave no paraphrase"
+    if normalise(said) == normalise(example.query):
+        return SAME
+    if len(said) > _LONGER * len(example.query) + 100:
+        return "the paraphrase is far longer than the question"
+    change = _Change(example, random.Random(0), 0.0)
+    held = [stretch.strip() for free, stretch in change.stretches() if not free]
+    if any(part not in said for part in (*held, *re.findall(r"\d+", example.query))):
+        return "the paraphrase lost what must stay"
+    return replace(change.asked(said), perturbation=PARAPHRASE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,8 +33,9 @@ def ruled(
     for comparison in (*comparisons, *benchmarks):
         item, measure = known.get(id(comparison)), measures.get(comparison.measure)
         ends = (measure.low, measure.high) if measure else item.ends if item else (None, None)
-        asked = BoundedComparison(comparison, ends, item.allowed if item else _kept(comparison, gates))
         of_forms = comparison.measure.startswith((DROP, ROBUST))
+        allowed = _allowed_of_forms(gates) if of_forms else item.allowed if item else None
+        asked = BoundedComparison(comparison, ends, allowed)
         name = "robustness" if of_forms else "checked" if item else "unchecked"
         families.setdefault((comparison.candidate, name), []).append((comparison, asked))
     found = {
@@ -49,10 +50,11 @@ def ruled(
     return first, second
 
 
-def _kept(comparison: Comparison, gates: Gates) -> float | None:
-    """How much of what a perturbation leaves may be lost, for the ruling: the gate is on what it costs."""
-    if not comparison.measure.startswith(ROBUST):
-        return None
+def _allowed_of_forms(gates: Gates) -> float | None:
+    """How much more than a baseline a candidate may lose to a perturbation, for all rulings on that.
+
+    Where the plan has no limit that fails, it is the one that warns.
+    """
     most = gates.max_robustness_drop
     return gates.warn_robustness_drop if most is None else most
 

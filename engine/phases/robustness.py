@@ -25,14 +25,22 @@ from engine.compare.slices import (
     slice_values,
 )
 from engine.data.example import Example, normalise
-from engine.data.perturb import PERTURBATIONS, VERSION, PerturbedExample, perturbed
+from engine.data.perturb import (
+    PARAPHRASE,
+    PERTURBATIONS,
+    REQUEST,
+    VERSION,
+    PerturbedExample,
+    paraphrased,
+    perturbed,
+)
 from engine.data.split import sample
 from engine.errors import BadInput
 from engine.metrics.metric import Measure, Score, mean, score_pairs
-from engine.models.model import Response
-from engine.phases.generate import answered
+from engine.models.model import Response, without_reasoning
+from engine.phases.generate import Loader, answered, settings_of
 from engine.phases.score import CHUNK, SLOW_CHUNK, by_example, measures, text_metrics
-from engine.phases.work import Piece, Variant, Work, score_row
+from engine.phases.work import Piece, Variant, Work, closed_after, score_row
 from engine.plan.plan import Model, Plan
 from engine.stats.intervals import Interval, bootstrap_interval
 from store import records
@@ -75,7 +83,7 @@ def made_variants(
     asked = plan.robustness
     if asked is None:
         return [], {}
-    chosen = sample(examples, asked.sample, asked.seed) if asked.sample is not None else examples
+    chosen = sampled(plan, examples)
     found: list[PerturbedExample] = []
     none: dict[str, Counter[str]] = {}
     for name in asked.perturbations:
@@ -91,6 +99,14 @@ def made_variants(
     return found, none
 
 
+def sampled(plan: Plan, examples: Sequence[Example]) -> Sequence[Example]:
+    """The examples that get variants."""
+    asked = plan.robustness
+    if asked is None or asked.sample is None:
+        return examples
+    return sample(examples, asked.sample, asked.seed)
+
+
 def prepare_variants(work: Work) -> None:
     """Makes and records the run's variants once; a resumed run asks the same ones."""
     plan, recorder = work.plan, work.recorder
@@ -99,6 +115,47 @@ def prepare_variants(work: Work) -> None:
     leading(plan, measures(plan))
     if _ROW not in (recorder.run().data_summary or {}):
         _record(work)
+    _load(work)
+
+
+def wants_paraphrases(work: Work) -> bool:
+    """Whether a model is to ask in other words, and has not yet."""
+    asked = work.plan.robustness
+    if asked is None or asked.paraphrase is None:
+        return False
+    return PARAPHRASE not in (work.recorder.run().data_summary or {})[_ROW]
+
+
+def paraphrase(work: Work, model: Model, loader: Loader) -> None:
+    """Has the model ask the plan's sample of the examples in other words, and records what can be used."""
+    assert work.plan.robustness is not None
+    chosen = {example.id: example for example in sampled(work.plan, work.examples)}
+    meter = work.meter("generate", f"{model.name} · paraphrases", "responses", total=len(chosen), done=0)
+    settings = replace(settings_of(work.plan.generation), temperature=0.0)
+    asked = [
+        Example(name, REQUEST + example.query, ({"role": "user", "content": REQUEST + example.query},))
+        for name, example in chosen.items()
+    ]
+    made: list[PerturbedExample | str] = []
+    generator = loader.open(model)
+    with closed_after(generator.generate(asked, settings)) as batches:
+        for batch in batches:
+            for response in batch:
+                said = without_reasoning(response, False, work.plan.generation.reasoning_delimiters)
+                made.append(paraphrased(chosen[response.example_id], said.text))
+            meter.advance(len(batch))
+            work.checkpoint()
+    _keep(
+        work,
+        [each for each in made if not isinstance(each, str)],
+        {PARAPHRASE: Counter(each for each in made if isinstance(each, str))},
+    )
+    _load(work)
+
+
+def _load(work: Work) -> None:
+    recorder = work.recorder
+    work.variants.clear()
     plain = {place: example for example in work.examples for place in [work.example_ids[example.id]]}
     taken = set(work.example_ids)
     for row in recorder.rows(records.StoredVariant, run_id=recorder.run_id):
@@ -119,8 +176,12 @@ def prepare_variants(work: Work) -> None:
 
 
 def _record(work: Work) -> None:
+    _keep(work, *made_variants(work.plan, work.examples))
+
+
+def _keep(work: Work, found: Sequence[PerturbedExample], none: Mapping[str, Counter[str]]) -> None:
+    """Records variants, and how many examples have none and why."""
     recorder = work.recorder
-    found, none = made_variants(work.plan, work.examples)
     counts = Counter(each.perturbation for each in found)
     rows = [
         records.StoredVariant(
@@ -139,9 +200,9 @@ def _record(work: Work) -> None:
     with recorder.transaction() as transaction:
         transaction.append(rows)
         run = recorder.run()
-        transaction.update(
-            records.Run, recorder.run_id, data_summary={**(run.data_summary or {}), _ROW: summary}
-        )
+        known = run.data_summary or {}
+        summary = {**known, _ROW: {**known.get(_ROW, {}), **summary}}
+        transaction.update(records.Run, recorder.run_id, data_summary=summary)
     for name, told in none.items():
         why = ", ".join(f"{count} ({reason})" for reason, count in told.most_common())
         left = f"; none for {why}" if told else ""
@@ -150,8 +211,9 @@ def _record(work: Work) -> None:
 
 
 def _made(work: Work) -> list[str]:
-    """The perturbations under which some example has a variant, in the plan's order."""
-    return list(dict.fromkeys(variant.perturbation for variant in work.variants))
+    """The perturbations under which some example has a variant, and paraphrases that are still to come."""
+    made = dict.fromkeys(variant.perturbation for variant in work.variants)
+    return [*made, *([PARAPHRASE] if PARAPHRASE not in made and wants_paraphrases(work) else [])]
 
 
 def measures_of_robustness(work: Work) -> list[tuple[Measure, dict[str, Any]]]:
@@ -162,7 +224,7 @@ def measures_of_robustness(work: Work) -> list[tuple[Measure, dict[str, Any]]]:
     main = leading(work.plan, measures(work.plan))
     found = []
     for name in _made(work):
-        said = PERTURBATIONS[name].said
+        said = PERTURBATIONS[name].said if name in PERTURBATIONS else name
         settings = {"measure": main.name, "version": main.version, "rate": asked.rate, "seed": asked.seed}
         drop = Measure(
             f"{DROP}{name}", "lower", -1.0, 1.0, "share", main.needs, VERSION, _SOURCE,
@@ -413,7 +475,10 @@ def _compared(
                     fair.append(Scores(measure, ours, theirs))
                     continue
                 reason = f"{lacking.name}: {CANNOT_ASK}" if lacking else NONE_RIGHT
-                found.append(not_comparable(*sides, measure.name, measure.direction, "metric", reason))
+                means = (_mean(ours), _mean(theirs))
+                found.append(
+                    not_comparable(*sides, measure.name, measure.direction, "metric", reason, *means)
+                )
             found += compare_measures(*sides, fair, seed=work.plan.data.seed)
             work.checkpoint()
     return found
@@ -427,6 +492,10 @@ def _right(values: Mapping[str, Parts], measure: Measure) -> Parts:
         return own
     right = values[f"{ROBUST}{perturbation}"]
     return {example: parts for example, parts in own.items() if example in right}
+
+
+def _mean(parts: Parts) -> float | None:
+    return float(mean(np.array(list(parts.values())).sum(axis=0))) if parts else None
 
 
 Form = tuple[str, str]  # a form of the question, and the plain example's id

@@ -536,7 +536,8 @@ class Robustness(Table):
 
     `rate` is the share of words that "typos" and "lookalikes" touch, `sample` the number of examples that get
     variants (None: all). `measure` is what robustness is told by; None: the first of the plan's measures that
-    is right or wrong, else the first from 0 to 1 where higher is better.
+    is right or wrong, else the first from 0 to 1 where higher is better. `paraphrase` names the plan's model
+    that also asks in other words.
     """
 
     perturbations: Annotated[tuple[Annotated[str, BeforeValidator(_perturbation)], ...], Field(min_length=1)]
@@ -544,6 +545,7 @@ class Robustness(Table):
     seed: Seed = 0
     sample: Count | None = None
     measure: Name | None = None
+    paraphrase: Name | None = None
 
     @field_validator("perturbations")
     @classmethod
@@ -651,7 +653,12 @@ def _robustness_checks(plan: "Plan") -> list[Problem]:
     if robustness.measure and known and robustness.measure not in known:
         message = f'no metric of the plan measures "{robustness.measure}"{nearest(robustness.measure, known)}'
         problems.append(Problem("robustness.measure", f"{message}; measured: {listed(known)}"))
-    if all(model.kind == "recorded" for model in plan.models):
+    asked = [model.name for model in plan.models if model.kind != "recorded"]
+    if asked and robustness.paraphrase and robustness.paraphrase not in asked:
+        message = f'"{robustness.paraphrase}" is no model of the plan that can be asked'
+        message += f"{nearest(robustness.paraphrase, asked)}; it has {listed(asked)}"
+        problems.append(Problem("robustness.paraphrase", message))
+    if not asked:
         message = "applies to models that can be asked; recorded answers are to the plain questions alone"
         problems.append(Problem("robustness", message))
     return problems

@@ -41,7 +41,7 @@ from engine.models.holder import served
 from engine.models.model import conversation
 from engine.models.recorded import RecordedModel, RunAnswers
 from engine.phases.calibration import answers_of, is_asked
-from engine.phases.robustness import leading, made_variants
+from engine.phases.robustness import leading, made_variants, sampled
 from engine.phases.score import measures
 from engine.plan.errors import Finding, Level
 from engine.plan.metrics import is_own
@@ -302,13 +302,18 @@ def _variants(
         return [_wrong("robustness", error)], []
     counts = Counter(each.perturbation for each in found)
     told = ", ".join(f"{name} {counts[name]}" for name in none)
+    variants = [each.example for each in found]
+    if (model := plan.robustness.paraphrase) is not None:
+        chosen = sampled(plan, examples)
+        told += f"; {model} asks up to {len(chosen)} in other words"
+        variants += chosen
     findings = [Finding("ok", "robustness", f"{len(found)} variants are asked beside the examples: {told}")]
     findings += [
         Finding("warning", "robustness", f"no example has a variant with {name}: {told.most_common(1)[0][0]}")
         for name, told in none.items()
         if not counts[name]
     ]
-    return findings, [each.example for each in found]
+    return findings, variants
 
 
 def check_folds(plans: Sequence[Plan], store: Path, *, allow_code: bool = False) -> list[Finding]:

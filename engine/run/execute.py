@@ -35,7 +35,14 @@ from engine.phases.perplexity import (
     validation_piece,
     why_unmeasured,
 )
-from engine.phases.robustness import measures_of_robustness, prepare_variants, score_variants, variant_pieces
+from engine.phases.robustness import (
+    measures_of_robustness,
+    paraphrase,
+    prepare_variants,
+    score_variants,
+    variant_pieces,
+    wants_paraphrases,
+)
 from engine.phases.score import declare, measures, score, text_metrics
 from engine.phases.sweep import drop_cut, funnel, is_open
 from engine.phases.sweep import pieces as sweep_pieces
@@ -219,6 +226,10 @@ def _pieces(work: Work) -> Iterator[Piece]:
 def _weights(work: Work) -> None:
     """Generation, perplexity and benchmarks, base by base, so that each base is loaded once."""
     with computing(work) as each:
+        if wants_paraphrases(work):
+            assert work.plan.robustness is not None and work.plan.robustness.paraphrase is not None
+            each([work.plan.model(work.plan.robustness.paraphrase)], paraphrase)
+            work.announce(list(_pieces(work)))
         if is_open(work):
             funnel(work, each)
             work.announce(list(_pieces(work)))

@@ -1,11 +1,22 @@
 """The same thing asked in another form: what changes, what never does, and that it is the same everywhere."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from engine.data.example import Example
-from engine.data.perturb import CONVERSATION, PERTURBATIONS, SAME, PerturbedExample, perturbed, spelled
+from engine.data.perturb import (
+    CONVERSATION,
+    PARAPHRASE,
+    PERTURBATIONS,
+    SAME,
+    PerturbedExample,
+    paraphrased,
+    perturbed,
+    spelled,
+)
 
 CHOICES = "Which metal is liquid at room temperature?\n\nA. iron\nB. mercury\nC. gold\nD. lead"
 
@@ -156,6 +167,31 @@ def test_a_variant_is_decided_by_the_example_the_perturbation_and_the_seed_alone
     assert query(example, "typos") == told
     others = {query(replace(example, id=f"e{place}"), "typos") for place in range(8)}
     assert len(others) > 4 and query(example, "typos", seed=1) != query(example, "typos", seed=2)
+
+
+def test_a_models_paraphrase_is_taken_where_it_keeps_what_must_stay() -> None:
+    before = asked("How many days has week 12 of `calendar`? Name Berlin.", "Berlin")
+    found = paraphrased(before, ' "Name Berlin. Week 12 of `calendar`: what is its number of days?" ')
+    assert isinstance(found, PerturbedExample) and found.perturbation == PARAPHRASE
+    assert found.example.query == "Name Berlin. Week 12 of `calendar`: what is its number of days?"
+    assert found.example.messages[0]["content"] == found.example.query
+    for text, reason in {
+        None: "the model gave no paraphrase",
+        "": "the model gave no paraphrase",
+        before.query.upper().replace("`CALENDAR`", "`calendar`"): SAME,
+        "Name Berlin. How long is a week of `calendar`?": "the paraphrase lost what must stay",
+        "Name it. Week 12 of `calendar`: how many days?": "the paraphrase lost what must stay",
+        "Seven. " * 100: "the paraphrase is far longer than the question",
+    }.items():
+        assert paraphrased(before, text) == reason
+
+
+def test_the_manual_has_a_row_for_each() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "robustness.md").read_text()
+    assert re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)[: len(PERTURBATIONS) + 1] == [
+        *PERTURBATIONS,
+        PARAPHRASE,
+    ]
 
 
 def test_numbers_in_words() -> None:

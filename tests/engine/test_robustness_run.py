@@ -38,6 +38,7 @@ use = ["exact_match", "length"]
 [robustness]
 perturbations = ["typos", "numbers", "choices"]
 rate = 1.0
+paraphrase = "base"
 """
 
 
@@ -110,6 +111,14 @@ def test_what_changes_nothing_makes_no_variant_and_is_counted(run: Recorder) -> 
             f"choices: 0 variants, none for {N} where no lettered choices"
             in gather(connection, run.run_id).data.variants
         )
+
+
+def test_a_model_that_cannot_ask_in_other_words_makes_no_variant(run: Recorder) -> None:
+    told = (run.run().data_summary or {})["perturbed"]["paraphrase"]
+    assert told["variants"] == 0 and sum(told["none"].values()) == N
+    assert f"{DROP}paraphrase" not in scores(run, "base")
+    done = run.rows(records.Progress, run_id=run.run_id, item="base · paraphrases")
+    assert [(row.done, row.total) for row in done] == [(N, N)]  # of the worker before the pause
 
 
 def test_no_plain_figure_counts_a_variant(run: Recorder) -> None:
@@ -266,6 +275,12 @@ def alerts(ours: list[float], theirs: list[float], **limits: float | None) -> li
     return [(alert.kind, alert.severity) for alert in drop_alerts(decided, [], gates, known)]
 
 
+def test_that_it_loses_no_more_than_allowed_takes_an_interval_within_the_limit() -> None:
+    measure, found = drop([0.0] * 300, [0.0] * 300)
+    decided, _ = ruled([found], [], Gates(), {measure.name: measure})
+    assert decided[0].ruling is not None and decided[0].ruling.standing == "no worse"
+
+
 FRAGILE, STEADY = [1.0] * 30 + [0.0] * 70, [0.0] * 100
 
 
@@ -298,6 +313,7 @@ def test_a_model_without_a_right_answer_had_nothing_to_forget() -> None:
         ('perturbations = ["typos"]\nrate = 2.0', "robustness.rate"),
         ('perturbations = ["typos"]\nmeasure = "exact_mach"', 'did you mean "exact_match"?'),
         ('perturbations = ["typos"]\npertubations = 1', "robustness.pertubations"),
+        ('perturbations = ["typos"]\nparaphrase = "bas"', 'did you mean "base"?'),
     ],
 )
 def test_a_plan_that_cannot_be_meant_says_what_is_wrong(tmp_path: Path, table: str, said: str) -> None:
@@ -320,7 +336,8 @@ def test_a_limit_without_perturbations_and_recorded_answers_are_refused(tmp_path
 def test_a_check_counts_the_variants_and_refuses_what_has_none(tmp_path: Path) -> None:
     plan = plan_of(tmp_path)
     found = [item.message for item in check(parse_plan(plan.read_text(), tmp_path), tmp_path / "store")]
-    assert any("variants are asked beside the examples: typos 8" in message for message in found)
+    [said] = [message for message in found if "variants are asked beside the examples: typos 8" in message]
+    assert said.endswith(f"; base asks up to {N} in other words")
     assert "no example has a variant with choices: no lettered choices" in found
     lines(tmp_path / "examples.jsonl", [{"query": "12", "reference": "12"}])
     errors = [

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from engine.data.perturb import REQUEST
 from engine.errors import Paused
 from engine.models.server import ServerModel
+from engine.phases.robustness import CANNOT_ASK
 from engine.servers import control
 from store import records
 from store.write import Recorder
@@ -101,3 +103,30 @@ def test_a_dropped_parameter_is_a_warning_and_a_fact_of_the_model(
     assert model.details["rejected"] == ["temperature"]
     assert any("refuses temperature" in note for note in model.details["notes"])
     assert sum("tuned: the server refuses temperature" in message for message in told) == 1
+
+
+def test_a_served_model_asks_in_other_words_and_recorded_answers_cannot(
+    server: JudgeServer, tmp_path: Path
+) -> None:
+    def script(body: Json, number: int) -> Answer:
+        asked = body["messages"][-1]["content"]
+        if asked.startswith(REQUEST):
+            return says(f"In other words: {asked.removeprefix(REQUEST)}")
+        return says("no" if asked.startswith("In other words") else "yes")
+
+    server.script = script
+    file = plan(tmp_path, server)
+    asks = '[robustness]\nperturbations = ["case"]\nparaphrase = "tuned"\n'
+    file.write_text(f"{file.read_text()}{asks}[gates]\nmax_robustness_drop = 0.1\n")
+    recorder = carry_out(tmp_path / "store", queue(tmp_path / "store", file))
+    models = {row.name: row.id for row in recorder.rows(records.StoredModel, run_id=recorder.run_id)}
+    drops = {row.measure: row for row in recorder.rows(records.ModelScore, model_id=models["tuned"])}
+    assert (drops["drop:paraphrase"].value, drops["drop:paraphrase"].n) == (1.0, EXAMPLES)
+    assert drops["drop:case"].value == 0.0 and drops["invariance"].value == 0.5
+    assert drops["exact_match"].value == 1.0 and drops["exact_match"].n == EXAMPLES
+    [lacking] = recorder.rows(
+        records.StoredComparison, candidate_id=models["tuned"], measure="drop:paraphrase"
+    )
+    assert (lacking.standing, lacking.reason) == ("missing", f"base: {CANNOT_ASK}")
+    [alert] = recorder.rows(records.StoredAlert, run_id=recorder.run_id, measure="drop:paraphrase")
+    assert alert.severity == "warning" and "Whether it fell is unknown" in alert.message
