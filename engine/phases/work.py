@@ -134,21 +134,10 @@ class Work:
 
     def declare(self, measures: Sequence[tuple[Measure, dict[str, str]]], start: int = 0) -> None:
         """Stores what measures mean, each with its settings; the first has the position `start`."""
+        run_id = self.recorder.run_id
         self.recorder.append(
             [
-                records.StoredMetric(
-                    run_id=self.recorder.run_id,
-                    measure=measure.name,
-                    position=place,
-                    direction=measure.direction,
-                    low=measure.low,
-                    high=measure.high,
-                    unit=measure.unit,
-                    version=measure.version,
-                    source=measure.source,
-                    meaning=measure.meaning,
-                    settings=settings,
-                )
+                declared(run_id, place, measure, settings)
                 for place, (measure, settings) in enumerate(measures, start)
             ]
         )
@@ -236,6 +225,25 @@ class Meter:
         self._written = time.monotonic()
         seconds = self._seconds + self._written - self._begun
         self._recorder.put(records.Progress(**self._row, updated=time.time(), seconds=seconds))
+
+
+def declared(
+    run_id: int, position: int, measure: Measure, settings: dict[str, Any] | None = None
+) -> records.StoredMetric:
+    """What a measure means, as the store keeps it."""
+    return records.StoredMetric(
+        run_id=run_id,
+        measure=measure.name,
+        position=position,
+        direction=measure.direction,
+        low=measure.low,
+        high=measure.high,
+        unit=measure.unit,
+        version=measure.version,
+        source=measure.source,
+        meaning=measure.meaning,
+        settings=settings,
+    )
 
 
 def score_row(score: Score, model_id: int, example_id: int) -> dict[str, Any]:
