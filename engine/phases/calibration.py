@@ -231,7 +231,7 @@ def calibration_of(work: Work) -> CalibrationResult:
     if is_asked(work.plan):
         known = {model.name: _of_examples(work, model) for model in work.plan.models}
         baselines = [model.name for model in work.plan.baselines]
-        _add(result, work.model_ids, (ERROR, SURE), known, (candidates, baselines), seed)
+        _add(result, work.model_ids, AnswerCalibration.of_all, known, (candidates, baselines), seed)
     if work.plan.benchmarks is not None and work.plan.benchmarks.calibration:
         asked = [model for model in work.plan.models if is_benchmarked(work, model)]
         twins = {model.name: first_with_weights(work, model).name for model in work.plan.baselines}

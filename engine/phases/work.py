@@ -18,6 +18,7 @@ PHASES = ("data", "generate", "perplexity", "benchmarks", "score", "judge", "com
 FOLLOW = "follow"  # the option of a run that follows a training, and the phase in which it waits for more
 STOP = "STOP"  # the file in a training's folder that asks it to stop
 CHECKPOINT = "checkpoint"  # in the details of such a run's models: step, when evaluated, why not
+_OF_JUDGES_AND_TASKS = ("judge:", "ece:", "brier:", "accuracy@80%:")  # how such measures' names begin
 _AHEAD = 100_000  # places between two phases on screens
 
 
@@ -67,11 +68,11 @@ def quick_part(plan: Plan) -> Plan:
     part = "validation" if plan.data.split == "test" else plan.data.split
     sample = min(plan.follow.sample, plan.data.sample or plan.follow.sample)
     data = plan.data.model_copy(update={"split": part, "sample": sample})
-    plan = _without_gates(plan, "judge:", min_win_rate=None, warn_win_rate=None)
+    plan = _without_gates(plan, *_OF_JUDGES_AND_TASKS, min_win_rate=None, warn_win_rate=None)
     return plan.model_copy(update={"data": data, "judges": (), "benchmarks": None})
 
 
-def _without_gates(plan: Plan, left_out: str, **others: None) -> Plan:
+def _without_gates(plan: Plan, *left_out: str, **others: None) -> Plan:
     """The plan without its limits on measures whose names begin like that, and without `others`."""
     limits = {name: value for name, value in plan.gates.metrics.items() if not name.startswith(left_out)}
     return plan.model_copy(update={"gates": plan.gates.model_copy(update={"metrics": limits, **others})})

@@ -205,6 +205,8 @@ def covered(confidence: Array, right: Array, coverage: float = COVERAGE) -> Arra
 
     Examples as sure as the last one that is answered share what is left of the answers.
     """
+    if not len(confidence):
+        return np.zeros((0, 2))
     room = coverage * len(confidence)
     last = np.sort(confidence)[::-1][math.ceil(room) - 1]
     surer, tied = confidence > last, confidence == last
