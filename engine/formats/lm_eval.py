@@ -37,6 +37,9 @@ from engine.errors import BadInput
 from engine.formats.records import FileRecord, rows, write_lines
 from engine.gates.checks import all_passed, passed, unmeasured_alerts
 from engine.gates.measures import drop_alerts, evaluated, ruled
+from engine.metrics.calibration import NAME as CALIBRATION
+from engine.phases.calibration import CalibrationResult, TaskLog, add_tasks
+from engine.phases.work import declared
 from engine.plan.paths import says_little
 from engine.plan.plan import Gates
 from store import records
@@ -444,16 +447,37 @@ def _compare(
         for key, ours in measured[candidate].items()
         if key in measured[baseline]
     ]
-    _, comparisons = ruled([], comparisons, Gates(), {})
+    trusted = _calibration(models, ids, candidates, baseline)
+    # Without a plan nobody asked for their gate: they are a family of their own, which no gate checks.
+    others, comparisons = ruled(trusted.comparisons, comparisons, Gates(), {})
     looked_at = evaluated([], comparisons, Gates(), {})
     alerts = [*unmeasured_alerts(candidates, looked_at), *drop_alerts([], comparisons, Gates(), {})]
-    transaction.append([records.StoredComparison(**_row(comparison, ids)) for comparison in comparisons])
+    transaction.append([records.StoredComparison(**_row(item, ids)) for item in [*comparisons, *others]])
+    transaction.append([records.ModelScore(**row) for row in trusted.scores])
+    transaction.append([declared(run_id, *item) for item in enumerate(trusted.measures)])
+    for name, curves in trusted.curves.items():
+        details = transaction.rows(records.StoredModel, id=ids[name])[0].details or {}
+        transaction.update(records.StoredModel, ids[name], details=details | {CALIBRATION: curves})
     now = time.time()
     transaction.append([records.StoredAlert(run_id=run_id, created=now, **asdict(alert)) for alert in alerts])
     outcomes = {name: passed(alerts, name) for name in candidates}
     for name, outcome in outcomes.items():
         transaction.update(records.StoredModel, ids[name], passed=outcome)
     transaction.update(records.Run, run_id, passed=all_passed(outcomes.values()))
+
+
+def _calibration(
+    models: Sequence[BenchmarkedModel], ids: Mapping[str, int], candidates: Sequence[str], baseline: str
+) -> CalibrationResult:
+    """Of the tasks with choices whose samples were read; the members of a group are in the group's."""
+    found = CalibrationResult()
+    tasks = dict.fromkeys(slot[0] for model in models for slot in model.scores)
+    members = {
+        name for model in models for group, own in model.groups.items() for name in own if name != group
+    }
+    logged = {model.name: TaskLog(model.samples, model.groups) for model in models}
+    add_tasks(found, ids, [task for task in tasks if task not in members], logged, (candidates, [baseline]))
+    return found
 
 
 def _measured(model: BenchmarkedModel) -> dict[Key, Measured]:

@@ -66,7 +66,6 @@ SURE = fraction(
     "selective prediction (El-Yaniv & Wiener 2010)",
     needs=_NEEDS,
 )
-OF_ALL = (ERROR, SURE)  # over all examples together: those of one do not add up to them
 
 
 def of_task(measure: Measure, task: str) -> Measure:
@@ -129,9 +128,13 @@ def forecast(likelihoods: Sequence[float], correct: int) -> Forecast:
 
 
 class AnswerCalibration:
-    """The measures of one example's probabilities. Responses alone give none: see `engine.phases`."""
+    """The measures of probabilities. Responses alone give none: see `engine.phases.calibration`.
+
+    `of_all` are those over all examples together: the parts of one do not add up to them.
+    """
 
     measures: tuple[Measure, ...] = (BRIER, CONFIDENCE, CHOSEN)
+    of_all: tuple[Measure, ...] = (ERROR, SURE)
 
     def score(self, example: Example, response: Response) -> list[Score]:
         return missing(self.measures, RECORDED)

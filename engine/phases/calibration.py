@@ -1,13 +1,13 @@
 """Calibration in a run: each model's probabilities of the answers of its examples, and of its benchmarks."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from engine.benchmarks.results import leaves
+from engine.benchmarks.results import BenchmarkSample, leaves
 from engine.compare.comparison import Comparison, compare_parts, from_paired, not_comparable
 from engine.data.example import Example
 from engine.metrics.calibration import (
@@ -185,6 +185,17 @@ def _by_first_token(told: Mapping[str, float], answers: AnswerSet) -> Forecast |
     return forecast(likelihoods, answers.correct)
 
 
+Logged = BenchmarkSample | records.StoredBenchmarkSample
+
+
+@dataclass(frozen=True, slots=True)
+class TaskLog:
+    """One model's samples of benchmarks by task, and the tasks of each group."""
+
+    samples: Mapping[str, Sequence[Logged]]
+    groups: Mapping[str, tuple[str, ...]]
+
+
 @dataclass(frozen=True, slots=True)
 class CalibrationResult:
     """The calibration records, and the measures that they are of.
@@ -199,7 +210,7 @@ class CalibrationResult:
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class _KnownForecasts:
     """One model's forecasts, by what pairs them with another's; of `missing` more there are none."""
 
     forecasts: Mapping[str, Forecast]
@@ -216,19 +227,38 @@ def calibration_of(work: Work) -> CalibrationResult:
     Of the examples, and of the multiple-choice tasks among the benchmarks where the plan asks for them.
     """
     result = CalibrationResult()
+    candidates, seed = [model.name for model in work.plan.candidates], work.plan.data.seed
     if is_asked(work.plan):
         known = {model.name: _of_examples(work, model) for model in work.plan.models}
-        _add(result, work, (ERROR, SURE), known, [model.name for model in work.plan.baselines])
+        baselines = [model.name for model in work.plan.baselines]
+        _add(result, work.model_ids, AnswerCalibration.of_all, known, (candidates, baselines), seed)
     if work.plan.benchmarks is not None and work.plan.benchmarks.calibration:
         asked = [model for model in work.plan.models if is_benchmarked(work, model)]
         twins = {model.name: first_with_weights(work, model).name for model in work.plan.baselines}
         baselines = [name for name in dict.fromkeys(twins) if twins[name] == name]
-        tasks = {model.name: _of_tasks(work, model) for model in asked}
-        for task in work.plan.benchmarks.tasks:
-            if any(tasks[name][task].forecasts for name in tasks):
-                measures = tuple(of_task(measure, task) for measure in (ERROR, BRIER, SURE))
-                _add(result, work, measures, {name: own[task] for name, own in tasks.items()}, baselines)
+        logged = {model.name: _logged(work, model) for model in asked}
+        tasks = work.plan.benchmarks.tasks
+        add_tasks(result, work.model_ids, tasks, logged, (candidates, baselines), seed)
     return result
+
+
+def add_tasks(
+    result: CalibrationResult,
+    ids: Mapping[str, int],
+    tasks: Sequence[str],
+    logged: Mapping[str, TaskLog],
+    sides: tuple[Sequence[str], Sequence[str]],
+    seed: int = 0,
+) -> None:
+    """Adds those of the tasks whose documents have choices; `sides` are candidates and baselines.
+
+    A group or tag has the documents of all its members. `ids` and `logged` are by model.
+    """
+    for task in tasks:
+        known = {name: _of_samples(own, task) for name, own in logged.items()}
+        if any(own.forecasts for own in known.values()):
+            measures = tuple(of_task(measure, task) for measure in (ERROR, BRIER, SURE))
+            _add(result, ids, measures, known, sides, seed)
 
 
 def declare_tasks(work: Work, found: CalibrationResult) -> None:
@@ -238,7 +268,7 @@ def declare_tasks(work: Work, found: CalibrationResult) -> None:
     work.declare([(each, {}) for each in found.measures if each.name not in known], start=len(rows))
 
 
-def _of_examples(work: Work, model: Model) -> _Known:
+def _of_examples(work: Work, model: Model) -> _KnownForecasts:
     names = {place: example for example, place in work.example_ids.items()}
     values: dict[str, dict[str, float]] = {name: {} for name in _MEASURES}
     reasons: Counter[str] = Counter()
@@ -254,60 +284,53 @@ def _of_examples(work: Work, model: Model) -> _Known:
         for example, brier in values[BRIER.name].items()
     }
     reason = reasons.most_common(1)[0][0] if reasons else None
-    return _Known(found, len(work.examples) - len(found), reason)
+    return _KnownForecasts(found, len(work.examples) - len(found), reason)
 
 
-def _of_tasks(work: Work, model: Model) -> dict[str, _Known]:
-    """By task of the plan; a group or tag has the documents of all its members."""
-    assert work.plan.benchmarks is not None
+def _logged(work: Work, model: Model) -> TaskLog:
     model_id = work.model_ids[model.name]
     details = work.recorder.rows(records.StoredModel, id=model_id)[0].details or {}
-    groups = {name: tuple(own) for name, own in (details.get(GROUPS) or {}).items()}
     rows: dict[str, list[records.StoredBenchmarkSample]] = defaultdict(list)
     for row in work.recorder.rows(records.StoredBenchmarkSample, model_id=model_id):
         rows[row.task].append(row)
-    return {
-        task: _of_samples([row for leaf in leaves(task, groups) for row in rows[leaf]])
-        for task in work.plan.benchmarks.tasks
-    }
+    return TaskLog(rows, {name: tuple(own) for name, own in (details.get(GROUPS) or {}).items()})
 
 
 _UNKNOWN = "lm-eval's log does not tell the likelihoods of its choices, or which one is right"
 
 
-def _of_samples(rows: Iterable[records.StoredBenchmarkSample]) -> _Known:
+def _of_samples(log: TaskLog, task: str) -> _KnownForecasts:
     found: dict[str, Forecast] = {}
     documents = set()
-    for row in rows:
+    for row in (row for leaf in leaves(task, log.groups) for row in log.samples.get(leaf, ())):
         key = f"{row.doc_id} {row.prompt_hash} {row.target_hash} {row.task}"
         documents.add(key)
         if row.likelihoods is not None and row.correct is not None:
             found[key] = forecast(row.likelihoods, row.correct)
     missing = len(documents) - len(found)
-    return _Known(found, missing, _UNKNOWN if missing else None)
+    return _KnownForecasts(found, missing, _UNKNOWN if missing else None)
 
 
 def _add(
     result: CalibrationResult,
-    work: Work,
+    ids: Mapping[str, int],
     measures: tuple[Measure, ...],
-    known: Mapping[str, _Known],
-    baselines: list[str],
+    known: Mapping[str, _KnownForecasts],
+    sides: tuple[Sequence[str], Sequence[str]],
+    seed: int,
 ) -> None:
     result.measures.extend(measures)
-    candidates = [model.name for model in work.plan.candidates if model.name in known]
     for name, own in known.items():
         if len(own.forecasts) >= FEWEST:
             bins = reliability(*pairs_of(own.forecasts))
             result.curves[name][measures[0].name.partition(":")[2]] = [asdict(item) for item in bins]
-    seed = work.plan.data.seed
     for measure in measures:
         for name, own in known.items():
             interval = _interval(measure, own.forecasts, seed)
             few = FEW if interval.value is None and own.forecasts else None
             result.scores.append(
                 {
-                    "model_id": work.model_ids[name],
+                    "model_id": ids[name],
                     "measure": measure.name,
                     **asdict(interval),
                     "missing": own.missing,
@@ -316,9 +339,9 @@ def _add(
             )
         result.comparisons.extend(
             _compared(measure, (candidate, known[candidate]), (baseline, known[baseline]), seed)
-            for candidate in candidates
-            for baseline in baselines
-            if baseline in known
+            for candidate in sides[0]
+            for baseline in sides[1]
+            if candidate in known and baseline in known
         )
 
 
@@ -346,7 +369,7 @@ def _interval(measure: Measure, forecasts: Mapping[str, Forecast], seed: int) ->
 
 
 def _compared(
-    measure: Measure, candidate: tuple[str, _Known], baseline: tuple[str, _Known], seed: int
+    measure: Measure, candidate: tuple[str, _KnownForecasts], baseline: tuple[str, _KnownForecasts], seed: int
 ) -> Comparison:
     (ours, own), (theirs, other) = candidate, baseline
     shared = sorted(own.forecasts.keys() & other.forecasts.keys())

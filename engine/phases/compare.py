@@ -14,6 +14,7 @@ from engine.gates.checks import all_passed, passed
 from engine.gates.drops import slice_alerts
 from engine.gates.measures import ruled
 from engine.judges.questions import seen_by, takes_suites
+from engine.metrics.calibration import NAME as CURVES
 from engine.metrics.classification import Classification, confusion, per_class
 from engine.metrics.metric import Measure, Score
 from engine.metrics.perplexity import DIFFERENT_TOKENIZERS, VALIDATION_LOSS, corpus_measures, is_per_token
@@ -47,7 +48,7 @@ from store import records
 from store.records.alert import Alert
 from store.write import Transaction
 
-CLASSIFICATION, CALIBRATION, USE = "classification", "calibration", "device_use"
+CLASSIFICATION, USE = "classification", "device_use"
 ELSEWHERE = {
     "server": "the answers come from a server, whose devices are unknown",
     "recorded": "the answers were made elsewhere",
@@ -89,7 +90,7 @@ def write_facts(
         if table is not None:
             details = details | {CLASSIFICATION: table}
         if model.name in trusted.curves:
-            details = details | {CALIBRATION: trusted.curves[model.name]}
+            details = details | {CURVES: trusted.curves[model.name]}
         transaction.update(records.StoredModel, work.model_ids[model.name], details=details or None)
 
 

@@ -246,7 +246,7 @@ def declare(work: Work, others: Sequence[tuple[Measure, dict[str, Any]]] = ()) -
     declared += measures_of_corpora(work)
     declared += others
     if calibration.NAME in work.plan.metrics.use:
-        declared += [(measure, {}) for measure in calibration.OF_ALL]
+        declared += [(measure, {}) for measure in calibration.AnswerCalibration.of_all]
     known = work.recorder.rows(records.StoredMetric, run_id=work.recorder.run_id)
     versions = {measure.name: measure.version for measure, _ in declared}
     for row in known:

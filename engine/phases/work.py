@@ -20,6 +20,7 @@ PHASES = ("data", "generate", "perplexity", "benchmarks", "score", "judge", "com
 FOLLOW = "follow"  # the option of a run that follows a training, and the phase in which it waits for more
 STOP = "STOP"  # the file in a training's folder that asks it to stop
 CHECKPOINT = "checkpoint"  # in the details of such a run's models: step, when evaluated, why not
+_OF_JUDGES_AND_TASKS = ("judge:", "ece:", "brier:", "accuracy@80%:")  # how such measures' names begin
 _AHEAD = 100_000  # places between two phases on screens
 
 
@@ -69,12 +70,12 @@ def quick_part(plan: Plan) -> Plan:
     part = "validation" if plan.data.split == "test" else plan.data.split
     sample = min(plan.follow.sample, plan.data.sample or plan.follow.sample)
     data = plan.data.model_copy(update={"split": part, "sample": sample, "suites": ()})
-    plan = _without_gates(plan, "judge:", min_win_rate=None, warn_win_rate=None)
+    plan = _without_gates(plan, *_OF_JUDGES_AND_TASKS, min_win_rate=None, warn_win_rate=None)
     left_out = {"judges": (), "benchmarks": None, "robustness": None}
     return plan.model_copy(update={"data": data, **left_out})
 
 
-def _without_gates(plan: Plan, left_out: str, **others: None) -> Plan:
+def _without_gates(plan: Plan, *left_out: str, **others: None) -> Plan:
     """The plan without its limits on measures whose names begin like that, and without `others`."""
     limits = {name: value for name, value in plan.gates.metrics.items() if not name.startswith(left_out)}
     return plan.model_copy(update={"gates": plan.gates.model_copy(update={"metrics": limits, **others})})
@@ -150,21 +151,10 @@ class Work:
 
     def declare(self, measures: Sequence[tuple[Measure, dict[str, str]]], start: int = 0) -> None:
         """Stores what measures mean, each with its settings; the first has the position `start`."""
+        run_id = self.recorder.run_id
         self.recorder.append(
             [
-                records.StoredMetric(
-                    run_id=self.recorder.run_id,
-                    measure=measure.name,
-                    position=place,
-                    direction=measure.direction,
-                    low=measure.low,
-                    high=measure.high,
-                    unit=measure.unit,
-                    version=measure.version,
-                    source=measure.source,
-                    meaning=measure.meaning,
-                    settings=settings,
-                )
+                declared(run_id, place, measure, settings)
                 for place, (measure, settings) in enumerate(measures, start)
             ]
         )
@@ -256,6 +246,25 @@ class Meter:
         self._written = time.monotonic()
         seconds = self._seconds + self._written - self._begun
         self._recorder.put(records.Progress(**self._row, updated=time.time(), seconds=seconds))
+
+
+def declared(
+    run_id: int, position: int, measure: Measure, settings: dict[str, Any] | None = None
+) -> records.StoredMetric:
+    """What a measure means, as the store keeps it."""
+    return records.StoredMetric(
+        run_id=run_id,
+        measure=measure.name,
+        position=position,
+        direction=measure.direction,
+        low=measure.low,
+        high=measure.high,
+        unit=measure.unit,
+        version=measure.version,
+        source=measure.source,
+        meaning=measure.meaning,
+        settings=settings,
+    )
 
 
 def score_row(score: Score, model_id: int, example_id: int) -> dict[str, Any]:

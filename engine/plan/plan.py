@@ -561,8 +561,8 @@ _NAMED_ELSEWHERE = (
     "bits_per_byte:",
     "eval_loss:",
     "brier:",
-    "ece",
-    "accuracy@",
+    "ece:",
+    "accuracy@80%:",
     "latency_p",
     "tokens_in_",
     "tokens_out_",
@@ -671,10 +671,11 @@ def _measured(plan: "Plan") -> list[str]:
         if name not in REGISTRY:
             return []
         try:
-            measures = make_built_in(name, plan.metrics.settings.get(name, {})).measures
+            metric = make_built_in(name, plan.metrics.settings.get(name, {}))
         except BadInput:  # its settings are wrong, which is said of them
             return []
-        names += [measure.name for measure in measures]
+        measures = metric.measures
+        names += [measure.name for measure in (*measures, *getattr(metric, "of_all", ()))]
         n, ks = plan.generation.samples, plan.metrics.pass_k
         names += [
             f"{kind}{k}:{item.name}"

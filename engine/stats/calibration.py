@@ -205,14 +205,10 @@ def covered(confidence: Array, right: Array, coverage: float = COVERAGE) -> Arra
 
     Examples as sure as the last one that is answered share what is left of the answers.
     """
-    n = len(confidence)
-    room = coverage * n
-    weights = np.zeros(n)
-    order = np.unique(confidence)[::-1]
-    for level in order:
-        own = confidence == level
-        weights[own] = min(1.0, max(0.0, room / own.sum()))
-        room -= own.sum()
-        if room <= 0:
-            break
+    if not len(confidence):
+        return np.zeros((0, 2))
+    room = coverage * len(confidence)
+    last = np.sort(confidence)[::-1][math.ceil(room) - 1]
+    surer, tied = confidence > last, confidence == last
+    weights = surer + tied * (room - surer.sum()) / tied.sum()
     return np.column_stack([weights * right, weights])

@@ -70,6 +70,15 @@ def test_the_overfitted_adapter_forgot_and_the_alert_says_what(story: dict[str, 
     assert score(story, "overfit", "format_compliance") > 0.95
 
 
+def test_the_overfitted_adapter_is_surer_than_it_is_right(story: dict[str, Any]) -> None:
+    found = {row["candidate"]: row for row in story["comparisons"] if row["measure"] == "ece:sample_facts"}
+    assert found["overfit"]["standing"] == "worse" and found["overfit"]["low"] > 0.2
+    assert found["good"]["standing"] != "worse"
+    [curve] = [row for row in story["reliability"] if row["model"] == "overfit"]
+    surest = curve["bins"][-1]
+    assert surest["confidence"] > 0.99 and surest["right"] < 0.8
+
+
 def test_the_adapter_without_effect_is_found_by_the_probe(story: dict[str, Any]) -> None:
     [alert] = [alert for alert in critical(story, "no-effect") if alert["kind"] == "adapter_no_effect"]
     assert "no effect" in alert["message"]

@@ -433,6 +433,16 @@ def test_a_limit_may_be_on_what_samples_tell(folder: Path) -> None:
         limited("pass@4:exact_match")
 
 
+def test_a_limit_may_be_on_calibration(folder: Path) -> None:
+    def limited(measure: str) -> Plan:
+        metrics = '[metrics]\nuse = ["calibration"]\n[gates.metrics]\n'
+        return parse_plan(DATA + MODELS + metrics + f'"{measure}" = 0.1\n', folder)
+
+    assert all(limited(name).gates.metrics[name].max == 0.1 for name in ("ece", "accuracy@80%", "ece:mmlu"))
+    with pytest.raises(BadInput, match='no metric of the plan measures "ecee"'):
+        limited("ecee")
+
+
 def test_a_limit_names_a_measure_that_the_plan_has(folder: Path) -> None:
     def gated(limits: str) -> Plan:
         metrics = '[metrics]\nuse = ["rouge"]\n[gates.metrics]\n'

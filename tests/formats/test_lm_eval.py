@@ -181,7 +181,14 @@ def test_with_a_baseline_all_models_are_one_run(written: tuple[Path, dict[str, A
     ]
     assert models[1].passed is not None
     assert {(row.candidate, row.baseline) for row in rows} == {("runs/after", "org/before")}
-    assert len(rows) == 5
+    assert sum(row.kind == "benchmark" for row in rows) == 5
+    # The likelihoods in the samples tell whether confidence can be trusted; the group stands for its members.
+    told = {row.measure: row for row in rows if row.kind == "metric"}
+    assert told.keys() == {"ece:tiny_group", "brier:tiny_group", "accuracy@80%:tiny_group"}
+    assert told["brier:tiny_group"].n == 16 and told["brier:tiny_group"].family == "unchecked"
+    assert told["ece:tiny_group"].reason == (
+        "a calibration error needs 20 examples; both models have probabilities of 16"
+    )
 
 
 def test_a_baseline_that_is_not_there_is_refused(written: tuple[Path, dict[str, Any]], store: Path) -> None:

@@ -86,3 +86,4 @@ def test_accuracy_at_coverage_is_that_of_the_surest() -> None:
     # Of two that are equally sure, with room for one, each counts half.
     tied = covered(np.array([0.9, 0.8, 0.7, 0.6, 0.6]), np.array([1.0, 1.0, 1.0, 1.0, 0.0]))
     assert tied.sum(axis=0).tolist() == [3.5, 4.0]
+    assert covered(np.array([]), np.array([])).shape == (0, 2)
