@@ -38,7 +38,7 @@ from engine.formats.records import FileRecord, rows, write_lines
 from engine.gates.checks import all_passed, passed, unmeasured_alerts
 from engine.gates.measures import drop_alerts, evaluated, ruled
 from engine.metrics.calibration import NAME as CALIBRATION
-from engine.phases.calibration import CalibrationResult, TaskLog, add_tasks
+from engine.phases.scoring.calibration import CalibrationResult, TaskLog, add_tasks
 from engine.phases.work import declared
 from engine.plan.paths import says_little
 from engine.plan.plan import Gates

@@ -128,7 +128,7 @@ def forecast(likelihoods: Sequence[float], correct: int) -> Forecast:
 
 
 class AnswerCalibration:
-    """The measures of probabilities. Responses alone give none: see `engine.phases.calibration`.
+    """The measures of probabilities. Responses alone give none: see `engine.phases.scoring.calibration`.
 
     `of_all` are those over all examples together: the parts of one do not add up to them.
     """

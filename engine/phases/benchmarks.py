@@ -14,7 +14,7 @@ from engine.compare.comparison import Comparison
 from engine.models.gguf_file import is_gguf
 from engine.models.prompt import PINNED_DATE
 from engine.phases.generate import Loader
-from engine.phases.perplexity import why_unmeasured
+from engine.phases.scoring.perplexity import why_unmeasured
 from engine.phases.work import Meter, Piece, Work, closed_after
 from engine.plan.plan import Benchmarks, Model
 from store import database, records

@@ -23,15 +23,15 @@ from engine.metrics.suites import suite_metrics
 from engine.models.vitals import DeviceUse, device_use
 from engine.phases.alerts import data_alerts, decline_alerts, followed, run_alerts
 from engine.phases.benchmarks import benchmark_comparisons
-from engine.phases.calibration import CalibrationResult, calibration_of, declare_tasks
 from engine.phases.generate import unasked
 from engine.phases.judging.pairs import record_win_rates
 from engine.phases.judging.ratings import rating_measures
 from engine.phases.judging.shared import measure_name
-from engine.phases.perplexity import differ_in_tokenizer, surprise
 from engine.phases.reference import EarlierRun, against_reference
-from engine.phases.robustness import measures_of_robustness, robustness, write_robustness
 from engine.phases.score import adapter_facts, efficiency, load, measures, measures_of_efficiency
+from engine.phases.scoring.calibration import CalibrationResult, calibration_of, declare_tasks
+from engine.phases.scoring.perplexity import differ_in_tokenizer, surprise
+from engine.phases.scoring.robustness import measures_of_robustness, robustness, write_robustness
 from engine.phases.slices import (
     Sliced,
     SliceScores,

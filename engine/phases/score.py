@@ -22,7 +22,7 @@ from engine.metrics.suites import suite_metrics
 from engine.models.folder import adapter_of, weight_files, weight_shapes
 from engine.models.model import Response
 from engine.phases.generate import stored_answers, stored_responses
-from engine.phases.perplexity import measures_of_corpora
+from engine.phases.scoring.perplexity import measures_of_corpora
 from engine.phases.work import Meter, Work, closed_after, score_row
 from engine.plan.plan import Model, Plan
 from engine.stats.paired import Paired

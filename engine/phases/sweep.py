@@ -25,8 +25,8 @@ from engine.metrics.perplexity import (
     same_tokenizer,
 )
 from engine.phases.generate import Each, Loader, generate, grouped, stored_responses
-from engine.phases.perplexity import corpora, item_of, perplexity
 from engine.phases.score import by_example
+from engine.phases.scoring.perplexity import corpora, item_of, perplexity
 from engine.phases.work import FOLLOW, Piece, Work, closed_after
 from engine.plan.plan import Model, Plan
 from store import records

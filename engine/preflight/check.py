@@ -40,9 +40,9 @@ from engine.models.gguf_file import is_gguf
 from engine.models.holder import served
 from engine.models.model import conversation
 from engine.models.recorded import RecordedModel, RunAnswers
-from engine.phases.calibration import answers_of, is_asked
-from engine.phases.robustness import leading, made_variants, sampled
 from engine.phases.score import measures
+from engine.phases.scoring.calibration import answers_of, is_asked
+from engine.phases.scoring.robustness import leading, made_variants, sampled
 from engine.plan.errors import Finding, Level
 from engine.plan.metrics import is_own
 from engine.plan.paths import read_json

@@ -20,14 +20,16 @@ from engine.errors import AssayError, BadInput, Paused, refused
 from engine.gates.checks import all_passed
 from engine.metrics.suites import suite_metrics
 from engine.models.folder import unfinished
-from engine.phases import calibration, data
+from engine.phases import data
 from engine.phases.benchmarks import benchmark
 from engine.phases.benchmarks import pieces as benchmark_pieces
 from engine.phases.compare import compare, measured_use
 from engine.phases.generate import Each, Loader, Step, generate, grouped
 from engine.phases.judge import asked_judges, judge_all, judge_pieces
 from engine.phases.judging.shared import open_purse
-from engine.phases.perplexity import (
+from engine.phases.score import declare, measures, score, text_metrics
+from engine.phases.scoring import calibration
+from engine.phases.scoring.perplexity import (
     corpora,
     corpora_pieces,
     perplexity,
@@ -35,7 +37,7 @@ from engine.phases.perplexity import (
     validation_piece,
     why_unmeasured,
 )
-from engine.phases.robustness import (
+from engine.phases.scoring.robustness import (
     measures_of_robustness,
     paraphrase,
     prepare_variants,
@@ -43,7 +45,6 @@ from engine.phases.robustness import (
     variant_pieces,
     wants_paraphrases,
 )
-from engine.phases.score import declare, measures, score, text_metrics
 from engine.phases.sweep import drop_cut, funnel, is_open
 from engine.phases.sweep import pieces as sweep_pieces
 from engine.phases.work import CHECKPOINT, FOLLOW, STOP, Meter, Piece, Stopped, Work, plan_of

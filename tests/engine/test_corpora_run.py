@@ -11,7 +11,7 @@ from transformers import AutoTokenizer, LlamaForCausalLM
 
 from engine.errors import BadInput, CannotRun
 from engine.metrics.metric import NO_REFERENCE
-from engine.phases.perplexity import LATER
+from engine.phases.scoring.perplexity import LATER
 from engine.phases.work import Stopped
 from engine.plan.plan import read_plan
 from store import records

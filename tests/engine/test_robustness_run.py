@@ -13,7 +13,7 @@ from engine.decision.what_if import GatedRun
 from engine.errors import BadInput
 from engine.gates.measures import drop_alerts, ruled
 from engine.metrics.metric import Measure
-from engine.phases.robustness import _is_same
+from engine.phases.scoring.robustness import _is_same
 from engine.plan.plan import Gates, parse_plan
 from engine.preflight.check import check
 from store import database, records

@@ -10,7 +10,7 @@ import pytest
 from engine.data.perturb import REQUEST
 from engine.errors import Paused
 from engine.models.server import ServerModel
-from engine.phases.robustness import CANNOT_ASK
+from engine.phases.scoring.robustness import CANNOT_ASK
 from engine.servers import control
 from store import records
 from store.write import Recorder

@@ -34,7 +34,7 @@ from engine.metrics.perplexity import NO_END, Nll
 from engine.models.server import ServerModel
 from engine.phases.benchmarks import first_with_weights, is_benchmarked
 from engine.phases.generate import Loader
-from engine.phases.perplexity import STORED_AT_ONCE
+from engine.phases.scoring.perplexity import STORED_AT_ONCE
 from engine.phases.work import Piece, Work, closed_after, score_row
 from engine.plan.plan import Model, Plan
 from engine.stats.calibration import (

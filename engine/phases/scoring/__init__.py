@@ -1,0 +1,1 @@
+"""What is scored of models beside the metrics of their answers."""
