@@ -7,6 +7,7 @@ from typing import cast
 from engine.compare.forgetting import (
     DROP,
     INVARIANCE,
+    NONE_RIGHT,
     NOT_SETTLED,
     ROBUST,
     ForgettingRow,
@@ -343,6 +344,10 @@ def robust(case: CandidateFacts) -> AnsweredQuestion | None:
     known = [row for row in rows if row.delta is not None]
     if not known:
         said = rows[0].reason or "nothing could be compared"
+        if own := [row for row in rows if row.candidate_value is not None and row.reason == NONE_RIGHT]:
+            most = max(own, key=lambda row: row.candidate_value or 0.0)
+            cost = f"{most.measure.removeprefix(DROP)} cost it {number(most.candidate_value)}"
+            said = f"{cost}; {case.base.name} gets nothing right in the plain form, so it has nothing to lose"
         return AnsweredQuestion(question, said, "missing", evidence, "robust", "not known")
     worst = max(known, key=lambda row: row.delta or 0.0)
     form = worst.measure.removeprefix(DROP)
