@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine.benchmarks.results import ASKED, NO_COMMAND, KnownTask, TaskResult, asked_as
 from engine.compare.benchmarks import BenchmarkQuestion, Key, Measured, compare_scores, group_samples
@@ -20,7 +20,9 @@ from engine.plan.plan import Benchmarks, Model
 from store import database, records
 from store.read import history, runs
 from store.read.rows import GROUPS
-from store.write import Transaction
+
+if TYPE_CHECKING:  # a check of a plan writes nothing, and needs no SQLAlchemy
+    from store.write import Transaction
 
 PHASE = "benchmarks"
 
@@ -225,7 +227,7 @@ def _reuse(work: Work, model: Model, known: KnownTask, found: runs.EarlierRow) -
 
 def _append(
     work: Work,
-    transaction: Transaction,
+    transaction: "Transaction",
     model_id: int,
     scores: list[records.StoredBenchmarkScore],
     samples: list[records.StoredBenchmarkSample],

@@ -69,7 +69,7 @@ def test_times_of_all_zones_and_units_are_one_moment(time: Any) -> None:
         ({"shadow": "maybe"}, "shadow: found 'maybe'"),
         ({"user": {"id": 1}}, "user: found an object"),
         ({"tags": 3}, "tags: found a number"),
-        ({"respnse": "typo"}, "'respnse': unknown key; known: id, trace, time"),
+        ({"respnse": "typo"}, "'respnse': unknown key; known: id, trace, within, time"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_key(raw: dict[str, Any], says: str) -> None:

@@ -8,7 +8,7 @@ example are never taken for independent.
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -46,7 +46,9 @@ from engine.stats.intervals import Interval, bootstrap_interval
 from store import records
 from store.read.query import by_key
 from store.read.slices import AVERAGE, PERTURBED, WORST
-from store.write import Transaction
+
+if TYPE_CHECKING:  # a check of a plan writes nothing, and needs no SQLAlchemy
+    from store.write import Transaction
 
 CANNOT_ASK = "its answers were recorded: it cannot be asked again"
 _UNANSWERED = "a variant has no value"
@@ -578,7 +580,7 @@ def _worst(measure: Measure, forms: Sequence[tuple[float, ...]]) -> tuple[float,
     return forms[place]
 
 
-def write_robustness(work: Work, transaction: Transaction, found: PerturbedScores) -> None:
+def write_robustness(work: Work, transaction: "Transaction", found: PerturbedScores) -> None:
     """Beside the scores and slices of the run, which are cleared before."""
     for measure, _ in measures_of_robustness(work):
         for model in work.plan.models:
