@@ -12,12 +12,14 @@ from typing import Any, cast, get_args
 from pydantic import ValidationError
 
 from engine.data.example import whole_question
+from engine.data.suites import SPLIT
 from engine.data.unused import READ_ELSEWHERE
 from engine.data.versions import example_of
 from engine.errors import BadInput
 from engine.metrics.load import load_metric
 from engine.metrics.metric import Direction, Measure, Metric, mean
 from engine.metrics.perplexity import PERPLEXITY
+from engine.metrics.suites import suite_measures
 from engine.models.model import GENERATION
 from engine.plan.checks import NOT_METRICS
 from engine.plan.metrics import REGISTRY, is_own
@@ -229,7 +231,8 @@ def declared_measures(sides: Sequence[Side] = ()) -> tuple[dict[str, Measure], l
     A run may come from another store: no Python that its plan names is imported. A plan's own measures are
     included where they are stored as averages. Also: a sentence for each metric that cannot be loaded.
     """
-    measures = {measure.name: measure for name in REGISTRY for measure in load_metric(name, {}).measures}
+    built_in = [measure for name in REGISTRY for measure in load_metric(name, {}).measures]
+    measures = {measure.name: measure for measure in (*built_in, *suite_measures())}
     unloadable: dict[str, None] = {}
     for side in sides:
         for name, settings in _planned(side).items():
@@ -303,7 +306,7 @@ def _said(error: BadInput | ValidationError) -> str:
 @dataclass(frozen=True, slots=True)
 class SharedSets:
     """Both versions, and how many examples both runs evaluated in the same words (`shared`), in other words
-    (`edited`), and only one of them.
+    (`edited`), and only one of them. Questions of suites are none of an eval set, and not counted.
     """
 
     older_version: str | None
@@ -338,12 +341,14 @@ def shared_sets(connection: history.Connection, older: int, newer: int) -> Share
     """Raises StoreError for an unknown run."""
     sides = Side(connection, older), Side(connection, newer)
     keys, _ = shared_examples(*sides)
-    before, after = (set(side.examples) for side in sides)
+    before, after = (set(side.examples) - evidence.in_split(connection, side.run.id, SPLIT) for side in sides)
+    both = before & after
+    shared = len(both & set(keys[0].values()))
     return SharedSets(
         sides[0].run.eval_set,
         sides[1].run.eval_set,
-        len(keys[0]),
-        len(before & after) - len(keys[0]),
+        shared,
+        len(both) - shared,
         len(before - after),
         len(after - before),
     )

@@ -6,14 +6,16 @@ from dataclasses import replace
 from engine.compare.comparison import Comparison, reach
 from engine.compare.forgetting import DROP, INVARIANCE, ROBUST
 from engine.compare.ruling import BoundedComparison, ends_of_benchmark, rule
-from engine.data.suites import plain
+from engine.data.suites import PREFIX, plain
 from engine.gates.drops import CheckedComparison, DropLimits, alerts_on, surprises
 from engine.metrics.metric import Measure
 from engine.plan.plan import Gates
 from store.read.rows import ComparisonRow
 from store.records.alert import Alert, ComparisonEvidence
 
-REFUSALS = ("refusal", "refused_harmless", "refused_harmful")
+LABELLED = ("refused_harmless", "refused_harmful")
+# In suites every question is labelled: more refusals of all of them may be what was wanted.
+REFUSALS = ("refusal", *LABELLED, *(f"{PREFIX}{name}" for name in LABELLED))
 LENGTHS = ("response_tokens", "response_words")
 LATENCY = "latency_s"
 
@@ -163,7 +165,7 @@ def _checked_metrics(
     for item in others:
         if item.measure.startswith((DROP, ROBUST, INVARIANCE)):
             checked += _perturbed(item, gates)
-        elif plain(item.measure) in REFUSALS:
+        elif item.measure in REFUSALS:
             checked.append(_refusal(item, gates))
         elif item.measure == length and gates.warn_length_drift is not None:
             limits = DropLimits(None, gates.warn_length_drift, relative=True)

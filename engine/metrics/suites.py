@@ -7,7 +7,7 @@ from typing import Any
 from engine.data.example import Example
 from engine.data.suites import PREFIX, SUITES, suite_of
 from engine.metrics.load import load_metric
-from engine.metrics.metric import Metric, Score, score_pairs
+from engine.metrics.metric import Measure, Metric, Score, score_pairs
 from engine.models.model import Response
 
 # What a metric needs before it measures anything, where only a plan can name it.
@@ -47,8 +47,17 @@ def suite_metrics(
     `settings` are the plan's, for what a suite does not bring itself. Those that lack what they need are left
     out: see `unscored`.
     """
+    return _metrics_of(dict.fromkeys(map(suite_of, examples)), settings)
+
+
+def suite_measures() -> list[Measure]:
+    """Every measure of suites but those of metrics that need a plan's settings."""
+    return [measure for metric in _metrics_of(SUITES, {}).values() for measure in metric.measures]
+
+
+def _metrics_of(suites: Iterable[str], settings: Mapping[str, Mapping[str, Any]]) -> dict[str, OfSuites]:
     by_metric: dict[str, list[str]] = {}
-    for name in dict.fromkeys(map(suite_of, examples)):
+    for name in suites:
         for metric in SUITES[name].metrics:
             by_metric.setdefault(metric, []).append(name)
     return {

@@ -13,7 +13,6 @@ from engine.compare.comparison import Comparison, Scores, compare_measures, not_
 from engine.gates.checks import all_passed, passed
 from engine.gates.drops import slice_alerts
 from engine.gates.measures import ruled
-from engine.judges.questions import seen_by, takes_suites
 from engine.metrics.calibration import NAME as CURVES
 from engine.metrics.classification import Classification, confusion, per_class
 from engine.metrics.metric import Measure, Score
@@ -25,8 +24,7 @@ from engine.phases.alerts import data_alerts, decline_alerts, followed, run_aler
 from engine.phases.benchmarks import benchmark_comparisons
 from engine.phases.generate import unasked
 from engine.phases.judging.pairs import record_win_rates
-from engine.phases.judging.ratings import rating_measures
-from engine.phases.judging.shared import measure_name
+from engine.phases.judging.ratings import rating_measures, suite_scores
 from engine.phases.reference import EarlierRun, against_reference
 from engine.phases.score import adapter_facts, efficiency, load, measures, measures_of_efficiency
 from engine.phases.scoring.calibration import CalibrationResult, calibration_of, declare_tasks
@@ -137,9 +135,14 @@ def compare(work: Work) -> None:
     summaries += [*costs.scores, *texts.scores]
     alone = [item for item in own if item not in beside]
     sliced = slices(work, alone, scored, comparisons)
-    if beside:
-        on_suites = slices(replace(work, examples=work.suites), list(beside), scored, comparisons)
-        sliced = Sliced(sliced.scores + on_suites.scores, sliced.comparisons + on_suites.comparisons)
+    both = [item for item in own if item in beside]
+    for examples, asked_of_them in (
+        (work.suites, [item for item in beside if item not in both]),
+        ([*work.examples, *work.suites], both),
+    ):
+        if asked_of_them:
+            found = slices(replace(work, examples=examples), asked_of_them, scored, comparisons)
+            sliced = Sliced(sliced.scores + found.scores, sliced.comparisons + found.comparisons)
     forms = robustness(work, alone, {name: each.parts for name, each in scored.items()})
     sliced = Sliced([*sliced.scores, *forms.slice_scores], [*sliced.comparisons, *forms.slices])
     unequal = all_disparities(work, own, scored)
@@ -178,12 +181,7 @@ def _own_and_beside(work: Work) -> tuple[list[Measure], dict[Measure, int]]:
         for metric in suite_metrics(work.suites, work.plan.metrics.settings).values()
         for measure in metric.measures
     }
-    for judge in work.plan.judges if work.suites else ():
-        if takes_suites(judge):
-            name = measure_name(judge.name)
-            of_judge = [item for item in rated if item.name == name or item.name.startswith(f"{name}:")]
-            found |= dict.fromkeys(of_judge, len(seen_by(judge, work.examples, work.suites)))
-    return [*measures(work.plan), *rated], found
+    return [*measures(work.plan), *rated], found | suite_scores(work, rated)
 
 
 def _ruled(

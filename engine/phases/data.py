@@ -16,7 +16,7 @@ from engine.data.examples import data_rows
 from engine.data.leak import TIERS, Leak, Search, is_counted
 from engine.data.leakage import find_leaks, read_training
 from engine.data.split import Thinned, splits, summarise
-from engine.data.suites import suite_of, suite_questions
+from engine.data.suites import SPLIT, suite_of, suite_questions
 from engine.data.unused import unused_columns
 from engine.data.versions import example_of, file_hash, refuse_used_test, training_edited
 from engine.errors import BadInput
@@ -185,11 +185,13 @@ def leaked_tiers(work: Work) -> dict[str, str]:
 
 def slices_of_set(work: Work) -> dict[str, list[str]]:
     """The slices about the eval set rather than what is asked: leaked or not, similar to training or not,
-    synthetic or not.
+    synthetic or not. Questions of suites are in none: the training data are not searched for them.
     """
     alike = (work.recorder.run().data_summary or {}).get("similar_ids") or ()
-    written = {example.id for example in work.examples if is_synthetic(example)}
-    return of_the_set([example.id for example in work.examples], leaked_tiers(work), set(alike), written)
+    beside = {example.id for example in work.suites}
+    own = [example for example in work.examples if example.id not in beside]
+    written = {example.id for example in own if is_synthetic(example)}
+    return of_the_set([example.id for example in own], leaked_tiers(work), set(alike), written)
 
 
 def earlier_leaks(work: Work, chosen: Sequence[Example]) -> list[dict[str, Any]]:
@@ -326,15 +328,10 @@ def _record(work: Work) -> None:
         )
         transaction.append(
             [
-                records.RunExample(
-                    run_id=recorder.run_id, position=place, example_id=example_id, split=SUITE_SPLIT
-                )
+                records.RunExample(run_id=recorder.run_id, position=place, example_id=example_id, split=SPLIT)
                 for place, example_id in enumerate(asked_too.example_ids, len(chosen))
             ]
         )
-
-
-SUITE_SPLIT = "suite"  # of a run's example that is none of its eval set
 
 
 @dataclass(frozen=True, slots=True)
@@ -483,7 +480,7 @@ def _load(work: Work) -> None:
     beside = work.recorder.rows(records.StoredExample, eval_set=suites["version"]) if suites else ()
     asked_too = {row.id: row for row in beside}
     for member in chosen:
-        of_suite = member.split == SUITE_SPLIT
+        of_suite = member.split == SPLIT
         row = (asked_too if of_suite else rows)[member.example_id]
         (work.suites if of_suite else work.examples).append(example_of(row))
         work.example_ids[row.example] = row.id

@@ -54,6 +54,18 @@ def examples_by_name(connection: Connection, run_id: int) -> dict[str, int]:
     return dict(rows)
 
 
+def in_split(connection: Connection, run_id: int, split: str) -> set[str]:
+    """The ids of the examples of a run that are in one of its splits."""
+    rows = _bare(
+        connection,
+        "SELECT e.example FROM runexample x JOIN example e ON e.id = x.example_id "
+        "WHERE x.run_id = ? AND x.split = ?",
+        run_id,
+        split,
+    )
+    return {name for (name,) in rows}
+
+
 def contents(connection: Connection, ids: Iterable[int]) -> dict[int, ExampleRow]:
     """What those examples say, by row id."""
     chosen = json.dumps(list(ids))

@@ -70,6 +70,11 @@ def purge(connection: Connection, folder: Path) -> list[int]:
                 "WHERE id IN (SELECT value FROM json_each(?))",
                 (json.dumps(gone),),
             )
+            # Questions of suites are kept beside the run's own examples, under a version of their own.
+            connection.execute(
+                "INSERT INTO temp.purged SELECT id, data_summary ->> '$.suites.version' FROM run "
+                f"WHERE id IN ({_DELETED}) AND data_summary ->> '$.suites.version' IS NOT NULL"
+            )
             connection.execute(f"UPDATE splituse SET run_id = NULL WHERE run_id IN ({_DELETED})")
             connection.execute(
                 f"UPDATE benchmarkscore SET reused_from = NULL WHERE reused_from IN ({_DELETED})"

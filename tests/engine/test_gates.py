@@ -34,6 +34,7 @@ from engine.metrics.metric import Measure
 from engine.metrics.overlap import Rouge
 from engine.metrics.perplexity import BITS_PER_BYTE, PERPLEXITY
 from engine.metrics.refusals import Refusals
+from engine.metrics.suites import suite_measures
 from engine.plan.plan import Gates
 from engine.stats.paired import from_stderr
 from engine.stats.winrate import win_rate
@@ -357,7 +358,7 @@ def test_a_judge_that_contradicts_itself_too_often_is_told() -> None:
 
 
 def refused(name: str, candidate: int, baseline: int) -> list[Alert]:
-    measures = {measure.name: measure for measure in Refusals.measures}
+    measures = {measure.name: measure for measure in (*Refusals.measures, *suite_measures())}
     return metric_alerts([fallen(candidate, baseline, measure=measures[name])], GATES, measures)
 
 
@@ -368,6 +369,12 @@ def test_more_refusals_warn_and_wrongly_refused_prompts_fail() -> None:
     assert (harmless.severity, harmless.kind) == ("critical", "refusal_drift")
     harmful = only(refused("refused_harmful", 100, 180))
     assert (harmful.severity, harmful.kind) == ("critical", "less_safe")
+
+
+def test_in_suites_whose_questions_are_all_labelled_only_refusals_by_label_are_checked() -> None:
+    assert refused("suite:refusal", 40, 4) == [] and refused("suite:refused_harmful", 180, 100) == []
+    harmless = only(refused("suite:refused_harmless", 40, 4))
+    assert (harmless.severity, harmless.kind) == ("critical", "refusal_drift")
 
 
 def test_each_direction_of_refusals_has_its_own_limit() -> None:

@@ -1,19 +1,24 @@
 """A run with public suites beside its own examples: each measured apart from the other."""
 
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import pytest
 
+from engine.compare.comparable import shared_sets
 from engine.data.suites import add_suite
 from engine.decision.decision import decide
 from engine.errors import BadInput
+from engine.gates.checks import compare_runs
 from engine.plan.plan import read_plan
 from engine.preflight.check import check
-from store import records
+from store import database, people, records
+from store.read import history
 from store.session import opened
+from store.transfer.merge import purge
 from store.write import Recorder
-from tests.data.test_suites import downloaded
+from tests.data.test_suites import BBQ, downloaded
 from tests.engine.runs import carry_out, queue, recorded_plan
 
 OWN = 12
@@ -108,6 +113,50 @@ def test_another_set_of_questions_is_another_way_to_measure(run: Recorder) -> No
     [own] = run.rows(records.StoredMetric, run_id=run.run_id, measure="exact_match")
     [beside] = run.rows(records.StoredMetric, run_id=run.run_id, measure="suite:refused_harmful")
     assert set(beside.settings) == {"questions"} and not own.settings
+
+
+def test_bbqs_bias_is_compared_between_runs_on_what_both_answered(tmp_path: Path) -> None:
+    store, ids = tmp_path / "store", [f"bbq-Age-{place}" for place in range(6)]
+    rows = [
+        BBQ | {"example_id": place, "context_condition": ("ambig", "disambig")[place % 2]}
+        for place in range(6)
+    ]
+    add_suite("bbq", downloaded(tmp_path, "bbq", rows), store)
+    own = [{"id": "e", "query": "Say 1", "reference": "1"}]
+    runs = []
+    for choices in ("ABBBAB", "AABBAA"):
+        texts = {name: {"e": "1"} | dict(zip(ids, choices, strict=True)) for name in ("base", "tuned")}
+        plan = recorded_plan(tmp_path, own, texts, METRICS)
+        plan.write_text(plan.read_text().replace("[data]", '[data]\nsuites = ["bbq"]'))
+        runs.append(carry_out(store, queue(store, plan)).run_id)
+    with opened(store) as connection:
+        found = compare_runs(connection, *runs)
+    values = {item.measure: (item.baseline_value, item.candidate_value) for item in found.comparisons}
+    # Wrong answers of an ambiguous question are all of them here: 2 of 3 follow the stereotype in both runs.
+    assert values["suite:bbq_bias_ambig"] == (pytest.approx(1 / 3), pytest.approx(1 / 3))
+    assert values["suite:bbq_bias_disambig"] == (-1, pytest.approx(1 / 3))
+
+
+def test_questions_of_suites_are_no_part_of_the_eval_set_that_two_runs_share(
+    run: Recorder, folder: Path
+) -> None:
+    plan = plan_in(folder)
+    plan.write_text(plan.read_text().replace('suites = ["safety"]\n', ""))
+    without = carry_out(folder / "store", queue(folder / "store", plan))
+    with opened(folder / "store") as connection:
+        found = shared_sets(connection, without.run_id, run.run_id)
+    assert (found.shared, found.only_newer, found.said) == (OWN, 0, "")
+
+
+def test_a_run_is_purged_with_its_questions_of_suites(run: Recorder, folder: Path, tmp_path: Path) -> None:
+    copytree(folder / "store", tmp_path / "store")
+    connection = history.attach(database.connect(tmp_path / "store"))
+    connection.execute("UPDATE run SET status = 'finished'")
+    people.delete(connection, run.run_id, "ann")
+    assert run.run_id in purge(connection, tmp_path / "store")
+    kept = [row[0] for row in connection.execute("SELECT example FROM example")]
+    connection.close()
+    assert not [name for name in kept if name.startswith("xstest")]
 
 
 def test_the_check_names_what_is_asked_and_what_is_lacking(tmp_path: Path) -> None:

@@ -197,6 +197,10 @@ def test_a_judge_of_harm_is_asked_about_the_suites_and_no_other_judge_is(
         ("tuned", "harm"): (1.0, suites.PAIRS, suites.OWN + suites.PAIRS),
         ("base", "liked"): (5.0, suites.OWN, 0), ("tuned", "liked"): (5.0, suites.OWN, 0),
     }  # fmt: skip
+    declared = {row.measure: row.settings for row in found.rows(records.StoredMetric, run_id=found.run_id)}
+    assert set(declared["judge:harm"]) == {"questions"} and not declared["judge:liked"]
+    of_own = {row.slice for row in found.rows(records.SliceScore, measure="judge:harm")}
+    assert {"suite: xstest", "category: contrast_homonyms", "very short prompt"} <= of_own
     alerts = {row.measure: row.severity for row in found.rows(records.StoredAlert, run_id=found.run_id)}
     assert alerts["judge:harm"] == "critical" and "judge_failures" not in found.column(
         records.StoredAlert, "kind"

@@ -13,7 +13,7 @@ from engine.data.example import Example
 from engine.errors import BadInput
 from engine.metrics.load import load_metric
 from engine.metrics.metric import Score
-from engine.metrics.refusals import Refusals, classify
+from engine.metrics.refusals import NO_LABEL, Refusals, classify
 from engine.metrics.safety import PersonalData, ToxicWords, iban, kinds, luhn
 from engine.metrics.slices import disparities, terms_of
 from engine.metrics.text_models import CLASSIFIERS, KnownClassifier, Sentiment, Toxicity
@@ -205,6 +205,10 @@ class TestRefusals:
         for flag in (True, "true", 1, "harmful"):
             *_, harmless, harmful = Refusals().score(ask("billing", harmful=flag), answer("I can't help."))
             assert (harmless.value, harmless.reason, harmful.value) == (None, "the query is harmful", 1.0)
+
+    @pytest.mark.parametrize("label", ["yes", "No", "1", "true"])
+    def test_a_label_that_answers_the_question_does_not_say_whether_it_is_harmful(self, label: str) -> None:
+        assert {score.reason for score in Refusals().score(ask(label), answer("Yes."))[2:]} == {NO_LABEL}
 
     def test_no_answer_and_no_label_are_missing_with_their_reasons(self) -> None:
         assert {score.reason for score in Refusals().score(ask("harmful"), answer(None))} == {"timed out"}
