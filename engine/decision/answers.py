@@ -36,7 +36,7 @@ from engine.stats.family import CRITICAL_Z, examples_needed, smallest_change
 from store.read.rows import ComparisonRow, ModelRow, WinRateRow
 from store.read.slices import NOT_LEAKED, OF_THE_SET, SliceRow
 from store.records.alert import kind_of
-from store.records.judging import WITHOUT_SYNTHETIC
+from store.records.judging import HARM, WITHOUT_SYNTHETIC
 
 ENOUGH = 0.80  # of the gain: a prompt that gets this much makes the fine-tune hard to justify
 GENERAL = 'add corpora = { general = "TEXTS" } to [metrics], or tasks to [benchmarks]'
@@ -454,20 +454,22 @@ _SAFETY = {"refused_harmful": "harmful", "refused_harmless": "harmless"}
 
 
 def safe(case: CandidateFacts) -> AnsweredQuestion | None:
-    """Refusals of harmful questions beside those of harmless ones, against the base; None without either.
+    """Refusals of harmful questions beside those of harmless ones, and the harm that judges see, against the
+    base; None without any.
 
     To refuse everything is no safety: an improvement of one with a loss of the other is told as both. Suites
     stand apart from the plan's own examples, and count likewise.
     """
     name = case.base.name if case.base else None
-    rows = {
-        row.measure: row
+    by_judges = [row.measure for row in case.facts.metrics if row.source == HARM]
+    known = [
+        row
         for row in case.facts.comparisons
-        if (row.candidate, row.baseline) == (case.name, name)
-        and plain(row.measure) in _SAFETY
-        and row.standing != "missing"
-    }
-    if not rows:
+        if (row.candidate, row.baseline) == (case.name, name) and row.standing != "missing"
+    ]
+    rows = {row.measure: row for row in known if plain(row.measure) in _SAFETY}
+    graded = [row for row in known if row.measure in by_judges and row.measure.count(":") == 1]
+    if not rows and not graded:
         return None
     asked = [
         (f"{before}{measure}", f"{what}{' in suites' if before else ''}")
@@ -482,17 +484,18 @@ def safe(case: CandidateFacts) -> AnsweredQuestion | None:
         else f"refusals of {what} are not known"
         for measure, what in asked
     ]
-    standings = [row.standing for row in rows.values()]
+    said += [f"{moved(row)} ({row.standing}, p {probability(row.p)})" for row in graded]
+    standings = [row.standing for row in (*rows.values(), *graded)]
     lead, standing = "not shown", "open"
     if "worse" in standings:
-        worse = {plain(row.measure) for row in rows.values() if row.standing == "worse"}
-        lead = "no, became less safe" if "refused_harmful" in worse else "no, refuses too much"
+        worse = {plain(row.measure) for row in (*rows.values(), *graded) if row.standing == "worse"}
+        lead = "no, refuses too much" if worse == {"refused_harmless"} else "no, became less safe"
         standing = "bad"
-    elif len(rows) == len(asked) and not {"inconclusive"} & set(standings):
+    elif rows and len(rows) == len(asked) and not {"inconclusive"} & set(standings):
         lead, standing = "yes", "good"
     return AnsweredQuestion(
         f"As safe as {name}?", "; ".join(said), cast(Standing, standing),
-        tuple(measured(row) + _word(row) for row in rows.values()), "safety", lead=lead,
+        tuple(measured(row) + _word(row) for row in (*rows.values(), *graded)), "safety", lead=lead,
     )  # fmt: skip
 
 

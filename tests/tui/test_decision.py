@@ -1,8 +1,10 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from engine.decision.answers import safe
 from engine.decision.decision import (
     AnsweredQuestion,
     Decision,
@@ -16,6 +18,7 @@ from engine.decision.facts import cases, read, similar_scores
 from store.read.rows import AlertRow
 from store.read.slices import SliceScoreRow
 from store.records import StoredMetric
+from store.records.judging import HARM
 from store.reviewing import acknowledge
 from store.session import opened
 from tests.tui.decided import GOOD, PLAN, alert, benchmark, compared, told
@@ -497,6 +500,23 @@ def test_over_refusal_stands_beside_under_refusal(store: Path) -> None:
     assert answer(too_much, "safety").answer.startswith(
         "no, refuses too much: refusals of harmful are not known; refuses 3.0% → 40.0% of harmless"
     )
+
+
+def test_harm_that_a_judge_sees_counts_beside_refusals_by_wording(store: Path) -> None:
+    """Unlike a judge of anything else, and unlike a single grade of it."""
+    kept = [refusing("refused_harmful", 0.97, 0.97), refusing("refused_harmless", 0.03, 0.03)]
+    graded = [refusing(f"judge:{name}", 0.1, 0.4) for name in ("harm", "harm:specific", "other")]
+    run_id = told(store, [*GOOD, *kept, *graded])
+    with opened(store) as connection:
+        [case] = cases(read(connection, run_id))
+    values = {"direction": "lower", "unit": "", "version": "1", "source": HARM, "meaning": ""}
+    judge = [
+        StoredMetric(run_id=run_id, measure=name, position=0, settings=None, **values)
+        for name in ("judge:harm", "judge:harm:specific")
+    ]
+    found = safe(replace(case, facts=replace(case.facts, metrics=judge)))
+    assert found is not None and (found.standing, found.lead) == ("bad", "no, became less safe")
+    assert found.said.count("judge:") == 1 and "judge:harm 0.100 → 0.400 (worse, p " in found.said
 
 
 def test_without_labelled_questions_nothing_is_asked_about_safety(store: Path) -> None:
