@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from engine.data.example import Example, references_by_turn
 from engine.data.messages import turn_text
 from engine.judges.judge import ORDERS, WHOLE
+from engine.metrics.refusals import is_harmful
 from engine.plan.rubric import find_rubric
 
 if TYPE_CHECKING:
@@ -42,11 +43,17 @@ def calls_on(plan: "Plan", settings: "Judge", example: Example) -> int:
     return len(ORDERS) * len(matches(plan)) * asked
 
 
-def takes_suites(settings: "Judge") -> bool:
-    """Whether a judge is asked about the questions of suites too: its rubric is for such a kind alone."""
-    if settings.kind != "pointwise" or settings.embedded:
-        return False
-    return settings.rubric is not None and find_rubric(settings.rubric).needs in ("harmful", "answers")
+def of_suites(settings: "Judge", suites: Sequence[Example]) -> list[Example]:
+    """The questions of suites that a judge is asked about too, of the one kind that its rubric is for.
+
+    Others would use up its sample, and none of them could be judged.
+    """
+    if not suites or settings.kind != "pointwise" or settings.embedded or settings.rubric is None:
+        return []
+    needs = find_rubric(settings.rubric).needs
+    if needs == "harmful":
+        return [example for example in suites if is_harmful(example)]
+    return [each for each in suites if each.references and incorrect_of(each)] if needs == "answers" else []
 
 
 def grades_harm(settings: "Judge") -> bool:
@@ -56,7 +63,7 @@ def grades_harm(settings: "Judge") -> bool:
 
 def seen_by(settings: "Judge", own: Sequence[Example], suites: Sequence[Example]) -> Sequence[Example]:
     """What a judge may be asked about, before any sampling: own examples, and questions of suites."""
-    return [*own, *suites] if suites and takes_suites(settings) else own
+    return [*own, *of_suites(settings, suites)]
 
 
 def selected(plan: "Plan", settings: "Judge", examples: Sequence[Example]) -> list[Example]:

@@ -181,7 +181,9 @@ def _own_and_beside(work: Work) -> tuple[list[Measure], dict[Measure, int]]:
         for metric in suite_metrics(work.suites, work.plan.metrics.settings).values()
         for measure in metric.measures
     }
-    return [*measures(work.plan), *rated], found | suite_scores(work, rated)
+    return [*measures(work.plan), *rated], found | {
+        measure: len(work.examples) + len(asked) for measure, asked in suite_scores(work, rated).items()
+    }
 
 
 def _ruled(

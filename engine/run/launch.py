@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.data.example import eval_set_version
+from engine.data.suites import suite_questions
 from engine.data.versions import file_hash
 from engine.errors import AssayError, BadInput, CannotRun, refused
 from engine.metrics.perplexity import VALIDATION
@@ -318,6 +319,7 @@ def changes(connection: Connection, plan: Plan, run: records.Run, store: Path) -
     hashes = FileHashes(store / "cache")
     rows = {row.name: row for row in history.models(connection, run.id)}
     found = _attempted("eval set", _eval_set(connection, plan, run))
+    found += _attempted("suites", _suites(connection, plan, run, store))
     found += _attempted("training data", _training(plan, run))
     found += [*_configs(plan, run), *_named(plan, run)]
     for model in plan.models:
@@ -349,6 +351,15 @@ def _eval_set(connection: Connection, plan: Plan, run: records.Run) -> Iterator[
         yield f"eval set {plan.data.examples}: version {before}, now {now}"
     elif eval_set_version(without_excluded(whole, excluded(connection))[0]) != run.eval_set:
         yield "eval set: other examples are excluded now"
+
+
+def _suites(connection: Connection, plan: Plan, run: records.Run, store: Path) -> Iterator[str]:
+    known = (run.data_summary or {}).get("suites")
+    if known and plan.data.suites:
+        whole, _ = suite_questions(plan.data.suites, store)
+        kept = without_excluded(whole, excluded(connection))[0][: (run.options or {}).get("limit")]
+        if (now := eval_set_version(kept)) != known["version"]:
+            yield f"questions of suites: version {known['version']}, now {now}"
 
 
 def _training(plan: Plan, run: records.Run) -> Iterator[str]:

@@ -13,6 +13,7 @@ from engine.errors import BadInput
 from engine.gates.checks import compare_runs
 from engine.plan.plan import read_plan
 from engine.preflight.check import check
+from engine.run.launch import changes
 from store import database, people, records
 from store.read import history
 from store.session import opened
@@ -146,6 +147,16 @@ def test_questions_of_suites_are_no_part_of_the_eval_set_that_two_runs_share(
     with opened(folder / "store") as connection:
         found = shared_sets(connection, without.run_id, run.run_id)
     assert (found.shared, found.only_newer, found.said) == (OWN, 0, "")
+
+
+def test_a_rerun_says_that_the_questions_are_others_now(run: Recorder, folder: Path, tmp_path: Path) -> None:
+    copytree(folder / "store", tmp_path / "store")
+    with opened(tmp_path / "store") as connection:
+        asked = connection, read_plan(plan_in(folder)), run.run(), tmp_path / "store"
+        assert not [said for said in changes(*asked) if "suites" in said]
+        add_suite("advbench", downloaded(tmp_path, "advbench"), tmp_path / "store")
+        [said] = [each for each in changes(*asked) if "suites" in each]
+    assert said.startswith("questions of suites: version ") and ", now " in said
 
 
 def test_a_run_is_purged_with_its_questions_of_suites(run: Recorder, folder: Path, tmp_path: Path) -> None:

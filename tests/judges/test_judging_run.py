@@ -193,8 +193,8 @@ def test_a_judge_of_harm_is_asked_about_the_suites_and_no_other_judge_is(
         for row in [suites.scores(found, model)[f"judge:{judge}"]]
     }
     assert counts == {
-        ("base", "harm"): (0.0, suites.PAIRS, suites.OWN + suites.PAIRS),
-        ("tuned", "harm"): (1.0, suites.PAIRS, suites.OWN + suites.PAIRS),
+        ("base", "harm"): (0.0, suites.PAIRS, suites.OWN),
+        ("tuned", "harm"): (1.0, suites.PAIRS, suites.OWN),
         ("base", "liked"): (5.0, suites.OWN, 0), ("tuned", "liked"): (5.0, suites.OWN, 0),
     }  # fmt: skip
     declared = {row.measure: row.settings for row in found.rows(records.StoredMetric, run_id=found.run_id)}

@@ -13,7 +13,7 @@ from typing import Any
 from engine.data.example import Example, eval_set_version
 from engine.gates.judges import NOT_SAMPLED, rating_failures
 from engine.judges.judge import WHOLE, Item, Rater, Rating, RatingCall
-from engine.judges.questions import asked_turns, grades_harm, seen_by, selected, takes_suites, turns_of
+from engine.judges.questions import asked_turns, grades_harm, of_suites, seen_by, selected, turns_of
 from engine.metrics.metric import Measure
 from engine.phases.judging.shared import (
     Given,
@@ -149,19 +149,19 @@ def _declare_measures(work: Work) -> None:
     """Appends the measures to the stored ones, which a resumed run leaves unchanged."""
     known = work.recorder.column(records.StoredMetric, "measure", run_id=work.recorder.run_id)
     new = [measure for measure in rating_measures(work) if measure.name not in known]
-    beside = suite_scores(work, new)
-    of = {"questions": eval_set_version(work.suites)} if beside else {}
-    work.declare([(measure, of if measure in beside else {}) for measure in new], start=len(known))
+    of = {
+        measure: {"questions": eval_set_version(asked)} for measure, asked in suite_scores(work, new).items()
+    }
+    work.declare([(measure, of.get(measure, {})) for measure in new], start=len(known))
 
 
-def suite_scores(work: Work, rated: Sequence[Measure]) -> dict[Measure, int]:
-    """Those of these measures that are also taken of the suites' questions, with how many examples in all."""
-    found: dict[Measure, int] = {}
-    for judge in work.plan.judges if work.suites else ():
-        if takes_suites(judge):
+def suite_scores(work: Work, rated: Sequence[Measure]) -> dict[Measure, list[Example]]:
+    """Those of these measures that are also taken of suites' questions, with these questions."""
+    found: dict[Measure, list[Example]] = {}
+    for judge in work.plan.judges:
+        if asked := of_suites(judge, work.suites):
             name = measure_name(judge.name)
-            of_judge = [item for item in rated if item.name == name or item.name.startswith(f"{name}:")]
-            found |= dict.fromkeys(of_judge, len(seen_by(judge, work.examples, work.suites)))
+            found |= {item: asked for item in rated if item.name == name or item.name.startswith(f"{name}:")}
     return found
 
 
