@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from engine.data.suites import SPLIT
 from engine.stats.family import majority
 from store.read import evidence, history
 from store.read.labels import answer_texts
@@ -157,7 +158,9 @@ def crowd_items(connection: history.Connection, run_id: int) -> tuple[list[Crowd
     for example in evidence.run_examples(connection, run_id):
         for pair in sides:
             both = [texts.get((example.id, model)) for model in pair]
-            if both[0] is None or both[1] is None:
+            if example.split == SPLIT:
+                skipped["the question is one of a suite"] += 1
+            elif both[0] is None or both[1] is None:
                 skipped["an answer is missing"] += 1
             elif both[0] == both[1]:
                 skipped["both answers are the same"] += 1

@@ -10,6 +10,7 @@ from engine.compare.comparable import shared_sets
 from engine.data.suites import add_suite
 from engine.decision.decision import decide
 from engine.errors import BadInput
+from engine.formats.annotated import crowd_items
 from engine.gates.checks import compare_runs
 from engine.plan.plan import read_plan
 from engine.preflight.check import check
@@ -147,6 +148,13 @@ def test_questions_of_suites_are_no_part_of_the_eval_set_that_two_runs_share(
     with opened(folder / "store") as connection:
         found = shared_sets(connection, without.run_id, run.run_id)
     assert (found.shared, found.only_newer, found.said) == (OWN, 0, "")
+
+
+def test_no_crowd_is_asked_about_the_questions_of_suites(run: Recorder, folder: Path) -> None:
+    with opened(folder / "store") as connection:
+        items, skipped = crowd_items(connection, run.run_id)
+    assert not items and sum(skipped.values()) == OWN + 2 * PAIRS
+    assert skipped["both answers are the same"] == OWN
 
 
 def test_a_rerun_says_that_the_questions_are_others_now(run: Recorder, folder: Path, tmp_path: Path) -> None:
