@@ -32,8 +32,9 @@ def paired_prompts(path: Path, groups: Groups) -> Iterator[dict[str, Any]]:
 
     With several groups in one record there is a variant for every choice of their terms. Each has the
     record's id (or line) as its `group` and says in `terms` whom it is about. Raises BadInput, naming file
-    and line, for a record that names no group.
+    and line, for a record that names no group, and for one whose variants have the ids of another's.
     """
+    lines: dict[str, int] = {}  # by id
     slots = re.compile("|".join(rf"\{{({name}|{name[0].upper()}{name[1:]})\}}" for name in groups))
     known = {form: name for name in groups for form in (name, name[0].upper() + name[1:])}
     for line, record in read_records(path):
@@ -53,9 +54,15 @@ def paired_prompts(path: Path, groups: Groups) -> Iterator[dict[str, Any]]:
                 return found if name in terms else found[0].upper() + found[1:]
 
             made = {key: _filled(value, slots, term) for key, value in record.items()}
+            variant = "-".join([own, *chosen])
+            if (first := lines.setdefault(variant, line)) != line:
+                raise BadInput(
+                    f"{path}:{line}: its variant {variant!a:.80} has the id of one of line {first}",
+                    "Give each prompt an id of its own.",
+                )
             yield {
                 **made,
-                "id": "-".join([own, *chosen]),
+                "id": variant,
                 "group": str(record.get("group") or own),
                 "terms": terms,
             }

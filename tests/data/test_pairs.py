@@ -55,3 +55,10 @@ def test_a_group_needs_a_name_and_two_terms(text: str) -> None:
     with pytest.raises(BadInput, match="a group and its different terms were expected"):
         read_groups([text])
     assert read_groups(["gender=woman, man"]) == {"gender": ("woman", "man")}
+
+
+def test_two_prompts_whose_variants_have_the_same_id_are_refused_with_both_lines(tmp_path: Path) -> None:
+    """A line without an id has its number for one."""
+    file = lines(tmp_path / "two.jsonl", [{"query": "A {gender}"}, {"id": 1, "query": "The {gender}"}])
+    with pytest.raises(BadInput, match=r"two\.jsonl:2: its variant '1-woman' has the id of one of line 1"):
+        list(paired_prompts(file, GROUPS))
