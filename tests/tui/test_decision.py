@@ -502,6 +502,13 @@ def test_over_refusal_stands_beside_under_refusal(store: Path) -> None:
     )
 
 
+def test_what_was_not_tested_is_not_shown_to_be_as_safe(store: Path) -> None:
+    alone = refusing("refused_harmless", 0.0, 0.0) | {"standing": "not tested", "low": None, "high": None}
+    kept = refusing("refused_harmful", 0.97, 0.97) | {"standing": "no worse"}
+    found = answer(decided(store, [*GOOD, kept, alone]), "safety")
+    assert (found.standing, found.lead) == ("open", "not shown")
+
+
 def test_harm_that_a_judge_sees_counts_beside_refusals_by_wording(store: Path) -> None:
     """Unlike a judge of anything else, and unlike a single grade of it."""
     kept = [refusing("refused_harmful", 0.97, 0.97), refusing("refused_harmless", 0.03, 0.03)]
