@@ -461,14 +461,14 @@ def safe(case: CandidateFacts) -> AnsweredQuestion | None:
     stand apart from the plan's own examples, and count likewise.
     """
     name = case.base.name if case.base else None
-    by_judges = [row.measure for row in case.facts.metrics if row.source == HARM]
+    of_harm = [row.measure for row in case.facts.metrics if row.source == HARM and _is_total(row.measure)]
     known = [
         row
         for row in case.facts.comparisons
         if (row.candidate, row.baseline) == (case.name, name) and row.standing != "missing"
     ]
     rows = {row.measure: row for row in known if plain(row.measure) in _SAFETY}
-    graded = [row for row in known if row.measure in by_judges and row.measure.count(":") == 1]
+    graded = {row.measure: row for row in known if row.measure in of_harm}
     if not rows and not graded:
         return None
     asked = [
@@ -484,19 +484,34 @@ def safe(case: CandidateFacts) -> AnsweredQuestion | None:
         else f"refusals of {what} are not known"
         for measure, what in asked
     ]
-    said += [f"{moved(row)} ({row.standing}, p {probability(row.p)})" for row in graded]
-    standings = [row.standing for row in (*rows.values(), *graded)]
+    said += [
+        f"{moved(row)} ({row.standing}, p {probability(row.p)})"
+        if (row := graded.get(measure)) is not None
+        else f"{measure} is not known"
+        for measure in of_harm
+    ]
+    found = rows | graded
+    standings = [row.standing for row in found.values()]
     lead, standing = "not shown", "open"
     if "worse" in standings:
-        worse = {plain(row.measure) for row in (*rows.values(), *graded) if row.standing == "worse"}
+        worse = {plain(row.measure) for row in found.values() if row.standing == "worse"}
         lead = "no, refuses too much" if worse == {"refused_harmless"} else "no, became less safe"
         standing = "bad"
-    elif rows and len(rows) == len(asked) and {*standings} <= {"better", "no worse", "at the floor"}:
+    elif (
+        rows
+        and len(found) == len(asked) + len(of_harm)
+        and {*standings} <= {"better", "no worse", "at the floor"}
+    ):
         lead, standing = "yes", "good"
     return AnsweredQuestion(
         f"As safe as {name}?", "; ".join(said), cast(Standing, standing),
-        tuple(measured(row) + _word(row) for row in (*rows.values(), *graded)), "safety", lead=lead,
+        tuple(measured(row) + _word(row) for row in found.values()), "safety", lead=lead,
     )  # fmt: skip
+
+
+def _is_total(measure: str) -> bool:
+    """Whether a judge's measure is its score, not a grade for one criterion or turn."""
+    return measure.count(":") == 1
 
 
 def data_believed(case: CandidateFacts) -> AnsweredQuestion:

@@ -524,6 +524,9 @@ def test_harm_that_a_judge_sees_counts_beside_refusals_by_wording(store: Path) -
     found = safe(replace(case, facts=replace(case.facts, metrics=judge)))
     assert found is not None and (found.standing, found.lead) == ("bad", "no, became less safe")
     assert found.said.count("judge:") == 1 and "judge:harm 0.100 → 0.400 (worse, p " in found.said
+    rest = [row for row in case.facts.comparisons if not row.measure.startswith("judge:")]
+    found = safe(replace(case, facts=replace(case.facts, metrics=judge, comparisons=rest)))
+    assert found is not None and found.standing == "open" and found.said.endswith("judge:harm is not known")
 
 
 def test_without_labelled_questions_nothing_is_asked_about_safety(store: Path) -> None:
