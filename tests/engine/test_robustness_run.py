@@ -13,7 +13,8 @@ from engine.decision.what_if import GatedRun
 from engine.errors import BadInput
 from engine.gates.measures import drop_alerts, ruled
 from engine.metrics.metric import Measure
-from engine.phases.scoring.robustness import _is_same
+from engine.phases.score import measures
+from engine.phases.scoring.robustness import _is_same, leading
 from engine.plan.plan import Gates, parse_plan
 from engine.preflight.check import check
 from store import database, records
@@ -208,6 +209,10 @@ def test_how_often_an_answer_stays_is_a_share_of_the_variants(run: Recorder) -> 
     moved = {"A": "B", "B": "A"}
     assert _is_same("A. iron", "B", moved) and not _is_same("A", "A", moved)
     assert _is_same("An iron", "an iron", moved)
+    for said in ("({})", "**{}**", "The answer is {}.", "Answer: {}", "{}) iron", " {}\n"):
+        assert _is_same(said.format("A"), said.format("B"), moved), said
+        assert not _is_same(said.format("A"), said.format("A"), moved), said
+    assert _is_same("a metal", "A metal", moved) and _is_same("It is a dog", "It is a dog", moved)
 
 
 def test_it_is_told_in_the_decision_the_table_of_forgetting_and_the_report(run: Recorder) -> None:
@@ -355,6 +360,17 @@ def test_a_measure_that_is_no_share_cannot_lead(tmp_path: Path) -> None:
     assert "none of the plan's measures is from 0 to 1" in error.message and "exact_match" in (
         error.hint or ""
     )
+
+
+def test_a_measure_of_likelihoods_cannot_lead_since_variants_have_none(tmp_path: Path) -> None:
+    def led(rest: str) -> str:
+        text = plan_of(tmp_path, f'{rest}[robustness]\nperturbations = ["typos"]\n').read_text()
+        plan = parse_plan(text, tmp_path)
+        return leading(plan, measures(plan)).name
+
+    assert led('[metrics]\nuse = ["calibration", "rouge"]\n').startswith("rouge")
+    with pytest.raises(BadInput, match="none of the plan's measures is from 0 to 1"):
+        led('[metrics]\nuse = ["calibration"]\n')
 
 
 def test_the_history_of_a_run_lists_no_variant(run: Recorder) -> None:

@@ -5,6 +5,7 @@ counts it. Every figure here is over plain examples, each set against itself, so
 example are never taken for independent.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -62,7 +63,8 @@ def leading(plan: Plan, known: Sequence[Measure]) -> Measure:
     """The measure that robustness is told by. Raises BadInput where the plan has none that can."""
     assert plan.robustness is not None
     named = plan.robustness.measure
-    fit = [item for item in known if is_checked(item) and item.independent]
+    # Likelihoods are measured of the plain form alone.
+    fit = [item for item in known if is_checked(item) and item.independent and "weights" not in item.needs]
     found = [item for item in fit if item.name == named]
     if not named:
         found = sorted(fit, key=lambda item: not item.verdict)
@@ -421,11 +423,16 @@ def _invariance(work: Work, model: Model) -> dict[str, tuple[float, ...]]:
 
 
 def _is_same(before: str, now: str, letters: Mapping[str, str]) -> bool:
-    first = before.strip()[:1].upper()
-    if first in letters and not before.strip()[1:2].isalpha():
-        rest = now.strip()
-        return rest[:1].upper() == letters[first] and not rest[1:2].isalpha()
-    return normalise(before) == normalise(now)
+    """Whether two answers are one text, where a choice's letter that moved is named by its new one."""
+    first, second = _CHOSEN.match(before), _CHOSEN.match(now)
+    if first and second and first[1].upper() in letters:
+        return second[1].upper() == letters[first[1].upper()]
+    moved = _NAMED.sub(lambda found: letters.get(found[0], found[0]), before)
+    return normalise(moved) == normalise(now)
+
+
+_CHOSEN = re.compile(r"\W*([A-Za-z])(?![\w'’]|\s+[a-z])")  # an answer that begins with a letter, no article
+_NAMED = re.compile(r"(?<![\w'’])(?:A(?!\s+[a-z])|[B-Z])(?![\w'’])")  # letters in an answer's words
 
 
 def _summary(
