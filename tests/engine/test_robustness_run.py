@@ -35,7 +35,7 @@ PERTURBED = """
 max_new_tokens = 4
 cache = false
 [metrics]
-use = ["exact_match", "length"]
+use = ["exact_match", "length", "perplexity"]
 [robustness]
 perturbations = ["typos", "numbers", "choices"]
 rate = 1.0
@@ -195,6 +195,7 @@ def test_every_measure_has_each_form_its_average_and_its_worst(run: Recorder) ->
         assert forms["exact_match", name].value == pytest.approx(value), name
     assert forms["exact_match", "worst"].n == N and forms["exact_match", "typos"].p is None
     assert ("response_tokens", "typos") in forms and ("response_tokens", "worst") not in forms  # no worse end
+    assert not any(measure == "perplexity" for measure, _ in forms)  # of the plain form alone
     with opened(run.folder) as connection:
         assert with_variants(connection, run.run_id, "perturbed: typos") == known["typos"].keys()
         assert len(with_variants(connection, run.run_id, "perturbed: worst")) == N

@@ -337,6 +337,9 @@ class _Variants:
                 own = self.parts.setdefault(row.measure, {}).setdefault(variant.perturbation, {})
                 own[variant.plain] = additive
 
+    def have(self, measure: str) -> bool:
+        return measure in self.parts or measure in self.missing
+
     def under(self, measure: str, perturbation: str) -> Parts:
         return self.parts.get(measure, {}).get(perturbation, {})
 
@@ -532,7 +535,11 @@ def _sliced(
     plain: Mapping[str, Mapping[str, Parts]],
     models: Mapping[str, _Variants],
 ) -> tuple[list[dict[str, Any]], list[Slice]]:
-    """The forms as slices of a set in which each example stands once in each of them."""
+    """The forms as slices of a set in which each example stands once in each of them.
+
+    Of the measures that variants have: neither likelihoods nor judges are asked about them.
+    """
+    known = [item for item in known if any(each.have(item.name) for each in models.values())]
     asked = by_key((PERTURBED + one.perturbation, one.plain) for one in work.variants)
     every = list(dict.fromkeys(one.plain for one in work.variants))
     members = {form: [_SEPARATOR.join((form, example)) for example in own] for form, own in asked.items()}
