@@ -7,14 +7,18 @@ from statistics import fmean
 
 import pytest
 
+from engine.compare.comparable import Side
 from engine.compare.comparison import Comparison, Scores, compare_measures
+from engine.compare.folds import _Column, _fair
 from engine.compare.forgetting import DROP, INVARIANCE, NONE_RIGHT, ROBUST, conclusions, forgetting
+from engine.compare.runs import compare_pairs
 from engine.decision.what_if import GatedRun
 from engine.errors import BadInput
 from engine.gates.measures import drop_alerts, ruled
 from engine.metrics.metric import Measure
 from engine.phases.score import measures
 from engine.phases.scoring.robustness import _is_same, leading
+from engine.phases.work import quick_part
 from engine.plan.plan import Gates, parse_plan
 from engine.preflight.check import check
 from store import database, records
@@ -172,6 +176,46 @@ def test_a_drop_is_compared_where_both_had_something_to_lose(run: Recorder) -> N
             assert row.baseline_value == pytest.approx(1 - fmean(theirs[name][one] for one in both))
         else:
             assert row.delta is None and row.reason is not None
+
+
+def test_runs_are_compared_on_a_drop_as_models_of_one_run_are(run: Recorder) -> None:
+    known = {row.measure: row for row in run.rows(records.StoredComparison, measure=f"{DROP}typos")}
+    with opened(run.folder) as connection:
+        side = Side(connection, run.run_id)
+        found = compare_pairs((side, side), [(side.models["base"], side.models["overfit"])])
+        same = compare_pairs((side, side), [(side.models["base"], side.models["base"])])
+    [between] = [item for item in found.metrics if item.measure == f"{DROP}typos"]
+    assert (between.n, between.delta) == (known[f"{DROP}typos"].n, known[f"{DROP}typos"].delta)
+    [itself] = [item for item in same.metrics if item.measure == f"{DROP}typos"]
+    right = [one for one in values(run, "base")["typos"] if values(run, "base")["plain"][one]]
+    assert itself.n == len(right)
+
+
+def test_folds_are_compared_on_a_drop_where_something_was_right() -> None:
+    drop, kept = (
+        Measure(f"{kind}typos", "lower", -1.0, 1.0, "share", frozenset(), "1", "", "")
+        for kind in (DROP, ROBUST)
+    )
+    parts = {"a": (1.0, 1.0), "wrong": (0.0, 1.0)}
+    columns = {
+        ("base", drop.name): _Column("base", drop, (parts, parts)),
+        ("base", kept.name): _Column("base", kept, ({"a": (0.0, 1.0)}, {})),
+    }
+    assert _fair(columns["base", drop.name], columns).folds == ({"a": (1.0, 1.0)}, {})
+    assert _fair(columns["base", kept.name], columns) == columns["base", kept.name]
+
+
+def test_the_words_of_another_model_are_another_measurement(run: Recorder) -> None:
+    rows = {row.measure: row.settings for row in run.rows(records.StoredMetric, run_id=run.run_id)}
+    assert rows[f"{DROP}paraphrase"]["paraphrase"] == rows[INVARIANCE]["paraphrase"] == "base"
+    assert "paraphrase" not in rows[f"{DROP}typos"]
+
+
+def test_checkpoints_of_a_training_are_held_to_no_limit_on_variants(tmp_path: Path) -> None:
+    limits = f'[gates.metrics]\nexact_match = 0.1\n"{DROP}typos" = 0.1\ninvariance = 0.1\n'
+    text = plan_of(tmp_path, PERTURBED + limits).read_text()
+    part = quick_part(parse_plan(text, tmp_path))
+    assert part.robustness is None and list(part.gates.metrics) == ["exact_match"]
 
 
 def test_every_measure_has_each_form_its_average_and_its_worst(run: Recorder) -> None:

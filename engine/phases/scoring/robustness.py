@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from engine.compare.comparison import Comparison, Scores, compare_measures, not_comparable
-from engine.compare.forgetting import DROP, INVARIANCE, NONE_RIGHT, ROBUST
+from engine.compare.forgetting import DROP, INVARIANCE, NONE_RIGHT, ROBUST, compared_by
 from engine.compare.slices import (
     MeasureColumn,
     Slice,
@@ -226,10 +226,12 @@ def measures_of_robustness(work: Work) -> list[tuple[Measure, dict[str, Any]]]:
     if asked is None or not work.variants:
         return []
     main = leading(work.plan, measures(work.plan))
+    words = {"paraphrase": asked.paraphrase}  # another model's words are other questions
     found = []
     for name in _made(work):
         said = PERTURBATIONS[name].said if name in PERTURBATIONS else name
         settings = {"measure": main.name, "version": main.version, "rate": asked.rate, "seed": asked.seed}
+        settings |= words if name == PARAPHRASE else {}
         drop = Measure(
             f"{DROP}{name}", "lower", -1.0, 1.0, "share", main.needs, VERSION, _SOURCE,
             f"{main.name} of the plain form less that of the same examples under another form: {said}",
@@ -244,6 +246,7 @@ def measures_of_robustness(work: Work) -> list[tuple[Measure, dict[str, Any]]]:
         "share of an example's other forms that are answered like the plain one",
     )  # fmt: skip
     settings = {"perturbations": ", ".join(_made(work)), "rate": asked.rate, "seed": asked.seed}
+    settings |= words if PARAPHRASE in _made(work) else {}
     return [*found, (same, settings)]
 
 
@@ -472,8 +475,7 @@ def _compared(
 ) -> list[Comparison]:
     """Each candidate against each baseline: how much more it loses, and what of its right answers holds.
 
-    Both are over the examples that both get right in the plain form. Who gets nothing right loses nothing,
-    and would be the most robust of all.
+    Both are over the examples that both get right in the plain form.
     """
     found: list[Comparison] = []
     for candidate in work.plan.candidates:
@@ -482,7 +484,7 @@ def _compared(
             lacking = next((one for one in (candidate, baseline) if one.kind == "recorded"), None)
             fair = []
             for measure in declared:
-                ours, theirs = (_right(values[name], measure) for name in sides)
+                ours, theirs = (compared_by(measure.name, values[name]) for name in sides)
                 if lacking is None and (theirs or measure.name == INVARIANCE):
                     fair.append(Scores(measure, ours, theirs))
                     continue
@@ -494,16 +496,6 @@ def _compared(
             found += compare_measures(*sides, fair, seed=work.plan.data.seed)
             work.checkpoint()
     return found
-
-
-def _right(values: Mapping[str, Parts], measure: Measure) -> Parts:
-    """What a drop is compared by: of the examples that are right in the plain form, to a part at least."""
-    kind, _, perturbation = measure.name.partition(":")
-    own = values[measure.name]
-    if f"{kind}:" != DROP:
-        return own
-    right = values[f"{ROBUST}{perturbation}"]
-    return {example: parts for example, parts in own.items() if example in right}
 
 
 def _mean(parts: Parts) -> float | None:
