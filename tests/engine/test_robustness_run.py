@@ -331,6 +331,14 @@ def test_that_it_loses_no_more_than_allowed_takes_an_interval_within_the_limit()
     assert decided[0].ruling is not None and decided[0].ruling.standing == "no worse"
 
 
+def test_a_limit_of_its_own_is_what_no_worse_means() -> None:
+    measure, found = drop([0.3] * 300, [0.25] * 300)  # 0.05 more: within the 0.1 that warns
+    gates = Gates(metrics={measure.name: {"max": 0.1}})  # type: ignore[dict-item]
+    [ruled_alone], _ = ruled([found], [], Gates(), {measure.name: measure})
+    [held], _ = ruled([found], [], gates, {measure.name: measure})
+    assert (ruled_alone.allowed, held.allowed) == (pytest.approx(0.1), pytest.approx(0.025))
+
+
 FRAGILE, STEADY = [1.0] * 30 + [0.0] * 70, [0.0] * 100
 
 
