@@ -14,6 +14,7 @@ import numpy as np
 
 from engine.compare.comparable import Parts, Side, declared_measures
 from engine.compare.comparison import Comparison, compare_parts
+from engine.compare.forgetting import compared_by
 from engine.compare.ruling import BoundedComparison, Ruling, rule
 from engine.errors import BadInput
 from engine.metrics.metric import Direction, Measure
@@ -96,7 +97,7 @@ def pool(connection: history.Connection, runs: Mapping[int, int]) -> Folds:
     baselines = [model.name for model in newest.models.values() if model.role == "baseline"]
     found = {(column.model, column.measure.name): column for column in columns}
     pairs = [
-        (column, found[baseline, column.measure.name])
+        (_fair(column, found), _fair(found[baseline, column.measure.name], found))
         for column in columns
         for baseline in baselines
         if newest.models[column.model].role == "candidate" and (baseline, column.measure.name) in found
@@ -108,6 +109,17 @@ def pool(connection: history.Connection, runs: Mapping[int, int]) -> Folds:
         [_pooled(column) for column in columns],
         _compared(pairs),
     )
+
+
+def _fair(column: _Column, known: Mapping[tuple[str, str], _Column]) -> _Column:
+    """What of a model's column is compared; `known` are all columns by model and measure."""
+    name = column.measure.name
+    own = {measure: each for (model, measure), each in known.items() if model == column.model}
+    folds = [
+        compared_by(name, {measure: each.folds[place] for measure, each in own.items()})
+        for place in range(len(column.folds))
+    ]
+    return replace(column, folds=tuple(map(dict, folds)))
 
 
 def _compared(pairs: Sequence[tuple[_Column, _Column]]) -> list[Comparison]:

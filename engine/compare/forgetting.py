@@ -3,9 +3,9 @@
 Made of stored comparisons with their rulings; nothing is recomputed.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, TypeVar
 
 from engine.compare.ruling import BoundedComparison, ends_of_benchmark
 from engine.data.perturb import PERTURBATIONS
@@ -17,6 +17,7 @@ GENERAL, DOMAIN, ALTERED = "general", "domain", "-altered"
 # Measures of robustness: what a perturbation costs, what it leaves, and the share of answers that stay.
 DROP, ROBUST, INVARIANCE = "drop:", "robust:", "invariance"
 NONE_RIGHT = "nothing is right in the plain form, so nothing can be lost"
+Part = TypeVar("Part")
 LENGTH = ("response_tokens", "response_words")
 _ASPECTS = {
     "format_compliance": "format compliance",
@@ -155,6 +156,19 @@ def _chosen(comparisons: Sequence[ComparisonRow]) -> Iterable[tuple[str, Compari
     yield from (
         (named[row.measure], row) for row in comparisons if row.kind == "metric" and row.measure in named
     )
+
+
+def compared_by(measure: str, parts: Mapping[str, Mapping[str, Part]]) -> Mapping[str, Part]:
+    """The examples' values, of a model's by measure, that its comparisons on this one are over.
+
+    A drop's are those of what is right in the plain form, to a part at least: who gets nothing right loses
+    nothing, and would be the most robust of all.
+    """
+    own = parts.get(measure, {})
+    if not measure.startswith(DROP):
+        return own
+    right = parts.get(ROBUST + measure.removeprefix(DROP), {})
+    return {example: value for example, value in own.items() if example in right}
 
 
 def general_corpus(corpora: Iterable[str]) -> str | None:

@@ -29,6 +29,7 @@ from engine.compare.comparable import (
     shared_measures,
 )
 from engine.compare.comparison import Comparison, Scores, compare_measures, compare_parts, not_comparable
+from engine.compare.forgetting import compared_by
 from engine.metrics.metric import Direction, Measure
 from engine.metrics.perplexity import DIFFERENT_TOKENIZERS, is_per_token, same_tokenizer
 from store.read import evidence, history
@@ -77,7 +78,7 @@ def _metrics(sides: Sides, pair: Pair, measures: Mapping[str, Measure], keys: Ke
     found = compare_measures(
         after,
         before,
-        [Scores(item, newer.get(name, {}), older.get(name, {})) for name, item in measures.items()],
+        [Scores(item, compared_by(name, newer), compared_by(name, older)) for name, item in measures.items()],
     )
     if same_tokenizer(*(model.details for model in pair)):
         return found

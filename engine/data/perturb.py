@@ -8,9 +8,10 @@ perturbation's name, so that a variant is the same in every process and whatever
 import hashlib
 import random
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from typing import Any
 
 from engine.data.example import Example, normalise
 
@@ -34,8 +35,9 @@ def perturbed(example: Example, name: str, seed: int = 0, rate: float = 0.1) -> 
     """The example under one of PERTURBATIONS, or why it has no such variant.
 
     `rate` is the share of words that "typos" and "lookalikes" touch. Never changed are code, addresses, JSON,
-    placeholders, the lines of choices (but for their order), and the words and numbers that a reference
-    holds; where "names" swaps a name, the references' copies of it go along.
+    placeholders, the lines of choices (but for their order), and the words and numbers that a reference,
+    label, expected call, item or entity holds; where "names" swaps a name, the references' copies of it go
+    along.
     """
     if len(example.turns) > 1:
         return CONVERSATION
@@ -88,7 +90,15 @@ class _Change:
 
     def edited(self, edit: Callable[[str], str]) -> PerturbedExample:
         """The example with an edit of each stretch of its question that may be changed."""
-        return self.asked("".join(edit(text) if free else text for free, text in self.stretches()))
+        return self.placed(lambda text, _: edit(text))
+
+    def placed(self, edit: Callable[[str, int], str]) -> PerturbedExample:
+        """`edited` by what is also told where each stretch begins."""
+        parts, done = [], 0
+        for free, text in self.stretches():
+            parts.append(edit(text, done) if free else text)
+            done += len(text)
+        return self.asked("".join(parts))
 
     def asked(self, query: str, references: tuple[str, ...] | None = None) -> PerturbedExample:
         example = self.example
@@ -113,8 +123,21 @@ class _Change:
             yield True, query[done:]
 
     def _kept(self) -> re.Pattern[str]:
+        return _kept((*self.example.references, *self.told_elsewhere()))
+
+    def told_elsewhere(self) -> tuple[str, ...]:
+        """What else than the references says which answer is right."""
         example = self.example
-        return _kept((*example.references, *([example.label] if example.label else [])))
+        found = [example.extra[name] for name in _ALSO_RIGHT if name in example.extra]
+        found += [call.get("arguments", call.get("allowed")) for call in example.calls or ()]
+        pattern = re.sub(r"\\.", " ", str(example.extra.get("regex", "")))
+        return tuple(_texts_in([example.label or None, pattern or None, *found]))
+
+    def right_words(self) -> list[str]:
+        """The words of the question that a right answer holds."""
+        told = (*self.example.references, *self.told_elsewhere())
+        held = {word.casefold() for text in told for word in _WORD.findall(text[:_MOST])}
+        return [word for word in _WORD.findall(self.example.query) if word.casefold() in held]
 
     def words(self) -> list[re.Match[str]]:
         """The words of the question that may be changed, each with its place in the question."""
@@ -126,15 +149,30 @@ class _Change:
         return found
 
 
+_ALSO_RIGHT = ("entities", "items", "checks", "kwargs")  # of an example's `extra`
+
+
+def _texts_in(value: Any) -> Iterator[str]:
+    """The texts and numbers of a JSON value, without its keys."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from _texts_in(item)
+    elif value is not None and not isinstance(value, bool):
+        yield str(value)
+
+
 _LETTERS = re.compile(r"[^\W\d_]{4,}")
 _WORD = re.compile(r"\w+")
-# Code, addresses, JSON and lists, placeholders and tags, names of a program's parts, lines of choices.
+# Code, addresses, JSON and lists, placeholders and tags, names of a program's parts, the choices and what
+# follows them. "Q:" begins a question.
 _NEVER = r"""
     ```.*?(?:```|\Z) | ~~~.*?(?:~~~|\Z) | `[^`\n]+`
   | \b[a-z][a-z0-9+.-]{1,15}://\S+ | \bwww\.\S+ | [\w.+-]{1,64}@[\w-]{1,64}\.[\w.-]{1,64}
   | \{[^{}]*(?:\{[^{}]*\}[^{}]*)*\} | \[[^\[\]\n]*\] | <[^<>\n]{1,200}> | %\(?\w*\)?[sdf]\b | \$\w+
   | \b\w*_\w*\b | \b[a-z]+[A-Z]\w*\b | \b\w+\([^()\n]*\)
-  | ^[ \t]*\(?[A-Z0-9][).:][ \t].*$
+  | ^[ \t]*\(?(?!Q[.:])[A-Z0-9][).:][ \t].*$
 """
 
 
@@ -187,10 +225,29 @@ def _typos(change: _Change) -> PerturbedExample | str:
     return _some(change, slip)
 
 
-def _case(change: _Change) -> PerturbedExample:
-    """Lower case, as people type in a hurry; capitals where it is in lower case already."""
-    lower = change.edited(str.lower)
-    return lower if lower.example.query != change.example.query else change.edited(str.upper)
+_BEGINNING = re.compile(r"(?:\A|[.!?])\W*(?!\w+\s*(?:[,;/|]|or\b))")  # of a sentence, but not of a list
+
+
+def _case(change: _Change) -> PerturbedExample | str:
+    """Lower case, as people type in a hurry; capitals where it is in lower case already.
+
+    A right answer that alone kept its case among "Paris, London or Rome" would be pointed at: where it has
+    capitals, those within sentences stay.
+    """
+    query, right = change.example.query, change.right_words()
+    are_names = any(word != word.lower() for word in right)
+    beginnings = {found.end() for found in _BEGINNING.finditer(query)}
+
+    def lowered(text: str, place: int) -> str:
+        def said(found: re.Match[str]) -> str:
+            return found[0].lower() if place + found.start() in beginnings else found[0]
+
+        return _WORD.sub(said, text) if are_names else text.lower()
+
+    lower = change.placed(lowered)
+    if lower.example.query != query:
+        return lower
+    return "capitals would point at the right answer" if right else change.edited(str.upper)
 
 
 def _spacing(change: _Change) -> PerturbedExample:
@@ -202,7 +259,14 @@ def _spacing(change: _Change) -> PerturbedExample:
 def _punctuation(change: _Change) -> PerturbedExample:
     """Without the marks that end sentences; with a full stop where there is no mark."""
     query = change.example.query
-    ends = change.edited(lambda text: re.sub(r"[.!?]+(?=\s|\Z)", "", text))
+
+    def unmarked(text: str, place: int) -> str:
+        # A mark at the end of a stretch may be inside a word or number, of which the rest is kept.
+        end = place + len(text)
+        after = query[end : end + 1]
+        return re.sub(r"[.!?]+(?=\s)" if after.strip() else r"[.!?]+(?=\s|\Z)", "", text)
+
+    ends = change.placed(unmarked)
     if ends.example.query != query or query.rstrip()[-1:] in ".!?":
         return ends
     return change.asked(f"{query.rstrip()}." if query.rstrip()[-1:].isalnum() else query)
@@ -351,18 +415,30 @@ def _choices(change: _Change) -> PerturbedExample | str:
         lambda line: f"{line[1]}{line[2]}{line[3]}{by_letter[line[2]]}" if line[2] in by_letter else line[0],
         example.query,
     )
-    made = change.asked(query, tuple(_relettered(text, moved, texts) for text in example.references))
-    label = example.label
-    if label is not None:
-        made = replace(made, example=replace(made.example, label=_relettered(label, moved, texts)))
-    return replace(made, letters=moved)
+    said = {_bare(text) for text in texts}
+    references = tuple(_relettered(text, moved, said) for text in example.references)
+    for before, after in zip(example.references, references, strict=True):
+        if before == after and _bare(before) not in said:
+            return "a reference names none of the choices"
+    label = None if example.label is None else _relettered(example.label, moved, said)
+    others = [text for text in change.told_elsewhere() if text != example.label]
+    if label is not None and label == example.label and _bare(label) not in said:
+        others.append(label.upper())  # "b" would name another choice
+    if any(word in moved for text in others for word in _WORD.findall(text)):
+        return "a letter of the right answer cannot go along"
+    made = change.asked(query, references)
+    return replace(made, example=replace(made.example, label=label), letters=moved)
 
 
-def _relettered(reference: str, moved: Mapping[str, str], texts: Sequence[str]) -> str:
+def _bare(text: str) -> str:
+    return normalise(text).strip(" ).:(")
+
+
+def _relettered(reference: str, moved: Mapping[str, str], said: Collection[str]) -> str:
     """A reference that is a letter, or begins with one before a choice's text, with the letter it has now."""
     found = _LETTER.fullmatch(reference.strip())
-    rest = found[3].strip(" ).:\t\n") if found else ""
-    if found is None or found[2] not in moved or (rest and rest not in texts):
+    rest = _bare(found[3]) if found else ""
+    if found is None or found[2] not in moved or (rest and rest not in said):
         return reference
     return f"{found[1]}{moved[found[2]]}{found[3]}"
 
@@ -448,9 +524,15 @@ def _names(change: _Change) -> PerturbedExample | str:
         return "a name may be that of a known person"
     if any(isinstance(text, str) and _NAME.search(text) for text in others):
         return "earlier turns hold names"
+    held = [_NAME.sub("", text) for text in example.references]  # there in another form
+    held += [*change.told_elsewhere(), *example.tests]
+    words = {word for text in held for word in _WORD.findall(text.casefold())}
+    if any(name.casefold() in words for name in found):
+        return "a name of the right answer cannot go along"
+    named = [name for text in example.references for name in _NAME.findall(text)]
     swapped: dict[str, str] = {}
     for name in found:
-        taken = {*found, *swapped.values()}
+        taken = {*found, *named, *swapped.values()}
         free = [other for other in _NAMES[_KIND_OF_NAME[name]] if other not in taken]
         swapped[name] = change.chance.choice(free) if free else name
 

@@ -36,7 +36,8 @@ def ruled(
         item, measure = known.get(id(comparison)), measures.get(comparison.measure)
         ends = (measure.low, measure.high) if measure else item.ends if item else (None, None)
         of_forms = comparison.measure.startswith((DROP, ROBUST))
-        allowed = _allowed_of_forms(gates) if of_forms else item.allowed if item else None
+        has_own = comparison.measure in gates.metrics
+        allowed = _allowed_of_forms(gates) if of_forms and not has_own else item.allowed if item else None
         asked = BoundedComparison(comparison, ends, allowed)
         name = "robustness" if of_forms else "checked" if item else "unchecked"
         families.setdefault((comparison.candidate, name), []).append((comparison, asked))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from engine.compare.forgetting import DROP, INVARIANCE, ROBUST
 from engine.data.example import Example
 from engine.metrics.metric import Measure, Score
 from engine.metrics.perplexity import VALIDATION_LOSS
@@ -20,7 +21,8 @@ PHASES = ("data", "generate", "perplexity", "benchmarks", "score", "judge", "com
 FOLLOW = "follow"  # the option of a run that follows a training, and the phase in which it waits for more
 STOP = "STOP"  # the file in a training's folder that asks it to stop
 CHECKPOINT = "checkpoint"  # in the details of such a run's models: step, when evaluated, why not
-_OF_JUDGES_AND_TASKS = ("judge:", "ece:", "brier:", "accuracy@80%:")  # how such measures' names begin
+# How measures of judges, tasks and variants begin.
+_LEFT_OUT = ("judge:", "ece:", "brier:", "accuracy@80%:", DROP, ROBUST, INVARIANCE)
 _AHEAD = 100_000  # places between two phases on screens
 
 
@@ -70,7 +72,7 @@ def quick_part(plan: Plan) -> Plan:
     part = "validation" if plan.data.split == "test" else plan.data.split
     sample = min(plan.follow.sample, plan.data.sample or plan.follow.sample)
     data = plan.data.model_copy(update={"split": part, "sample": sample, "suites": ()})
-    plan = _without_gates(plan, *_OF_JUDGES_AND_TASKS, min_win_rate=None, warn_win_rate=None)
+    plan = _without_gates(plan, *_LEFT_OUT, min_win_rate=None, warn_win_rate=None)
     left_out = {"judges": (), "benchmarks": None, "robustness": None}
     return plan.model_copy(update={"data": data, **left_out})
 

@@ -48,13 +48,13 @@ class ReliabilityBin:
 def bins_of(confidence: Array) -> tuple[NDArray[np.intp], int]:
     """The bin of each example, from the least sure up, and how many bins there are.
 
-    There are BINS, or fewer where they would hold less than ten examples each. Equal confidences may part
-    where a bin is full.
+    There are BINS, or fewer where they would hold less than ten examples each. Equal confidences part where
+    a bin is full, by lot: data may be in the order of its answers, which would show as gaps.
     """
     n = len(confidence)
     bins = min(BINS, max(1, n // _FILLED))
-    places = np.empty(n, dtype=np.intp)
-    places[np.argsort(confidence, kind="stable")] = np.arange(n) * bins // max(n, 1)
+    places, lot = np.empty(n, dtype=np.intp), np.random.default_rng(0).permutation(n)
+    places[lot[np.argsort(confidence[lot], kind="stable")]] = np.arange(n) * bins // max(n, 1)
     return places, bins
 
 
@@ -196,8 +196,9 @@ def reliability(confidence: Array, right: Array) -> list[ReliabilityBin]:
 
 def accuracy_at_coverage(confidence: Array, right: Array) -> Interval:
     """The accuracy on the surest COVERAGE of the examples with Wilson's interval; `n` are those answered."""
-    sums = covered(confidence, right).sum(axis=0)
-    return share_of(float(sums[0]), round(float(sums[1])))
+    good, answered = map(float, covered(confidence, right).sum(axis=0))
+    n = round(answered)  # COVERAGE of 18 is 14.4, and an interval takes whole ones
+    return share_of(min(1.0, good / answered) * n if n else 0.0, n)
 
 
 def covered(confidence: Array, right: Array, coverage: float = COVERAGE) -> Array:

@@ -102,6 +102,84 @@ def test_choices_that_are_about_their_order_keep_it(last: str) -> None:
     assert perturbed(asked(text, "B"), "choices") == "a choice depends on the order"
 
 
+@pytest.mark.parametrize(
+    ("before", "right", "after"),
+    [
+        (
+            "Classify it as Positive, Negative or Neutral. Text: I Like it",
+            "Negative",
+            "classify it as Positive, Negative or Neutral. text: I Like it",
+        ),
+        ("Positive or Negative? Say it.", "Negative", "Positive or Negative? say it."),
+        ("Is it paris, london or rome?", "rome", "is it paris, london or rome?"),
+    ],
+)
+def test_letter_case_does_not_point_at_the_right_answer(before: str, right: str, after: str) -> None:
+    assert query(asked(before, right), "case") == after
+    told = perturbed(asked("is it paris, london or rome?", "rome"), "case")
+    assert told == "capitals would point at the right answer"
+
+
+@pytest.mark.parametrize("reference", ["b", "Answer: B", "B, since mercury melts at -39 degrees", "**B**"])
+def test_choices_stay_where_the_reference_cannot_follow_them(reference: str) -> None:
+    assert perturbed(asked(CHOICES, reference), "choices") == "a reference names none of the choices"
+
+
+def test_choices_stay_where_something_else_names_the_right_letter() -> None:
+    for more in ({"label": "b"}, {"extra": {"regex": r"\bB\b"}}, {"extra": {"items": ["B"]}}):
+        found = perturbed(asked(CHOICES, "B", **more), "choices")
+        assert found == "a letter of the right answer cannot go along"
+    found = variant(asked(CHOICES, "B", label="chemistry"), "choices")
+    assert found.example.label == "chemistry"
+
+
+def test_a_letter_goes_along_before_its_choice_in_any_case_and_line_ending() -> None:
+    found = variant(asked(CHOICES.replace("\n", "\r\n"), "B. Mercury."), "choices")
+    assert found.example.references == (f"{found.letters['B']}. Mercury.",)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"references": ("rosa",)},
+        {"label": "Rosa"},
+        {"tests": ('assert greet("Rosa") == "Hi Rosa"',)},
+        {"extra": {"entities": [{"text": "Rosa", "type": "PER"}]}},
+        {"calls": ({"name": "write", "arguments": {"to": ["Rosa"]}},)},
+    ],
+)
+def test_a_name_stays_where_the_right_answer_cannot_follow_it(more: dict[str, object]) -> None:
+    found = perturbed(asked("The lamp is broken. Thanks, Rosa", **more), "names")
+    assert found == "a name of the right answer cannot go along"
+
+
+def test_a_name_takes_none_that_a_reference_holds() -> None:
+    taken = {
+        query(asked("Who has it? Thanks, Rosa", "Emma has it, Rosa", name=f"e{place}"), "names")
+        for place in range(200)
+    }
+    assert len(taken) > 20 and not any("Emma" in text for text in taken)
+
+
+def test_what_a_call_or_an_entity_must_hold_is_spelled_as_before() -> None:
+    text = "Reserve somewhere beside Harbour Street tomorrow evening"
+    for more in (
+        {"calls": ({"name": "reserve", "arguments": {"place": "Harbour Street"}},)},
+        {"extra": {"entities": [{"text": "Harbour Street", "type": "LOC"}]}},
+        {"extra": {"regex": r"\bHarbour\sStreet\b"}},
+    ):
+        now = query(asked(text, **more), "typos", rate=1.0)
+        assert "Harbour Street" in now and "Reserve" not in now
+
+
+def test_a_mark_within_a_number_is_none_at_the_end_of_a_sentence() -> None:
+    assert query(asked("Is 3.5 more? Yes or no.", "5"), "punctuation") == "Is 3.5 more Yes or no"
+
+
+def test_a_question_that_a_letter_announces_may_be_changed() -> None:
+    assert query(asked("Q: Where is Berlin?\nA:", "Germany"), "case") == "q: where is berlin?\na:"
+
+
 def test_a_name_is_swapped_in_the_question_and_its_references_alike() -> None:
     found = variant(asked("The lamp is broken. Thanks, Rosa", "Sorry Rosa, we will replace it."), "names")
     name = found.example.query.removeprefix("The lamp is broken. Thanks, ")

@@ -7,13 +7,18 @@ from statistics import fmean
 
 import pytest
 
+from engine.compare.comparable import Side
 from engine.compare.comparison import Comparison, Scores, compare_measures
+from engine.compare.folds import _Column, _fair
 from engine.compare.forgetting import DROP, INVARIANCE, NONE_RIGHT, ROBUST, conclusions, forgetting
+from engine.compare.runs import compare_pairs
 from engine.decision.what_if import GatedRun
 from engine.errors import BadInput
 from engine.gates.measures import drop_alerts, ruled
 from engine.metrics.metric import Measure
-from engine.phases.scoring.robustness import _is_same
+from engine.phases.score import measures
+from engine.phases.scoring.robustness import _is_same, leading
+from engine.phases.work import quick_part
 from engine.plan.plan import Gates, parse_plan
 from engine.preflight.check import check
 from store import database, records
@@ -34,7 +39,7 @@ PERTURBED = """
 max_new_tokens = 4
 cache = false
 [metrics]
-use = ["exact_match", "length"]
+use = ["exact_match", "length", "perplexity"]
 [robustness]
 perturbations = ["typos", "numbers", "choices"]
 rate = 1.0
@@ -173,6 +178,46 @@ def test_a_drop_is_compared_where_both_had_something_to_lose(run: Recorder) -> N
             assert row.delta is None and row.reason is not None
 
 
+def test_runs_are_compared_on_a_drop_as_models_of_one_run_are(run: Recorder) -> None:
+    known = {row.measure: row for row in run.rows(records.StoredComparison, measure=f"{DROP}typos")}
+    with opened(run.folder) as connection:
+        side = Side(connection, run.run_id)
+        found = compare_pairs((side, side), [(side.models["base"], side.models["overfit"])])
+        same = compare_pairs((side, side), [(side.models["base"], side.models["base"])])
+    [between] = [item for item in found.metrics if item.measure == f"{DROP}typos"]
+    assert (between.n, between.delta) == (known[f"{DROP}typos"].n, known[f"{DROP}typos"].delta)
+    [itself] = [item for item in same.metrics if item.measure == f"{DROP}typos"]
+    right = [one for one in values(run, "base")["typos"] if values(run, "base")["plain"][one]]
+    assert itself.n == len(right)
+
+
+def test_folds_are_compared_on_a_drop_where_something_was_right() -> None:
+    drop, kept = (
+        Measure(f"{kind}typos", "lower", -1.0, 1.0, "share", frozenset(), "1", "", "")
+        for kind in (DROP, ROBUST)
+    )
+    parts = {"a": (1.0, 1.0), "wrong": (0.0, 1.0)}
+    columns = {
+        ("base", drop.name): _Column("base", drop, (parts, parts)),
+        ("base", kept.name): _Column("base", kept, ({"a": (0.0, 1.0)}, {})),
+    }
+    assert _fair(columns["base", drop.name], columns).folds == ({"a": (1.0, 1.0)}, {})
+    assert _fair(columns["base", kept.name], columns) == columns["base", kept.name]
+
+
+def test_the_words_of_another_model_are_another_measurement(run: Recorder) -> None:
+    rows = {row.measure: row.settings for row in run.rows(records.StoredMetric, run_id=run.run_id)}
+    assert rows[f"{DROP}paraphrase"]["paraphrase"] == rows[INVARIANCE]["paraphrase"] == "base"
+    assert "paraphrase" not in rows[f"{DROP}typos"]
+
+
+def test_checkpoints_of_a_training_are_held_to_no_limit_on_variants(tmp_path: Path) -> None:
+    limits = f'[gates.metrics]\nexact_match = 0.1\n"{DROP}typos" = 0.1\ninvariance = 0.1\n'
+    text = plan_of(tmp_path, PERTURBED + limits).read_text()
+    part = quick_part(parse_plan(text, tmp_path))
+    assert part.robustness is None and list(part.gates.metrics) == ["exact_match"]
+
+
 def test_every_measure_has_each_form_its_average_and_its_worst(run: Recorder) -> None:
     place = models(run)["base"]
     rows = run.rows(records.SliceScore, model_id=place)
@@ -194,6 +239,7 @@ def test_every_measure_has_each_form_its_average_and_its_worst(run: Recorder) ->
         assert forms["exact_match", name].value == pytest.approx(value), name
     assert forms["exact_match", "worst"].n == N and forms["exact_match", "typos"].p is None
     assert ("response_tokens", "typos") in forms and ("response_tokens", "worst") not in forms  # no worse end
+    assert not any(measure == "perplexity" for measure, _ in forms)  # of the plain form alone
     with opened(run.folder) as connection:
         assert with_variants(connection, run.run_id, "perturbed: typos") == known["typos"].keys()
         assert len(with_variants(connection, run.run_id, "perturbed: worst")) == N
@@ -208,6 +254,10 @@ def test_how_often_an_answer_stays_is_a_share_of_the_variants(run: Recorder) -> 
     moved = {"A": "B", "B": "A"}
     assert _is_same("A. iron", "B", moved) and not _is_same("A", "A", moved)
     assert _is_same("An iron", "an iron", moved)
+    for said in ("({})", "**{}**", "The answer is {}.", "Answer: {}", "{}) iron", " {}\n"):
+        assert _is_same(said.format("A"), said.format("B"), moved), said
+        assert not _is_same(said.format("A"), said.format("A"), moved), said
+    assert _is_same("a metal", "A metal", moved) and _is_same("It is a dog", "It is a dog", moved)
 
 
 def test_it_is_told_in_the_decision_the_table_of_forgetting_and_the_report(run: Recorder) -> None:
@@ -279,6 +329,14 @@ def test_that_it_loses_no_more_than_allowed_takes_an_interval_within_the_limit()
     measure, found = drop([0.0] * 300, [0.0] * 300)
     decided, _ = ruled([found], [], Gates(), {measure.name: measure})
     assert decided[0].ruling is not None and decided[0].ruling.standing == "no worse"
+
+
+def test_a_limit_of_its_own_is_what_no_worse_means() -> None:
+    measure, found = drop([0.3] * 300, [0.25] * 300)  # 0.05 more: within the 0.1 that warns
+    gates = Gates(metrics={measure.name: {"max": 0.1}})  # type: ignore[dict-item]
+    [ruled_alone], _ = ruled([found], [], Gates(), {measure.name: measure})
+    [held], _ = ruled([found], [], gates, {measure.name: measure})
+    assert (ruled_alone.allowed, held.allowed) == (pytest.approx(0.1), pytest.approx(0.025))
 
 
 FRAGILE, STEADY = [1.0] * 30 + [0.0] * 70, [0.0] * 100
@@ -355,6 +413,17 @@ def test_a_measure_that_is_no_share_cannot_lead(tmp_path: Path) -> None:
     assert "none of the plan's measures is from 0 to 1" in error.message and "exact_match" in (
         error.hint or ""
     )
+
+
+def test_a_measure_of_likelihoods_cannot_lead_since_variants_have_none(tmp_path: Path) -> None:
+    def led(rest: str) -> str:
+        text = plan_of(tmp_path, f'{rest}[robustness]\nperturbations = ["typos"]\n').read_text()
+        plan = parse_plan(text, tmp_path)
+        return leading(plan, measures(plan)).name
+
+    assert led('[metrics]\nuse = ["calibration", "rouge"]\n').startswith("rouge")
+    with pytest.raises(BadInput, match="none of the plan's measures is from 0 to 1"):
+        led('[metrics]\nuse = ["calibration"]\n')
 
 
 def test_the_history_of_a_run_lists_no_variant(run: Recorder) -> None:

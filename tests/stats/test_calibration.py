@@ -87,3 +87,20 @@ def test_accuracy_at_coverage_is_that_of_the_surest() -> None:
     tied = covered(np.array([0.9, 0.8, 0.7, 0.6, 0.6]), np.array([1.0, 1.0, 1.0, 1.0, 0.0]))
     assert tied.sum(axis=0).tolist() == [3.5, 4.0]
     assert covered(np.array([]), np.array([])).shape == (0, 2)
+
+
+def test_accuracy_at_coverage_is_of_a_share_that_need_not_be_a_whole_number_of_examples() -> None:
+    for n in range(1, 40):
+        found = accuracy_at_coverage(np.linspace(0.5, 0.9, n), np.ones(n))
+        assert (found.value, found.high) == (pytest.approx(1.0), 1.0), n
+        none = accuracy_at_coverage(np.linspace(0.5, 0.9, n), np.zeros(n))
+        assert (none.value, none.low) == (0.0, 0.0), n
+    assert accuracy_at_coverage(np.array([]), np.array([])).value is None
+
+
+def test_the_order_of_the_data_makes_no_error_where_confidences_are_equal() -> None:
+    """An eval set may be sorted by answer, and low precision makes many confidences equal."""
+    right = np.repeat([1.0, 0.0], 200)
+    found = calibration_interval(np.full(400, 0.5), right)
+    assert found.value is not None and found.value < 0.05
+    assert found.low == 0.0

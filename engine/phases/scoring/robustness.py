@@ -5,6 +5,7 @@ counts it. Every figure here is over plain examples, each set against itself, so
 example are never taken for independent.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from engine.compare.comparison import Comparison, Scores, compare_measures, not_comparable
-from engine.compare.forgetting import DROP, INVARIANCE, NONE_RIGHT, ROBUST
+from engine.compare.forgetting import DROP, INVARIANCE, NONE_RIGHT, ROBUST, compared_by
 from engine.compare.slices import (
     MeasureColumn,
     Slice,
@@ -62,7 +63,8 @@ def leading(plan: Plan, known: Sequence[Measure]) -> Measure:
     """The measure that robustness is told by. Raises BadInput where the plan has none that can."""
     assert plan.robustness is not None
     named = plan.robustness.measure
-    fit = [item for item in known if is_checked(item) and item.independent]
+    # Likelihoods are measured of the plain form alone.
+    fit = [item for item in known if is_checked(item) and item.independent and "weights" not in item.needs]
     found = [item for item in fit if item.name == named]
     if not named:
         found = sorted(fit, key=lambda item: not item.verdict)
@@ -224,10 +226,12 @@ def measures_of_robustness(work: Work) -> list[tuple[Measure, dict[str, Any]]]:
     if asked is None or not work.variants:
         return []
     main = leading(work.plan, measures(work.plan))
+    words = {"paraphrase": asked.paraphrase}  # another model's words are other questions
     found = []
     for name in _made(work):
         said = PERTURBATIONS[name].said if name in PERTURBATIONS else name
         settings = {"measure": main.name, "version": main.version, "rate": asked.rate, "seed": asked.seed}
+        settings |= words if name == PARAPHRASE else {}
         drop = Measure(
             f"{DROP}{name}", "lower", -1.0, 1.0, "share", main.needs, VERSION, _SOURCE,
             f"{main.name} of the plain form less that of the same examples under another form: {said}",
@@ -242,6 +246,7 @@ def measures_of_robustness(work: Work) -> list[tuple[Measure, dict[str, Any]]]:
         "share of an example's other forms that are answered like the plain one",
     )  # fmt: skip
     settings = {"perturbations": ", ".join(_made(work)), "rate": asked.rate, "seed": asked.seed}
+    settings |= words if PARAPHRASE in _made(work) else {}
     return [*found, (same, settings)]
 
 
@@ -335,6 +340,9 @@ class _Variants:
                 own = self.parts.setdefault(row.measure, {}).setdefault(variant.perturbation, {})
                 own[variant.plain] = additive
 
+    def have(self, measure: str) -> bool:
+        return measure in self.parts or measure in self.missing
+
     def under(self, measure: str, perturbation: str) -> Parts:
         return self.parts.get(measure, {}).get(perturbation, {})
 
@@ -421,11 +429,16 @@ def _invariance(work: Work, model: Model) -> dict[str, tuple[float, ...]]:
 
 
 def _is_same(before: str, now: str, letters: Mapping[str, str]) -> bool:
-    first = before.strip()[:1].upper()
-    if first in letters and not before.strip()[1:2].isalpha():
-        rest = now.strip()
-        return rest[:1].upper() == letters[first] and not rest[1:2].isalpha()
-    return normalise(before) == normalise(now)
+    """Whether two answers are one text, where a choice's letter that moved is named by its new one."""
+    first, second = _CHOSEN.match(before), _CHOSEN.match(now)
+    if first and second and first[1].upper() in letters:
+        return second[1].upper() == letters[first[1].upper()]
+    moved = _NAMED.sub(lambda found: letters.get(found[0], found[0]), before)
+    return normalise(moved) == normalise(now)
+
+
+_CHOSEN = re.compile(r"\W*([A-Za-z])(?![\w'’]|\s+[a-z])")  # an answer that begins with a letter, no article
+_NAMED = re.compile(r"(?<![\w'’])(?:A(?!\s+[a-z])|[B-Z])(?![\w'’])")  # letters in an answer's words
 
 
 def _summary(
@@ -462,8 +475,7 @@ def _compared(
 ) -> list[Comparison]:
     """Each candidate against each baseline: how much more it loses, and what of its right answers holds.
 
-    Both are over the examples that both get right in the plain form. Who gets nothing right loses nothing,
-    and would be the most robust of all.
+    Both are over the examples that both get right in the plain form.
     """
     found: list[Comparison] = []
     for candidate in work.plan.candidates:
@@ -472,7 +484,7 @@ def _compared(
             lacking = next((one for one in (candidate, baseline) if one.kind == "recorded"), None)
             fair = []
             for measure in declared:
-                ours, theirs = (_right(values[name], measure) for name in sides)
+                ours, theirs = (compared_by(measure.name, values[name]) for name in sides)
                 if lacking is None and (theirs or measure.name == INVARIANCE):
                     fair.append(Scores(measure, ours, theirs))
                     continue
@@ -484,16 +496,6 @@ def _compared(
             found += compare_measures(*sides, fair, seed=work.plan.data.seed)
             work.checkpoint()
     return found
-
-
-def _right(values: Mapping[str, Parts], measure: Measure) -> Parts:
-    """What a drop is compared by: of the examples that are right in the plain form, to a part at least."""
-    kind, _, perturbation = measure.name.partition(":")
-    own = values[measure.name]
-    if f"{kind}:" != DROP:
-        return own
-    right = values[f"{ROBUST}{perturbation}"]
-    return {example: parts for example, parts in own.items() if example in right}
 
 
 def _mean(parts: Parts) -> float | None:
@@ -525,7 +527,11 @@ def _sliced(
     plain: Mapping[str, Mapping[str, Parts]],
     models: Mapping[str, _Variants],
 ) -> tuple[list[dict[str, Any]], list[Slice]]:
-    """The forms as slices of a set in which each example stands once in each of them."""
+    """The forms as slices of a set in which each example stands once in each of them.
+
+    Of the measures that variants have: neither likelihoods nor judges are asked about them.
+    """
+    known = [item for item in known if any(each.have(item.name) for each in models.values())]
     asked = by_key((PERTURBED + one.perturbation, one.plain) for one in work.variants)
     every = list(dict.fromkeys(one.plain for one in work.variants))
     members = {form: [_SEPARATOR.join((form, example)) for example in own] for form, own in asked.items()}
