@@ -94,6 +94,7 @@ def longest(models: Iterable[Model], examples: Collection[Example], room: int) -
     return most
 
 
+ENDS = ("stop", "length")  # of an answer that is whole; engines name others where they broke it off
 TokenLogprob = tuple[float, int]  # and how many tokens are as likely at least
 _TURN = 64  # tokens that a template writes around a turn
 
@@ -164,6 +165,8 @@ class ServedModel(LocalModel):
         if isinstance(reply, CallFailed):
             return missing(item.example, reply.reason, length)
         answer = completion(self.server.engine, reply, DecodingRow(0, item.request, rules))
+        if answer is None:
+            return missing(item.example, f"finish reason {reply.finish_reason}", length)
         self._totals[0] += length
         self._totals[1] += answer.tokens
         return self._response(item, answer)
@@ -204,7 +207,7 @@ class ServedModel(LocalModel):
         questions = [{"prompt": list(ids), "return_token_ids": True, **how} for ids in prompts]
         found: dict[int, list[int]] = {}
         for batch in self.server.ask(self._on_server, questions):
-            found |= {place: token_ids(self.server.engine, reply) for place, reply in batch}
+            found |= {place: _continuation(self.server.engine, reply) for place, reply in batch}
         return [found[place] for place in range(len(prompts))]
 
     def active(self) -> Any:
@@ -243,17 +246,24 @@ def token_ids(engine: Engine, reply: Reply | CallFailed) -> list[int]:
     return tokens
 
 
-def completion(engine: Engine, reply: Reply, row: DecodingRow) -> Completion:
+def _continuation(engine: Engine, reply: Reply | CallFailed) -> list[int]:
+    tokens = token_ids(engine, reply)
+    if isinstance(reply, Reply) and reply.finish_reason not in ENDS:
+        raise CannotRun(f"{engine.name} broke an answer off: finish reason {reply.finish_reason}")
+    return tokens
+
+
+def completion(engine: Engine, reply: Reply, row: DecodingRow) -> Completion | None:
     """The answer by this program's rules: the server's text is not the decoded text of its tokens.
 
-    Raises CannotRun where the server sent no tokens.
+    None where the server broke it off. Raises CannotRun where it sent no tokens.
     """
     tokens = token_ids(engine, reply)
     row.started(reply.latency_s)
     for token in tokens:
         if (answer := row.add(token)) is not None:
             return answer
-    return row.end("length" if reply.finish_reason == "length" else "stop")
+    return row.end(reply.finish_reason) if reply.finish_reason in ENDS else None
 
 
 def token_logprobs(engine: Engine, reply: Reply | CallFailed, ids: Sequence[int]) -> list[TokenLogprob]:

@@ -320,6 +320,9 @@ def _asked_of_llama(question: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+_LLAMA_ENDS = {"limit": "length", "eos": "stop", "word": "stop"}
+
+
 def _told_by_llama(asked: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, Any]:
     applied = told["generation_settings"]
     changed = [name for name in _ALL_SET if not _is_same(asked[name], applied.get(name))]
@@ -327,7 +330,7 @@ def _told_by_llama(asked: Mapping[str, Any], told: Mapping[str, Any]) -> dict[st
         changed.append("prompt")
     choice = {
         "text": told["content"],
-        "finish_reason": "length" if told["stop_type"] == "limit" else "stop",
+        "finish_reason": _LLAMA_ENDS.get(told["stop_type"], told["stop_type"]),
         "token_ids": told.get("tokens"),
     }
     usage = {"prompt_tokens": told["tokens_evaluated"], "completion_tokens": told["tokens_predicted"]}

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 from peft import LoraConfig, get_peft_model
-from transformers import LlamaForCausalLM
+from transformers import GenerationConfig, LlamaForCausalLM
 
 from engine.errors import CannotRun
 from engine.models.holder import MOST_ADAPTERS, Holder, served, why_not
-from engine.models.local import LocalBase
-from engine.models.model import Settings
+from engine.models.local import LocalBase, Pending
+from engine.models.model import Response, Settings
 from engine.models.served import ServedModel, holding, longest
 from engine.phases.noise import noise_of
 from engine.plan.plan import Compute, Model, parse_plan, read_plan
@@ -21,6 +21,7 @@ from engine.preflight.check import check
 from engine.servers import control, started
 from engine.servers.engines import Llama, Vllm, installed
 from engine.servers.started import StartedServer
+from engine.servers.wire import Reply
 from store import records
 from store.write import Recorder
 from tests.engine.runs import carry_out, queue
@@ -170,6 +171,21 @@ def test_a_stop_string_cuts_the_text_as_it_does_here(base: Path, server: Started
     stop = Settings(max_new_tokens=6, stop=(whole.text[2],))
     (cut,) = next(iter(Holder(None, server).model(model(base)).generate([ask("the dog")], stop)))
     assert (cut.text, cut.finish_reason) == (whole.text.partition(whole.text[2])[0], "stop")
+
+
+def test_an_answer_that_the_server_broke_off_is_missing(base: Path, server: StartedServer) -> None:
+    opened = Holder(None, server).model(model(base))
+    assert isinstance(opened, ServedModel)
+    item, rules = opened._prepare(ask("the dog"), SETTINGS), opened._rules(GenerationConfig(), SETTINGS)
+    assert isinstance(item, Pending)
+
+    def read(tokens: list[int], end: str) -> Response:
+        return opened._read(item, Reply("", end, 3, 3, "base", 0.1, choice={"token_ids": tokens}), rules)
+
+    broken, cut = read([5, 6], "abort"), read([5, 6], "length")
+    assert (broken.text, broken.reason) == (None, "finish reason abort")
+    assert cut.text is not None and cut.finish_reason == "length"
+    assert read([5, 6, 5, 6, 5, 6], "abort").finish_reason == "length"  # all that was asked for came
 
 
 def test_engine_and_version_are_part_of_what_identifies_an_answer(base: Path, server: StartedServer) -> None:
