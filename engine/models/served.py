@@ -37,7 +37,8 @@ def holding(
         for adapter in adapters
         for tensor in weight_shapes(adapter)
     }
-    length = compute.max_model_len or _length(base.context, longest, engine.least)
+    limit = compute.max_model_len
+    length = 1 + limit if limit else _length(base.context, longest, engine.least)
     _, *keys = ENGINES[engine.key]
     given = {name: value for name in keys if (value := getattr(compute, name)) is not None}
     given.pop("max_model_len", None)
@@ -48,6 +49,7 @@ def holding(
         modules=tuple(sorted(layers)),
         dtype=base.dtype,
         length=length,
+        limit=limit,
         device="cpu" if models[0].device == "cpu" else models[0].device.partition(":")[2] or None,
         trusted=any(model.trust_remote_code for model in models),
         slots=slots,
@@ -137,6 +139,12 @@ class ServedModel(LocalModel):
 
     def without_cache(self) -> "ServedModel":
         return ServedModel(self.base, self._plan, self.server, hashes=self._hashes, timeout_s=self._timeout_s)
+
+    @property
+    def context(self) -> int | None:
+        """The model's own, or less where the plan's `max_model_len` says so."""
+        limits = [each for each in (self.base.context, self.server.holding.limit) if each is not None]
+        return min(limits, default=None)
 
     def load(self) -> Load | None:
         limit, busy = self.server.load

@@ -115,7 +115,7 @@ def test_a_server_holds_every_adapter_and_the_union_of_their_layers(
     assert (held.dtype, held.length) == ("float32", CONTEXT + 1)
     flags = Compute(tensor_parallel_size=2, gpu_memory_utilization=0.5, max_model_len=64)
     held = holding(ON_CPU, [model(base)], flags, None)
-    assert held.length == 64
+    assert (held.limit, held.length) == (64, 65)  # a text that is read has to be followed by a token
     assert held.options == {"tensor_parallel_size": 2, "gpu_memory_utilization": 0.5}
 
 
@@ -186,6 +186,24 @@ def test_an_answer_that_the_server_broke_off_is_missing(base: Path, server: Star
     assert (broken.text, broken.reason) == (None, "finish reason abort")
     assert cut.text is not None and cut.finish_reason == "length"
     assert read([5, 6, 5, 6, 5, 6], "abort").finish_reason == "length"  # all that was asked for came
+
+
+def test_what_the_plan_allows_at_most_limits_prompts_and_answers(base: Path, tmp_path: Path) -> None:
+    def opened(most: int | None) -> ServedModel:
+        held = holding(ON_CPU, [model(base)], Compute(max_model_len=most), None)
+        found = Holder(tmp_path / "cache" / "responses", StartedServer(ON_CPU, held)).model(model(base))
+        assert isinstance(found, ServedModel)
+        return found
+
+    whole = opened(None)._prepare(ask("the dog"), Settings(max_new_tokens=20))
+    assert isinstance(whole, Pending) and whole.request.room == 20
+    most = len(whole.request.ids) + 4
+    short = opened(most)._prepare(ask("the dog"), Settings(max_new_tokens=20))
+    assert isinstance(short, Pending) and short.request.room == 4
+    assert short.key != whole.key  # a shorter answer does not stand for the whole one
+    (told,) = next(iter(opened(most - 4).generate([ask("the dog")], SETTINGS)))
+    assert told.reason == f"prompt of {most - 4} tokens fills the plan's max_model_len of {most - 4}"
+    assert (opened(most).context, opened(None).context) == (most, CONTEXT)
 
 
 def test_engine_and_version_are_part_of_what_identifies_an_answer(base: Path, server: StartedServer) -> None:
