@@ -305,7 +305,8 @@ def _documents(paths: Iterable[Path]) -> Iterator[Path]:
     """The files, and those of folders, by name."""
     for path in paths:
         if path.is_dir():
-            yield from sorted(file for file in path.rglob("*") if file.suffix.lower() in DOCUMENTS)
+            files = (file for file in path.rglob("*") if file.is_file())
+            yield from sorted(file for file in files if file.suffix.lower() in DOCUMENTS)
         elif path.exists() and path.suffix.lower() not in DOCUMENTS:
             raise BadInput(f"{path}: is no document that can be read", f"allowed: {', '.join(DOCUMENTS)}")
         else:
@@ -480,7 +481,7 @@ def _unusable(wanted: _Wanted, texts: Mapping[str, str]) -> str | None:
         return "it has no answer"
     if wanted.kind == "documents":
         quote = normalise(texts["quote"]).strip(" \"'“”.…")
-        if not quote:
+        if not words(quote):
             return "no words of the passage prove its answer"
         if quote not in normalise(wanted.source.text):
             return "the words that should prove its answer are not in the passage"

@@ -123,7 +123,7 @@ def test_what_has_no_answer_or_no_proof_and_what_cannot_be_read_is_left_out_and_
         about(0, answer="", quote="A lamp can be returned"),
         about(1, answer="Not stated in the passage.", quote="A lamp can be returned"),
         about(2, quote="A sofa can be returned"),
-        about(3),
+        about(3, quote=","),
         about(4, quote="  a LAMP can be returned… "),
         fault(400, "no"),
     ]
@@ -275,6 +275,8 @@ def test_passages_are_whole_paragraphs_with_the_line_that_they_begin_in(tmp_path
     assert found[0].text == "\n\n".join(text.strip() for text in paragraphs[:2])
     assert max(len(each.text) for each in found) <= 1_500
     document.write_text("A heading\n\n" + "word " * 299)
+    (tmp_path / "notes.md").mkdir()
+    assert list(synthesis._documents([tmp_path])) == [document]
     (alone,) = synthesis.passages(document)  # a heading is none by itself
     assert alone.place == "long.txt:1" and alone.text.startswith("A heading\n\nword word")
 
