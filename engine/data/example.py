@@ -72,13 +72,13 @@ TURN_REFERENCES = "turn_references"  # in an example's `extra`: a reference for 
 
 
 SYNTHETIC = "synthetic"  # in an example's `extra`: that a model wrote it, and how that came about
-_NO = ("", "0", "false", "no", "none", "null")
+_NO = ("", "0", "0.0", "false", "f", "no", "n", "none", "null", "nan", "n/a", "-")
 
 
 def is_synthetic(example: Example) -> bool:
     """Whether the example's record says that a model wrote it: a table of how, or any word but a no."""
     said = example.extra.get(SYNTHETIC)
-    return bool(said) and not (isinstance(said, str) and said.strip().lower() in _NO)
+    return bool(said) and not (isinstance(said, str | float) and str(said).strip().lower() in _NO)
 
 
 def references_by_turn(example: Example) -> list[tuple[int, str]]:

@@ -33,6 +33,7 @@ from engine.decision.facts import (
 from engine.decision.families import chosen
 from engine.gates.figures import counted, number, percent, probability
 from engine.stats.family import CRITICAL_Z, examples_needed, smallest_change
+from store.read.judging import AuditRow
 from store.read.rows import ComparisonRow, ModelRow, WinRateRow
 from store.read.slices import NOT_LEAKED, OF_THE_SET, SliceRow
 from store.records.alert import kind_of
@@ -585,8 +586,7 @@ def _about_synthetic(case: CandidateFacts, n: int, written: int) -> AnsweredQues
     if written >= n:
         said, standing = "all are synthetic: no person asked any of this", "open"
     elif not rows:
-        said = f"{written:,} are synthetic, and nothing is compared on the {n - written:,} others alone"
-        standing = "open"
+        return _judged_without_synthetic(case, n, written)
     elif different := [row for row in rows if row.differs]:
         first = different[0]
         said = f"{written:,} are synthetic, and without them {first.whole.measure} is "
@@ -595,6 +595,35 @@ def _about_synthetic(case: CandidateFacts, n: int, written: int) -> AnsweredQues
     else:
         said, standing = f"{written:,} are synthetic, and without them the measures say the same", "good"
     return AnsweredQuestion("", said, cast(Standing, standing), evidence)
+
+
+def _judged_without_synthetic(case: CandidateFacts, n: int, written: int) -> AnsweredQuestion:
+    """What judges alone say of the examples that no model wrote."""
+    rates = []
+    for row in case.win_rates(case.base) if case.base else ():
+        real = judges.audit_of(case.facts.judging, row.judge, WITHOUT_SYNTHETIC, judges.subject(row))
+        if row.win_rate is not None and real is not None and real.value is not None:
+            rates.append((row, real))
+    if not rates:
+        said = f"{written:,} are synthetic, and nothing is compared on the {n - written:,} others alone"
+        return AnsweredQuestion("", said, "open")
+    told = [
+        f"{judges.share(real.value, real.low, real.high)} (judge {row.judge}, {real.n:,})"
+        for row, real in rates
+    ]
+    found = [_standing_without(row, real) for row, real in rates]
+    worst = min(found, key=("bad", "open", "good").index)
+    said = f"{written:,} are synthetic, and without them it wins {told[found.index(worst)]}"
+    return AnsweredQuestion("", said, worst, tuple(f"without the synthetic: wins {each}" for each in told))
+
+
+def _standing_without(row: WinRateRow, real: AuditRow) -> Standing:
+    """Whether a win rate and that `real` one, without the synthetic examples, say the same."""
+    if judges.is_turned(row, real):
+        return "bad"
+    low, high = (judges.HALF if bound is None else bound for bound in (real.low, real.high))
+    is_settled = rule_on_rate(row) in ("better", "worse")
+    return "open" if is_settled and low <= judges.HALF <= high else "good"
 
 
 def _on_the_others(case: CandidateFacts) -> list[SliceRow]:

@@ -127,7 +127,7 @@ def about_match(found: JudgingResults, row: WinRateRow) -> Iterator[Said]:
         yield Said(f"no LC win rate: {row.length_controlled_reason}")
     if real := audit_of(found, row.judge, WITHOUT_SYNTHETIC, subject(row)):
         won = f"{share(real.value, real.low, real.high)} of {real.n:,}" if real.n else real.reason or MISSING
-        yield Said(f"without the synthetic examples: {won}", _is_turned(row, real))
+        yield Said(f"without the synthetic examples: {won}", is_turned(row, real))
     if published := audit_of(found, row.judge, "alpaca_eval_lc", subject(row)):
         rate = MISSING if published.value is None else f"{published.value:.2%} over {published.n:,} rows"
         yield Said(f"AlpacaEval's own LC win rate: {published.reason or rate}")
@@ -143,7 +143,7 @@ def about_match(found: JudgingResults, row: WinRateRow) -> Iterator[Said]:
         yield _about_saving(saved)
 
 
-def _is_turned(row: WinRateRow, other: AuditRow) -> bool:
+def is_turned(row: WinRateRow, other: AuditRow) -> bool:
     """Whether the candidate wins more than half of one and less than half of the other."""
     if row.win_rate is None or other.value is None:
         return False

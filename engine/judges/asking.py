@@ -270,15 +270,16 @@ def repaired(first: Reply, second: Reply) -> Reply:
     """The second answer, with what both have cost."""
     return replace(
         second,
-        tokens_in=_sum(first.tokens_in, second.tokens_in),
-        tokens_out=_sum(first.tokens_out, second.tokens_out),
-        tokens_cached=_sum(first.tokens_cached, second.tokens_cached),
-        cost=_sum(first.cost, second.cost),
+        tokens_in=added(first.tokens_in, second.tokens_in),
+        tokens_out=added(first.tokens_out, second.tokens_out),
+        tokens_cached=added(first.tokens_cached, second.tokens_cached),
+        cost=added(first.cost, second.cost),
         latency_s=first.latency_s + second.latency_s,
         attempts=first.attempts + second.attempts,
         repaired=True,
     )
 
 
-def _sum(first: Number | None, second: Number | None) -> Number | None:
+def added(first: Number | None, second: Number | None) -> Number | None:
+    """The sum of two figures; None where one is not known."""
     return None if first is None or second is None else first + second

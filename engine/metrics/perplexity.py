@@ -177,7 +177,7 @@ def conditional_nll(
         own = begins if prompt[: len(begins)] == begins else []
         size = len(reference.encode("utf-8"))
         texts.append(Text(example.id, [*prompt, *ids], len(ids), size, own, ending))
-    for place, found, cached in known_likelihoods(model, texts, model.base.context, batch_tokens or BUDGET):
+    for place, found, cached in known_likelihoods(model, texts, model.context, batch_tokens or BUDGET):
         yield _nll(texts[place], found, cached)
 
 
@@ -306,7 +306,7 @@ def _block_nll(
         else:
             asked.append((place, Text("", ids, len(ids) - context, size, begins)))
 
-    window = min(model.base.context or WINDOW, WINDOW)
+    window = min(model.context or WINDOW, WINDOW)
     texts = [text for _, text in asked]
     for index, found, cached in known_likelihoods(model, texts, window, batch_tokens or BUDGET):
         place, asked_text = asked[index]

@@ -901,6 +901,11 @@ class LocalModel:
             if not self._impossible(ids):
                 yield ids
 
+    @property
+    def context(self) -> int | None:
+        """The largest number of tokens that it is asked with, the answer included; None for no limit."""
+        return self.base.context
+
     def load(self) -> Load | None:
         """The continuous batcher's load; None before it starts, and with static batches."""
         return self._gauge.load
@@ -925,6 +930,7 @@ class LocalModel:
         reason = (
             None if whole == len(ids) else f"prompt of {whole} tokens cut to {len(ids)} to fit the context"
         )
+        room = room if self.context is None else min(room, self.context - len(ids))
         seed = _example_seed(sample_seed(settings.seed, example.sample), example.id)
         key = None
         if self._cache:
@@ -933,8 +939,6 @@ class LocalModel:
             key = response_key(content, ids, replace(settings, max_new_tokens=room), seed)
             if hit := self._cache.get(key):
                 return replace(hit, example_id=example.id, sample=example.sample, reason=reason)
-        context = self.base.context
-        room = room if context is None else min(room, context - len(ids))
         return Pending(example, Request(ids, room, seed), key, reason)
 
     def _fitted(self, example: Example, ids: list[int], room: int, settings: Settings) -> list[int]:
@@ -942,7 +946,7 @@ class LocalModel:
 
         It then leaves room for the answer, at most half of the context.
         """
-        context = self.base.context
+        context = self.context
         if settings.overflow == "refuse" or context is None or len(ids) < context:
             return ids
         self._note('prompts that fill the context were cut to fit (overflow = "truncate")')
@@ -950,10 +954,11 @@ class LocalModel:
 
     def _impossible(self, ids: list[int]) -> str | None:
         """Why the model cannot be asked with these tokens."""
-        context = self.base.context
+        context = self.context
         if context is not None and len(ids) >= context:
             verb = "exceeds" if len(ids) > context else "fills"
-            return f"prompt of {len(ids)} tokens {verb} the model's context of {context}"
+            whose = "the model's context" if context == self.base.context else "the plan's max_model_len"
+            return f"prompt of {len(ids)} tokens {verb} {whose} of {context}"
         return self.unknown_token(ids)
 
     @property

@@ -37,7 +37,8 @@ def holding(
         for adapter in adapters
         for tensor in weight_shapes(adapter)
     }
-    length = compute.max_model_len or _length(base.context, longest, engine.least)
+    limit = compute.max_model_len
+    length = 1 + limit if limit else _length(base.context, longest, engine.least)
     _, *keys = ENGINES[engine.key]
     given = {name: value for name in keys if (value := getattr(compute, name)) is not None}
     given.pop("max_model_len", None)
@@ -48,6 +49,7 @@ def holding(
         modules=tuple(sorted(layers)),
         dtype=base.dtype,
         length=length,
+        limit=limit,
         device="cpu" if models[0].device == "cpu" else models[0].device.partition(":")[2] or None,
         trusted=any(model.trust_remote_code for model in models),
         slots=slots,
@@ -94,6 +96,7 @@ def longest(models: Iterable[Model], examples: Collection[Example], room: int) -
     return most
 
 
+ENDS = ("stop", "length")  # of an answer that is whole; engines name others where they broke it off
 TokenLogprob = tuple[float, int]  # and how many tokens are as likely at least
 _TURN = 64  # tokens that a template writes around a turn
 
@@ -137,6 +140,12 @@ class ServedModel(LocalModel):
     def without_cache(self) -> "ServedModel":
         return ServedModel(self.base, self._plan, self.server, hashes=self._hashes, timeout_s=self._timeout_s)
 
+    @property
+    def context(self) -> int | None:
+        """The model's own, or less where the plan's `max_model_len` says so."""
+        limits = [each for each in (self.base.context, self.server.holding.limit) if each is not None]
+        return min(limits, default=None)
+
     def load(self) -> Load | None:
         limit, busy = self.server.load
         return Load(limit, busy, prompt_tokens=self._totals[0], tokens=self._totals[1])
@@ -164,6 +173,8 @@ class ServedModel(LocalModel):
         if isinstance(reply, CallFailed):
             return missing(item.example, reply.reason, length)
         answer = completion(self.server.engine, reply, DecodingRow(0, item.request, rules))
+        if answer is None:
+            return missing(item.example, f"finish reason {reply.finish_reason}", length)
         self._totals[0] += length
         self._totals[1] += answer.tokens
         return self._response(item, answer)
@@ -204,7 +215,7 @@ class ServedModel(LocalModel):
         questions = [{"prompt": list(ids), "return_token_ids": True, **how} for ids in prompts]
         found: dict[int, list[int]] = {}
         for batch in self.server.ask(self._on_server, questions):
-            found |= {place: token_ids(self.server.engine, reply) for place, reply in batch}
+            found |= {place: _continuation(self.server.engine, reply) for place, reply in batch}
         return [found[place] for place in range(len(prompts))]
 
     def active(self) -> Any:
@@ -243,17 +254,24 @@ def token_ids(engine: Engine, reply: Reply | CallFailed) -> list[int]:
     return tokens
 
 
-def completion(engine: Engine, reply: Reply, row: DecodingRow) -> Completion:
+def _continuation(engine: Engine, reply: Reply | CallFailed) -> list[int]:
+    tokens = token_ids(engine, reply)
+    if isinstance(reply, Reply) and reply.finish_reason not in ENDS:
+        raise CannotRun(f"{engine.name} broke an answer off: finish reason {reply.finish_reason}")
+    return tokens
+
+
+def completion(engine: Engine, reply: Reply, row: DecodingRow) -> Completion | None:
     """The answer by this program's rules: the server's text is not the decoded text of its tokens.
 
-    Raises CannotRun where the server sent no tokens.
+    None where the server broke it off. Raises CannotRun where it sent no tokens.
     """
     tokens = token_ids(engine, reply)
     row.started(reply.latency_s)
     for token in tokens:
         if (answer := row.add(token)) is not None:
             return answer
-    return row.end("length" if reply.finish_reason == "length" else "stop")
+    return row.end(reply.finish_reason) if reply.finish_reason in ENDS else None
 
 
 def token_logprobs(engine: Engine, reply: Reply | CallFailed, ids: Sequence[int]) -> list[TokenLogprob]:

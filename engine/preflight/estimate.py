@@ -92,7 +92,7 @@ def _timed(plan: Plan, generator: Generator, examples: list[Example]) -> tuple[l
 _JUDGE_PROMPT = 700  # tokens of a judge's instructions with a long rubric
 LIBRARY = 1 << 30  # bytes that the library takes by itself
 # As engine.models.batcher has them, which needs torch to say so.
-SLOTS, SLOTS_ELSEWHERE = {"cuda": 256}, 64
+SLOTS, SLOTS_ELSEWHERE = {"cuda": 256}, 128
 PREFILL, PREFILL_ELSEWHERE = {"cuda": 8192}, 1024
 SHARE = 0.6
 _TAKERS, _SHARE = ("vllm", "sglang"), 0.9
@@ -406,11 +406,15 @@ def _token_bytes(config: dict[str, Any], size: int) -> int | None:
 
 
 def _activations(config: dict[str, Any], kind: str, size: int) -> int:
-    """A prefill's widest layer, and the logits of a step."""
+    """A prefill's widest layer, the logits of a step, and the output layer's copy that steps are taken with
+    on a processor in 32 bits.
+    """
     hidden = _number(config, "hidden_size", "n_embd") or 0
     inner = _number(config, "intermediate_size", "n_inner") or 4 * hidden
     prefill = PREFILL.get(kind, PREFILL_ELSEWHERE) * (4 * hidden + 3 * inner) * size
-    return prefill + 2 * 4 * SLOTS.get(kind, SLOTS_ELSEWHERE) * (_number(config, "vocab_size") or 0)
+    vocabulary = _number(config, "vocab_size") or 0
+    copied = vocabulary * hidden * size if kind == "cpu" and size == 4 else 0
+    return prefill + 2 * 4 * SLOTS.get(kind, SLOTS_ELSEWHERE) * vocabulary + copied
 
 
 def _number(config: dict[str, Any], *names: str) -> int | None:

@@ -31,8 +31,9 @@ class Holding:
     """What one server holds: a base's folder or file, the adapters on it, and how it computes.
 
     `rank` is the largest of the adapters', `modules` are the layers that any of them changes. `length` is the
-    most tokens of a prompt and its answer, `slots` how many of these are under way at once where that has to
-    be known at the start. `device` is "cpu", or the number of a GPU, None for any. `options` are flags of
+    most tokens of a prompt and its answer, and one that may follow; `limit` is what the plan allows of them,
+    None for all that the model can read. `slots` is how many of these are under way at once where that has
+    to be known at the start. `device` is "cpu", or the number of a GPU, None for any. `options` are flags of
     the engine's own.
     """
 
@@ -45,6 +46,7 @@ class Holding:
     device: str | None = None
     trusted: bool = False
     slots: int | None = None
+    limit: int | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -320,6 +322,9 @@ def _asked_of_llama(question: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+_LLAMA_ENDS = {"limit": "length", "eos": "stop", "word": "stop"}
+
+
 def _told_by_llama(asked: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, Any]:
     applied = told["generation_settings"]
     changed = [name for name in _ALL_SET if not _is_same(asked[name], applied.get(name))]
@@ -327,7 +332,7 @@ def _told_by_llama(asked: Mapping[str, Any], told: Mapping[str, Any]) -> dict[st
         changed.append("prompt")
     choice = {
         "text": told["content"],
-        "finish_reason": "length" if told["stop_type"] == "limit" else "stop",
+        "finish_reason": _LLAMA_ENDS.get(told["stop_type"], told["stop_type"]),
         "token_ids": told.get("tokens"),
     }
     usage = {"prompt_tokens": told["tokens_evaluated"], "completion_tokens": told["tokens_predicted"]}

@@ -35,6 +35,7 @@ from engine.judges.asking import (
     Messages,
     Question,
     ServerAsker,
+    added,
     judgment_key,
 )
 from engine.judges.questions import sendable
@@ -105,8 +106,9 @@ class SyntheticOrder:
 @dataclass(frozen=True, slots=True)
 class Synthesized:
     """What came of an order: how many answers were asked for and came out of the cache, the new proposals,
-    what was left out by reason, what was spent on answers that were not cached (US dollars, None where the
-    price is not known), and how the new questions differ from those of production, if there are any.
+    what was left out by reason, what was spent on answers that were not cached (tokens and US dollars, None
+    where the server does not tell them or the price is not known), and how the new questions differ from
+    those of production, if there are any.
     """
 
     asked: int
@@ -114,8 +116,8 @@ class Synthesized:
     usable: int
     new: tuple[EvalProposal, ...]
     left_out: Mapping[str, int]
-    tokens_in: int
-    tokens_out: int
+    tokens_in: int | None
+    tokens_out: int | None
     cost: float | None
     shifts: tuple[QuestionShift, ...]
 
@@ -219,8 +221,8 @@ class _Spent:
     """What the answers so far took that did not come out of the cache."""
 
     cached: int = 0
-    tokens_in: int = 0
-    tokens_out: int = 0
+    tokens_in: int | None = 0
+    tokens_out: int | None = 0
     cost: float | None = 0.0
 
     def add(self, answered: Answered[_Wanted]) -> None:
@@ -228,9 +230,10 @@ class _Spent:
             self.cached += 1
             return
         reply = answered.reply
-        self.tokens_in += reply.tokens_in or 0
-        self.tokens_out += reply.tokens_out or 0
-        self.cost = None if self.cost is None or reply.cost is None else self.cost + reply.cost
+        self.cost = added(self.cost, reply.cost)
+        if answered.failure is None or reply.text or reply.refused:  # else no answer came
+            self.tokens_in = added(self.tokens_in, reply.tokens_in)
+            self.tokens_out = added(self.tokens_out, reply.tokens_out)
 
 
 # The model
@@ -302,7 +305,8 @@ def _documents(paths: Iterable[Path]) -> Iterator[Path]:
     """The files, and those of folders, by name."""
     for path in paths:
         if path.is_dir():
-            yield from sorted(file for file in path.rglob("*") if file.suffix.lower() in DOCUMENTS)
+            files = (file for file in path.rglob("*") if file.is_file())
+            yield from sorted(file for file in files if file.suffix.lower() in DOCUMENTS)
         elif path.exists() and path.suffix.lower() not in DOCUMENTS:
             raise BadInput(f"{path}: is no document that can be read", f"allowed: {', '.join(DOCUMENTS)}")
         else:
@@ -345,7 +349,7 @@ def _chunks(paragraphs: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:
     own: list[str] = []
     start = size = 0
     for line, text in paragraphs:
-        if own and size + len(text) > _PASSAGE:
+        if size > _LEAST_PASSAGE and size + len(text) > _PASSAGE:
             yield start, "\n\n".join(own)
             own, size = [], 0
         if not own:
@@ -477,7 +481,7 @@ def _unusable(wanted: _Wanted, texts: Mapping[str, str]) -> str | None:
         return "it has no answer"
     if wanted.kind == "documents":
         quote = normalise(texts["quote"]).strip(" \"'“”.…")
-        if not quote:
+        if not words(quote):
             return "no words of the passage prove its answer"
         if quote not in normalise(wanted.source.text):
             return "the words that should prove its answer are not in the passage"
@@ -503,7 +507,7 @@ def _made(
     about: dict[str, Any] = {
         "kind": wanted.kind,
         "way": wanted.way,
-        "source": wanted.source.place,
+        "source": masked(wanted.source.place),
         "model": model["model"],
         "server": model["server"],
         "fingerprint": model.get("fingerprint"),

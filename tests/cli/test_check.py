@@ -289,7 +289,7 @@ def test_measuring_asks_a_few_prompts_and_says_how_long_all_take(assay: Assay, t
     assert "tokens a second: at most" in found["time of before"]["message"]
     assert "for all 2" in found["time of after"]["message"]
     assert "time" not in found
-    assert "room for 64 slots" in found["memory"]["message"]
+    assert "room for 128 slots" in found["memory"]["message"]
 
 
 def test_what_is_wrong_is_in_the_json_too(assay: Assay, tmp_path: Path) -> None:

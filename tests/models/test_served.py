@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 from peft import LoraConfig, get_peft_model
-from transformers import LlamaForCausalLM
+from transformers import GenerationConfig, LlamaForCausalLM
 
 from engine.errors import CannotRun
 from engine.models.holder import MOST_ADAPTERS, Holder, served, why_not
-from engine.models.local import LocalBase
-from engine.models.model import Settings
+from engine.models.local import LocalBase, Pending
+from engine.models.model import Response, Settings
 from engine.models.served import ServedModel, holding, longest
 from engine.phases.noise import noise_of
 from engine.plan.plan import Compute, Model, parse_plan, read_plan
@@ -21,6 +21,7 @@ from engine.preflight.check import check
 from engine.servers import control, started
 from engine.servers.engines import Llama, Vllm, installed
 from engine.servers.started import StartedServer
+from engine.servers.wire import Reply
 from store import records
 from store.write import Recorder
 from tests.engine.runs import carry_out, queue
@@ -114,7 +115,7 @@ def test_a_server_holds_every_adapter_and_the_union_of_their_layers(
     assert (held.dtype, held.length) == ("float32", CONTEXT + 1)
     flags = Compute(tensor_parallel_size=2, gpu_memory_utilization=0.5, max_model_len=64)
     held = holding(ON_CPU, [model(base)], flags, None)
-    assert held.length == 64
+    assert (held.limit, held.length) == (64, 65)  # a text that is read has to be followed by a token
     assert held.options == {"tensor_parallel_size": 2, "gpu_memory_utilization": 0.5}
 
 
@@ -170,6 +171,39 @@ def test_a_stop_string_cuts_the_text_as_it_does_here(base: Path, server: Started
     stop = Settings(max_new_tokens=6, stop=(whole.text[2],))
     (cut,) = next(iter(Holder(None, server).model(model(base)).generate([ask("the dog")], stop)))
     assert (cut.text, cut.finish_reason) == (whole.text.partition(whole.text[2])[0], "stop")
+
+
+def test_an_answer_that_the_server_broke_off_is_missing(base: Path, server: StartedServer) -> None:
+    opened = Holder(None, server).model(model(base))
+    assert isinstance(opened, ServedModel)
+    item, rules = opened._prepare(ask("the dog"), SETTINGS), opened._rules(GenerationConfig(), SETTINGS)
+    assert isinstance(item, Pending)
+
+    def read(tokens: list[int], end: str) -> Response:
+        return opened._read(item, Reply("", end, 3, 3, "base", 0.1, choice={"token_ids": tokens}), rules)
+
+    broken, cut = read([5, 6], "abort"), read([5, 6], "length")
+    assert (broken.text, broken.reason) == (None, "finish reason abort")
+    assert cut.text is not None and cut.finish_reason == "length"
+    assert read([5, 6, 5, 6, 5, 6], "abort").finish_reason == "length"  # all that was asked for came
+
+
+def test_what_the_plan_allows_at_most_limits_prompts_and_answers(base: Path, tmp_path: Path) -> None:
+    def opened(most: int | None) -> ServedModel:
+        held = holding(ON_CPU, [model(base)], Compute(max_model_len=most), None)
+        found = Holder(tmp_path / "cache" / "responses", StartedServer(ON_CPU, held)).model(model(base))
+        assert isinstance(found, ServedModel)
+        return found
+
+    whole = opened(None)._prepare(ask("the dog"), Settings(max_new_tokens=20))
+    assert isinstance(whole, Pending) and whole.request.room == 20
+    most = len(whole.request.ids) + 4
+    short = opened(most)._prepare(ask("the dog"), Settings(max_new_tokens=20))
+    assert isinstance(short, Pending) and short.request.room == 4
+    assert short.key != whole.key  # a shorter answer does not stand for the whole one
+    (told,) = next(iter(opened(most - 4).generate([ask("the dog")], SETTINGS)))
+    assert told.reason == f"prompt of {most - 4} tokens fills the plan's max_model_len of {most - 4}"
+    assert (opened(most).context, opened(None).context) == (most, CONTEXT)
 
 
 def test_engine_and_version_are_part_of_what_identifies_an_answer(base: Path, server: StartedServer) -> None:

@@ -120,6 +120,8 @@ class TestLlama:
         assert (reply.tokens_in, reply.tokens_out, reply.finish_reason) == (3, 4, "length")
         ended = self.read(answer(Llama.native.ask(GREEDY)) | {"stop_type": "eos"})
         assert ended.finish_reason == "stop"
+        broken = self.read(answer(Llama.native.ask(GREEDY)) | {"stop_type": "none"})
+        assert broken.finish_reason == "none"  # which is no end of an answer
 
     def read(self, told: dict[str, Any]) -> Reply:
         asked = Llama.native.ask(GREEDY)

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +123,7 @@ def test_what_has_no_answer_or_no_proof_and_what_cannot_be_read_is_left_out_and_
         about(0, answer="", quote="A lamp can be returned"),
         about(1, answer="Not stated in the passage.", quote="A lamp can be returned"),
         about(2, quote="A sofa can be returned"),
-        about(3),
+        about(3, quote=","),
         about(4, quote="  a LAMP can be returned… "),
         fault(400, "no"),
     ]
@@ -163,6 +164,18 @@ def test_the_same_order_again_is_answered_from_the_cache_and_proposes_nothing_tw
     assert (again.cached, again.new, again.left_out) == (4, (), {"proposed before": 4})
     more = workshop.order(count=6)
     assert (more.cached, len(more.new), len(workshop.server.requests)) == (4, 2, 6)
+
+
+def test_tokens_that_the_server_does_not_tell_are_not_known(workshop: Workshop) -> None:
+    def untold(prompt: str, number: int) -> Answer:
+        answer = says(json.dumps(quoted(prompt, number)))
+        body = json.loads(answer.body)
+        del body["usage"]
+        return replace(answer, body=json.dumps(body).encode())
+
+    workshop.writes(untold)
+    found = workshop.order(count=1)
+    assert (len(found.new), found.tokens_in, found.tokens_out) == (1, None, None)
 
 
 def test_an_order_that_was_interrupted_goes_on_where_it_stood(workshop: Workshop) -> None:
@@ -234,9 +247,10 @@ def test_a_variant_keeps_the_system_message_of_its_source_and_masks_what_is_pers
     workshop: Workshop,
 ) -> None:
     messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "When is it open?"}]
-    source = lines(workshop.folder / "own.jsonl", [{"id": "open", "messages": messages}])
+    source = lines(workshop.folder / "own.jsonl", [{"id": "bo@example.org", "messages": messages}])
     workshop.writes(lambda prompt, number: about(0, answer="Ask ann@example.org."))
     (found,) = workshop.order("harder", 1, sources=[source]).new
+    assert found.synthetic["source"] == "own.jsonl#[email]"
     assert found.messages[0] == messages[0] and found.reference == "Ask [email]."
     assert found.personal == ["email"]
 
@@ -260,6 +274,11 @@ def test_passages_are_whole_paragraphs_with_the_line_that_they_begin_in(tmp_path
     assert [each.place for each in found] == [f"long.txt:{line}" for line in (1, 5, 9, 9)]
     assert found[0].text == "\n\n".join(text.strip() for text in paragraphs[:2])
     assert max(len(each.text) for each in found) <= 1_500
+    document.write_text("A heading\n\n" + "word " * 299)
+    (tmp_path / "notes.md").mkdir()
+    assert list(synthesis._documents([tmp_path])) == [document]
+    (alone,) = synthesis.passages(document)  # a heading is none by itself
+    assert alone.place == "long.txt:1" and alone.text.startswith("A heading\n\nword word")
 
 
 @pytest.mark.parametrize(
@@ -319,7 +338,11 @@ def test_somebodys_own_question_is_not_rewritten(workshop: Workshop) -> None:
 
 @pytest.mark.parametrize(
     ("said", "is_one"),
-    [({"kind": "edge"}, True), (True, True), ("yes", True), ("false", False), ("0", False), (None, False)],
+    [
+        *(({"kind": "edge"}, True), (True, True), ("yes", True), ("1.0", True), (1.0, True)),
+        *(("false", False), ("0", False), (None, False)),
+        *(("0.0", False), ("n", False), ("NaN", False)),  # as tables with gaps are written
+    ],
 )
 def test_the_flag_is_a_table_or_any_word_but_a_no(tmp_path: Path, said: Any, is_one: bool) -> None:
     (example,) = read_examples(lines(tmp_path / "eval.jsonl", [{"query": "Why?", "synthetic": said}]))

@@ -54,6 +54,7 @@ def told(
     full: Row | None = None,
     scores: tuple[tuple[str, str, float], ...] = (),
     win_rate: Row | None = None,
+    audits: tuple[Row, ...] = (),
     slices: tuple[Row, ...] = (),
     fingerprint: str = "t",
     baselines: tuple[str, ...] = ("base", "prompted"),
@@ -124,6 +125,7 @@ def told(
         pair = {"judge_id": judge_id, "candidate_id": ids["tuned"], "baseline_id": ids["base"]}
         counts = {"wins": 150, "losses": 40, "ties": 10, "failed": 0, "position_bias": 0.5}
         recorder.append(records.StoredWinRate(**{**pair, **counts, **win_rate}))
+        recorder.append([records.Audit(judge_id=judge_id, **row) for row in audits])
     recorder.set_run(status=status, passed=passed, started=1.0, finished=2.0)
     recorder.close()
     return recorder.run_id

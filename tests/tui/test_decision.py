@@ -383,6 +383,29 @@ def test_a_judge_alone_ships_only_when_it_can_be_believed(store: Path) -> None:
     assert answer(verdict, "judge").standing == "bad"
 
 
+@pytest.mark.parametrize(
+    ("rate", "standing", "told"),
+    [
+        ((0.75, 0.68, 0.81), "good", "without them it wins 75% [68, 81] (judge gpt, 150)"),
+        ((0.52, 0.44, 0.60), "open", "without them it wins 52% [44, 60] (judge gpt, 150)"),
+        ((0.30, 0.23, 0.38), "bad", "without them it wins 30% [23, 38] (judge gpt, 150)"),
+    ],
+)
+def test_what_judges_alone_say_is_held_against_the_other_examples(
+    store: Path, rate: tuple[float, float, float], standing: str, told: str
+) -> None:
+    value, low, high = rate
+    real = {"measure": "win_rate_without_synthetic", "subject": "tuned against base", "n": 150}
+    verdict = decided(
+        store, [benchmark(0.0)], win_rate={"win_rate": 0.78, "low": 0.72, "high": 0.83}, baselines=("base",),
+        audits=(real | {"value": value, "low": low, "high": high},),
+        data_summary={"selected": 200, "split": "all", "leaked": 0, "synthetic": 50},
+    )  # fmt: skip
+    found = answer(verdict, "data")
+    assert found.standing == standing and told in found.answer
+    assert any(told in reason for reason in verdict.reasons) == (standing != "good")
+
+
 def test_an_adapter_is_held_against_a_full_fine_tune_of_its_base(store: Path) -> None:
     adapter = {"adapter": {"trainable_share": 0.012, "bytes": 1_000, "parameters": 12}}
     scores = (("tuned", "exact_match", 0.776), ("full", "exact_match", 0.8))

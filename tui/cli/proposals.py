@@ -411,7 +411,9 @@ def _print_synthesized(found: "Synthesized", eval_set: Path, model: str, *, is_s
     out(f"{new} for {printable(str(eval_set))}, written by {printable(model)}")
     for reason, count in sorted(found.left_out.items(), key=lambda each: -each[1]):
         paragraph(f"left out {count:,}: {reason}", "  ", "  ")
-    spent = f"{found.tokens_in:,} tokens in, {found.tokens_out:,} out"
+    spent = "tokens unknown"
+    if found.tokens_in is not None and found.tokens_out is not None:
+        spent = f"{found.tokens_in:,} tokens in, {found.tokens_out:,} out"
     if is_served:
         spent += ", cost unknown" if found.cost is None else f", {found.cost:.4f} USD"
     paragraph(f"{counted(found.asked, 'answer')}, {found.cached:,} of them from the cache; {spent}")
