@@ -40,9 +40,9 @@ from store.read.runs import REFERENCES
 from store.session import opened
 from store.write import create_run
 
-# Threads that wait for each other sleep instead of spinning: on a machine whose cores are busy, the spinning
-# of a worker's own threads made it four times slower.
-_PATIENT = {"OMP_WAIT_POLICY": "passive"}
+# Threads that wait for each other spin for some microseconds, then sleep. Spinning on made a worker on busy
+# cores up to four times slower, and sleeping at once the small operations of small models two to four times.
+_PATIENT = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "10000"}
 _PATIENCE_S = 10.0  # for a process that was killed
 _BEATS_S = 5.0  # in which a worker that lives gives a sign of it
 # A file of the user's with the name of a module must not be imported in its place by any process of a run.
