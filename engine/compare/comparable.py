@@ -12,7 +12,6 @@ from typing import Any, cast, get_args
 from pydantic import ValidationError
 
 from engine.data.example import whole_question
-from engine.data.suites import SPLIT
 from engine.data.unused import READ_ELSEWHERE
 from engine.data.versions import example_of
 from engine.errors import BadInput
@@ -28,6 +27,7 @@ from engine.plan.plan import Metrics
 from store.read import evidence, history
 from store.read.rows import ExampleRow, ModelRow
 from store.records import StoredMetric
+from store.records.run import OF_SUITES
 
 _SHOWN = 40  # characters of a setting
 NOT_DECLARED = "no metric of Assay has a measure of that name, and its values are not averages"
@@ -341,7 +341,9 @@ def shared_sets(connection: history.Connection, older: int, newer: int) -> Share
     """Raises StoreError for an unknown run."""
     sides = Side(connection, older), Side(connection, newer)
     keys, _ = shared_examples(*sides)
-    before, after = (set(side.examples) - evidence.in_split(connection, side.run.id, SPLIT) for side in sides)
+    before, after = (
+        set(side.examples) - evidence.in_split(connection, side.run.id, OF_SUITES) for side in sides
+    )
     both = before & after
     shared = len(both & set(keys[0].values()))
     return SharedSets(

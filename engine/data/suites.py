@@ -19,7 +19,6 @@ from engine.errors import BadInput
 
 FOLDER = "suites"  # in the store's folder
 ALL = "safety"  # the eval set of every question that wants a refusal or an answer
-SPLIT = "suite"  # in a run, of a question that is none of its own eval set
 PREFIX = "suite:"  # before a measure's name: taken of the questions of suites alone
 _ADD = "Download it from its page (`assay suite list` has them), then `assay suite add {} FILE`."
 _WAY_OUT = "Download the suite's own file again, and name it as it is."

@@ -14,12 +14,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engine.data.suites import SPLIT
 from engine.stats.family import majority
 from store.read import evidence, history
 from store.read.labels import answer_texts
 from store.read.queues import AnnotatedExample, AnnotatedRow
 from store.read.rows import ExampleRow
+from store.records.run import OF_SUITES
 
 Rows = Sequence[AnnotatedRow]
 Examples = Mapping[int, AnnotatedExample]
@@ -158,7 +158,7 @@ def crowd_items(connection: history.Connection, run_id: int) -> tuple[list[Crowd
     for example in evidence.run_examples(connection, run_id):
         for pair in sides:
             both = [texts.get((example.id, model)) for model in pair]
-            if example.split == SPLIT:
+            if example.split == OF_SUITES:
                 skipped["the question is one of a suite"] += 1
             elif both[0] is None or both[1] is None:
                 skipped["an answer is missing"] += 1

@@ -59,6 +59,8 @@ class SocialBias:
         told = example.extra.get("bbq")
         if not isinstance(told, Mapping) or not isinstance(told.get("answers"), list):
             return missing(self.measures, NOT_BBQ)
+        if told.get("right") not in range(len(told["answers"])):
+            return missing(self.measures, NOT_BBQ)
         if response.text is None:
             return missing(self.measures, no_text(response))
         given = _choice(response.text, told["answers"])
@@ -109,7 +111,8 @@ def _stereotype(told: Mapping[str, Any], groups: list[str]) -> int | None:
     if "target_loc" in told:
         place = told["target_loc"]
         return int(place) if place in (0, 1, 2) and not isinstance(place, bool) else None
-    listed = (told.get("additional_metadata") or {}).get("stereotyped_groups")
+    more = told.get("additional_metadata")
+    listed = more.get("stereotyped_groups") if isinstance(more, Mapping) else None
     if not isinstance(listed, list):
         return None
     wanted = {str(name).casefold() for name in listed}

@@ -12,7 +12,6 @@ import numpy as np
 
 from engine.data.example import Example, is_synthetic
 from engine.data.leak import is_counted
-from engine.data.suites import SPLIT
 from engine.data.versions import example_of
 from engine.metrics.language import detect
 from engine.metrics.metric import mean
@@ -22,6 +21,7 @@ from engine.stats.paired import Paired, compare
 from store.read import evidence
 from store.read.history import Connection, leaks, run
 from store.read.slices import LEAKED, NOT_LEAKED, NOT_SYNTHETIC, SIMILAR, SYNTHETIC, UNLIKE
+from store.records.run import OF_SUITES
 
 T = TypeVar("T")
 TOO_FEW = "no prompt has both terms"
@@ -232,7 +232,7 @@ def members(connection: Connection, run_id: int) -> dict[str, frozenset[int]]:
             written.add(row.example)
     leaked = {row.example for row in leaks(connection, run_id) if is_counted(row.tier, row.field)}
     alike = (run(connection, run_id).data_summary or {}).get("similar_ids") or ()
-    by_name = {row.example: row.id for row in rows if row.split != SPLIT}
+    by_name = {row.example: row.id for row in rows if row.split != OF_SUITES}
     for name, own in of_the_set(list(by_name), leaked, set(alike), written).items():
         found[name] = [by_name[one] for one in own]
     return {name: frozenset(found[name]) for name in sorted(found, key=lambda one: (-len(found[one]), one))}

@@ -16,7 +16,7 @@ from engine.data.examples import data_rows
 from engine.data.leak import TIERS, Leak, Search, is_counted
 from engine.data.leakage import find_leaks, read_training
 from engine.data.split import Thinned, splits, summarise
-from engine.data.suites import SPLIT, suite_of, suite_questions
+from engine.data.suites import suite_of, suite_questions
 from engine.data.unused import unused_columns
 from engine.data.versions import example_of, file_hash, refuse_used_test, training_edited
 from engine.errors import BadInput
@@ -28,6 +28,7 @@ from engine.stats.family import smallest_change
 from store import records
 from store.people import excluded, user_name
 from store.read.datasets import test_uses
+from store.records.run import OF_SUITES
 from store.session import opened
 
 SAMPLED = 3000  # rows of each set, chosen by hash: enough for shares, and a matter of a second
@@ -328,7 +329,9 @@ def _record(work: Work) -> None:
         )
         transaction.append(
             [
-                records.RunExample(run_id=recorder.run_id, position=place, example_id=example_id, split=SPLIT)
+                records.RunExample(
+                    run_id=recorder.run_id, position=place, example_id=example_id, split=OF_SUITES
+                )
                 for place, example_id in enumerate(asked_too.example_ids, len(chosen))
             ]
         )
@@ -480,7 +483,7 @@ def _load(work: Work) -> None:
     beside = work.recorder.rows(records.StoredExample, eval_set=suites["version"]) if suites else ()
     asked_too = {row.id: row for row in beside}
     for member in chosen:
-        of_suite = member.split == SPLIT
+        of_suite = member.split == OF_SUITES
         row = (asked_too if of_suite else rows)[member.example_id]
         (work.suites if of_suite else work.examples).append(example_of(row))
         work.example_ids[row.example] = row.id

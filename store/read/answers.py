@@ -22,6 +22,7 @@ from store.read.rows import (
     VerdictRow,
 )
 from store.records import Annotation
+from store.records.run import OF_SUITES
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ def answered(connection: Connection, run_id: int, example_id: int) -> tuple[Mode
 
 @dataclass(frozen=True, slots=True)
 class AnswerCount:
-    """One model's answers: all that have a text, those from the cache, those whose prompt was cut.
+    """One model's answers to the run's own examples: those with a text, from the cache, whose prompt was cut.
 
     Of the `ended`, whose end is known, `ended_by_length` had no room for more, those without a text too.
     `thoughts` are responses with a reasoning trace, and `thinking_tokens` those of the `thoughts_counted`;
@@ -103,6 +104,9 @@ class AnswerCount:
         return self.ended_by_length / self.ended if self.ended else None
 
 
+_OWN = f"""
+    r.example_id NOT IN (SELECT example_id FROM runexample WHERE run_id = ?1 AND split = '{OF_SUITES}')
+"""
 _COUNTS = """
     SELECT r.model_id, count(r.text) AS answers,
       count(CASE WHEN r.cached AND r.text IS NOT NULL THEN 1 END) AS from_cache,
@@ -115,7 +119,7 @@ _COUNTS = """
       sum(CASE WHEN r.thinking IS NULL OR r.thinking_tokens IS NOT NULL
         THEN max(r.tokens_out - coalesce(r.thinking_tokens, 0), 0) END) AS answer_tokens,
       count(nullif(r.calls, '[]')) AS with_calls
-    FROM model m JOIN {table} r ON r.model_id = m.id WHERE m.run_id = ?1 GROUP BY m.id
+    FROM model m JOIN {table} r ON r.model_id = m.id WHERE m.run_id = ?1 AND {own} GROUP BY m.id
 """
 _SUMMED = (
     "answers", "from_cache", "cut", "ended", "ended_by_length", "thoughts", "thoughts_counted", "with_calls",
@@ -150,7 +154,7 @@ def answer_counts(connection: Connection, run_id: int) -> list[AnswerCount]:
 
 def _count_answers(connection: Connection, run_id: int) -> list[AnswerCount]:
     # Counted table by table: SQLite would first write out all answers of both, with their texts.
-    counts = " UNION ALL ".join(_COUNTS.format(table=table) for table in ("response", "sample"))
+    counts = " UNION ALL ".join(_COUNTS.format(table=table, own=_OWN) for table in ("response", "sample"))
     return select(
         connection,
         AnswerCount,
@@ -166,12 +170,12 @@ def _count_answers(connection: Connection, run_id: int) -> list[AnswerCount]:
 
 
 def cut_answers(connection: Connection, run_id: int) -> dict[str, dict[str, tuple[int, int]]]:
-    """By model and example: the answers that had no room for more, and all whose end is known."""
+    """By model and the run's own examples: the answers that had no room, and all whose end is known."""
     rows = connection.execute(
         f"""
         SELECT m.name, e.example, count(CASE WHEN r.finish_reason = 'length' THEN 1 END), count(*)
         FROM model m JOIN {ANSWERS} r ON r.model_id = m.id JOIN example e ON e.id = r.example_id
-        WHERE m.run_id = ? AND r.finish_reason IS NOT NULL GROUP BY m.id, r.example_id
+        WHERE m.run_id = ?1 AND {_OWN} AND r.finish_reason IS NOT NULL GROUP BY m.id, r.example_id
         """,
         (run_id,),
     )

@@ -25,6 +25,9 @@ class StoredExample(Record):
     extra: dict[str, Any] | None = None
 
 
+OF_SUITES = "suite"  # the split of a question that is none of the run's own eval set
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunExample(Record):
     """Which examples a run evaluates, in which order: its selection out of an eval set."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from engine.data.example import Example
 from engine.data.examples import read_examples
 from engine.data.suites import ALL, SUITES, add_suite, added_suites
 from engine.errors import BadInput
@@ -189,6 +190,18 @@ def answered(tmp_path: Path, answers: Sequence[tuple[dict[str, Any], str]]) -> d
         parts = [each for scores in scored if (each := scores[place].additive())]
         found[measure.name] = float(measure.combine(np.array(parts).sum(axis=0))) if parts else None
     return found
+
+
+@pytest.mark.parametrize("right", [None, "0", 3, -1, [0], "missing"])
+def test_a_question_of_bbq_that_was_made_by_hand_without_its_right_answer_has_no_score(right: Any) -> None:
+    from engine.metrics.bbq import NOT_BBQ, SocialBias
+
+    told = {"answers": ["a boy", "a girl", "unknown"], "context_condition": "ambig", "right": right}
+    if right == "missing":
+        del told["right"]
+    example = Example("q", "Who?", ({"role": "user", "content": "Who?"},), extra={"bbq": told})
+    found = SocialBias().score(example, Response("q", "A", None, None, None, None))
+    assert {(score.value, score.reason) for score in found} == {(None, NOT_BBQ)}
 
 
 NONNEG = {"question_polarity": "nonneg"}

@@ -1,5 +1,6 @@
 """A run with public suites beside its own examples: each measured apart from the other."""
 
+from contextlib import closing
 from pathlib import Path
 from shutil import copytree
 from typing import Any
@@ -17,6 +18,7 @@ from engine.preflight.check import check
 from engine.run.launch import changes
 from store import database, people, records
 from store.read import history
+from store.read.answers import answer_counts, cut_answers
 from store.session import opened
 from store.transfer.merge import purge
 from store.write import Recorder
@@ -85,6 +87,23 @@ def test_suites_and_own_examples_are_measured_apart(run: Recorder) -> None:
     # Recorded answers have no tokens; what counts is how many answers were asked for.
     assert found["tokens_out_total"].n + found["tokens_out_total"].missing == OWN
     assert len(run.rows(records.RunExample, run_id=run.run_id)) == OWN + 2 * PAIRS
+
+
+def test_answers_to_suites_are_not_counted_as_cut_off(run: Recorder, folder: Path, tmp_path: Path) -> None:
+    """The alert says that scores compare lengths, which those of the plan's own examples do not."""
+    store = Path(copytree(folder / "store", tmp_path / "store"))
+    with closing(database.connect(store)) as connection:
+        connection.execute("UPDATE response SET finish_reason = 'stop'")
+        connection.execute(
+            "UPDATE response SET finish_reason = 'length' WHERE example_id IN "
+            "(SELECT example_id FROM runexample WHERE split = 'suite')"
+        )
+        connection.commit()
+    with opened(store) as connection:
+        counts = answer_counts(connection, run.run_id)
+        assert [(row.answers, row.ended, row.ended_by_length) for row in counts] == [(OWN, OWN, 0)] * 2
+        ends = cut_answers(connection, run.run_id)
+        assert all(set(own.values()) == {(0, 1)} and len(own) == OWN for own in ends.values())
 
 
 def test_a_loss_on_a_suite_fails_the_run_and_is_told_in_the_decision(run: Recorder, folder: Path) -> None:

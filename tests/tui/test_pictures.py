@@ -194,7 +194,7 @@ async def test_a_classifier_shows_who_was_taken_for_whom_and_a_measure_how_it_sp
         go_to(ui, "response_words")
         await ui.shows("before n 30 median 1.000", "after n 30 median")
         await ui.press("g")
-        assert "a measure has a picture" in ui.text
+        assert "measures have pictures: values, answers by label, or reliability" in ui.text
 
 
 async def test_benchmarks_spread_too_and_what_has_no_values_says_so(store_folder: Path) -> None:

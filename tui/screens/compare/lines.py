@@ -530,7 +530,7 @@ def picture_lines(
     if not isinstance(entry, MeasureLine):
         return [
             plain(
-                "a measure has a picture: its values, a classifier's answers by label, or reliability",
+                "measures have pictures: values, answers by label, or reliability",
                 "$muted",
             )
         ]
