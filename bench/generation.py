@@ -57,11 +57,12 @@ class Shape:
     answer: int
     prompts: int
     tied: bool = True
+    skew: float = 1.0  # of the prompts' lengths: above 1, most are near the shortest
 
 
 SHAPES = {
     "tiny": Shape(VOCABULARY, 96, 256, 4, 3, 3, 0.2, len(ENDS), 8, 256, 192, 200, tied=False),
-    "135m": Shape(49_152, 576, 1536, 30, 9, 3, 0.05, 177, 36, 429, 128, 100),
+    "135m": Shape(49_152, 576, 1536, 30, 9, 3, 0.05, 177, 36, 429, 128, 100, skew=3.0),
     "1b": Shape(128_256, 2048, 8192, 16, 32, 8, 0.03, 256, 36, 1024, 256, 512),
 }
 
@@ -128,7 +129,7 @@ class Bench:
         self.tokenizer = make_tokenizer(shape.vocabulary, self.ends)
         self.model = make_model(shape, self.ends, dtype, device)
         reach = shape.longest / shape.shortest
-        lengths = [int(shape.shortest * reach ** chance.random()) for _ in range(prompts)]
+        lengths = [int(shape.shortest * reach ** chance.random() ** shape.skew) for _ in range(prompts)]
         first = 2 + shape.ends
         self.prompts = [
             [chance.randrange(first, shape.vocabulary) for _ in range(length)] for length in lengths
