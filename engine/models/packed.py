@@ -14,6 +14,8 @@ import torch
 # What the copies may take, and their share of the free memory; the output layer always has one.
 MOST_BYTES = 1 << 30
 SHARE = 1 / 8
+# Weights of a layer for which a copy pays.
+LEAST = 1 << 16
 
 
 class PackedLayers:
@@ -27,7 +29,7 @@ class PackedLayers:
         room = min(MOST_BYTES, int(SHARE * psutil.virtual_memory().available))
         self._packed: list[tuple[torch.nn.Linear, _Product]] = []
         for layer in [head, *(module for module in model.modules() if module is not head)]:
-            if not suits(layer):
+            if not suits(layer) or layer.weight.numel() < LEAST:
                 continue
             room -= layer.weight.nbytes
             if room >= 0 or layer is head:

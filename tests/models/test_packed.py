@@ -24,7 +24,8 @@ def model(base: Path) -> Any:
 
 @pytest.fixture
 def products(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What was multiplied with copies."""
+    """What was multiplied with copies, which layers of any size have here."""
+    monkeypatch.setattr(packed, "LEAST", 0)
     found: list[Any] = []
     multiply = packed._Product.__call__
     monkeypatch.setattr(
@@ -88,6 +89,16 @@ def test_a_model_in_16_bits_has_no_copies(base: Path, products: list[Any]) -> No
     with PackedLayers(model, 8).used():
         logits_of(model)
     assert products == []
+
+
+def test_small_layers_have_no_copies(
+    model: Any, products: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    largest = max(layer.weight.numel() for layer in linear_layers(model))
+    monkeypatch.setattr(packed, "LEAST", largest)
+    with PackedLayers(model, 8).used():
+        logits_of(model)
+    assert 0 < len(products) < len(linear_layers(model))
 
 
 @pytest.mark.parametrize("prompts", [PACKED_FROM - 1, PACKED_FROM])
