@@ -1,11 +1,12 @@
 """The benches of generation: every way answers alike, and the GPU's script runs in its tiny form."""
 
+import io
 from dataclasses import replace
 
 import pytest
 import torch
 
-from bench import gpu
+from bench import gpu, threads
 from bench.generation import SHAPES, Bench
 from engine.models.batcher import Figures
 
@@ -41,3 +42,15 @@ def test_decoding_reads_the_weights_at_each_step_and_each_row_so_far() -> None:
     assert gpu.decoding(bench).read == 2 * weights + (6 + 7) * 4 * 2 * 96 * 4
     assert gpu.Decoding(100, 0.5).share(400) == 0.5
     assert bench.model.dtype == torch.float32
+
+
+def test_a_run_of_the_threads_bench_waits_for_word_and_tells_its_tokens(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("bench.generation.quiet", lambda: None)
+    monkeypatch.setitem(SHAPES, "tiny", SHORT)
+    monkeypatch.setattr("sys.stdin", io.StringIO("go\n"))
+    threads.main([threads.CHILD, "1", "--prompts", "3"])
+    ready, tokens = capsys.readouterr().out.split()
+    assert ready == "ready"
+    assert 3 <= int(tokens) <= 3 * SHORT.answer
