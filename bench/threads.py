@@ -1,9 +1,9 @@
-"""Tokens a second of one run and of two at a time, each with one thread and with as many as it has by default.
+"""Tokens a second of one run and of two at a time, with one thread each or with all of them.
 
     python -m bench.threads [--model tiny] [--prompts N]
 
-Each run is a process of its own, with the environment that workers are started with or with OpenMP's own, and
-answers the prompts of `bench.generation` in slots. All runs of a row begin at one moment, after a warm-up. The
+Each run is a process of its own, with the environment that workers are started with or with OpenMP's own,
+and answers the prompts of `bench.generation` in slots. All runs of a row begin at one moment, warmed up. The
 first column is of all runs of the row together; "x" is that, against one run with one thread.
 """
 
@@ -29,7 +29,8 @@ ROWS = (
 
 def rate(options: list[str], runs: int, threads: int | None, waiting: Mapping[str, str]) -> float:
     """Tokens a second of so many processes together."""
-    environment = {name: value for name, value in os.environ.items() if name not in PATIENT} | waiting
+    environment = {name: value for name, value in os.environ.items() if name not in PATIENT}
+    environment.update(waiting)
     environment.pop("OMP_NUM_THREADS", None)
     command = [sys.executable, "-P", "-m", "bench.threads", CHILD, str(threads or 0), *options]
     children = [
