@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from engine.run.launch import PATIENT
 
 CHILD = "--alone"
-ROWS = (
+ROWS: tuple[tuple[str, int, int | None, Mapping[str, str]], ...] = (
     ("one run, 1 thread", 1, 1, PATIENT),
     ("one run, all threads", 1, None, PATIENT),
     ("two runs, 1 thread each", 2, 1, PATIENT),
