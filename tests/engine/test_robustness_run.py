@@ -1,5 +1,6 @@
 """Examples asked in other forms: who is asked what, what it costs each model, and what is said of that."""
 
+import json
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from engine.compare.forgetting import DROP, INVARIANCE, NONE_RIGHT, ROBUST, conc
 from engine.compare.runs import compare_pairs
 from engine.decision.what_if import GatedRun
 from engine.errors import BadInput
+from engine.formats.export import export_runs
 from engine.gates.measures import drop_alerts, ruled
 from engine.metrics.metric import Measure
 from engine.phases.score import measures
@@ -30,6 +32,7 @@ from store.transfer.merge import merge
 from store.write import Recorder
 from tests.engine.runs import carry_out, lines, queue, recorded_plan
 from tests.engine.test_forgetting import GONE, row
+from tui.report.markdown import inert_markdown, markdown
 from tui.sections.gather import gather
 
 SAMPLES = Path(__file__).parents[2] / "samples"
@@ -274,6 +277,42 @@ def test_it_is_told_in_the_decision_the_table_of_forgetting_and_the_report(run: 
     assert all(row.model == "overfit" and row.loss > 0 and row.query != row.perturbed_query for row in lost)
     [verdict] = found.decision
     assert "As robust as base?" in {answer.question for answer in verdict.answers}
+
+
+def test_what_was_lost_in_another_form_is_in_the_markdown_report_with_both_answers(run: Recorder) -> None:
+    with opened(run.folder) as connection:
+        lost = lost_variants(connection, run.run_id, DROP)
+        found = gather(connection, run.run_id)
+    assert lost and all(row.model == "base" for row in lost)  # a report tells those of candidates
+    report = markdown(replace(found, slices=replace(found.slices, lost=lost)))
+    for each in lost:
+        assert f"- base, {each.perturbation}, {each.example}: -1.000\n" in report
+        for question, answer in ((each.query, each.answer), (each.perturbed_query, each.perturbed_answer)):
+            assert f"  - {inert_markdown(question)} → {inert_markdown(answer or '–')}\n" in report
+
+
+def test_an_export_of_records_has_the_variants_with_every_answer_and_score(
+    run: Recorder, tmp_path: Path
+) -> None:
+    with opened(run.folder) as connection:
+        export_runs(connection, [run.run_id], tmp_path)
+    made = {
+        name: [json.loads(line) for line in (tmp_path / f"{name}.jsonl").read_text().splitlines()]
+        for name in ("variants", "variant_answers", "variant_scores")
+    }
+    asked = {(row["example"], row["perturbation"]): row["query"] for row in made["variants"]}
+    assert len(asked) == len(run.rows(records.StoredVariant, run_id=run.run_id))
+    for model, of in models(run).items():
+        told = {
+            asked[row["example"], row["perturbation"]]: row["text"]
+            for row in made["variant_answers"]
+            if row["model"] == model
+        }
+        query = {row.id: row.query for row in run.rows(records.StoredVariant, run_id=run.run_id)}
+        answers = run.rows(records.StoredVariantAnswer, model_id=of)
+        assert told == {query[row.variant_id]: row.text for row in answers}
+        given = [row["value"] for row in made["variant_scores"] if row["model"] == model]
+        assert len(given) == len(run.rows(records.StoredVariantScore, model_id=of)) > 0
 
 
 def test_its_limits_can_be_moved_where_they_are_measured(run: Recorder) -> None:
