@@ -30,6 +30,8 @@ from engine.compare.comparable import (
 )
 from engine.compare.comparison import Comparison, Scores, compare_measures, compare_parts, not_comparable
 from engine.compare.forgetting import compared_by
+from engine.data.example import is_synthetic
+from engine.data.versions import example_of
 from engine.metrics.metric import Direction, Measure
 from engine.metrics.perplexity import DIFFERENT_TOKENIZERS, is_per_token, same_tokenizer
 from store.read import evidence, history
@@ -70,6 +72,28 @@ def compare_pairs(sides: Sides, pairs: Sequence[Pair]) -> PairsComparison:
     ]
     settings = settings_apart(sides, pairs)
     return PairsComparison(len(keys[0]), measures, metrics, rates, benchmarks, incomparable, settings)
+
+
+def compare_without_synthetic(
+    sides: Sides, pairs: Sequence[Pair], measures: Mapping[str, Measure]
+) -> tuple[int, list[Comparison]]:
+    """How many of the shared examples a model wrote, and the pairs compared on the others; none without any.
+
+    What cannot be compared at all is told by `compare_pairs`.
+    """
+    if not any((side.run.data_summary or {}).get("synthetic") for side in sides):
+        return 0, []
+    keys, _ = shared_examples(*sides)
+    rows = evidence.contents(sides[1].connection, keys[1])
+    written = {name for row, name in keys[1].items() if is_synthetic(example_of(rows[row]))}
+    if not written:
+        return 0, []
+    older, newer = ({row: name for row, name in own.items() if name not in written} for own in keys)
+    found: list[Comparison] = []
+    for pair in pairs if newer else ():
+        found += _metrics(sides, pair, measures, (older, newer))
+        found += _win_rates(sides, pair, (older, newer), [])
+    return len(written), found
 
 
 def _metrics(sides: Sides, pair: Pair, measures: Mapping[str, Measure], keys: Keys) -> list[Comparison]:
