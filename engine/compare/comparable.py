@@ -15,6 +15,7 @@ from engine.data.example import whole_question
 from engine.data.unused import READ_ELSEWHERE
 from engine.data.versions import example_of
 from engine.errors import BadInput
+from engine.metrics.calibration import AnswerCalibration
 from engine.metrics.load import load_metric
 from engine.metrics.metric import Direction, Measure, Metric, mean
 from engine.metrics.perplexity import PERPLEXITY
@@ -33,6 +34,8 @@ _SHOWN = 40  # characters of a setting
 NOT_DECLARED = "no metric of Assay has a measure of that name, and its values are not averages"
 NO_EXAMPLES = "they are measured over a whole run or corpus, not per example"
 _NUMBERED = re.compile(r"\d{1,3}(;.*)?")  # a version of Assay's own measures; those of a plan are hashes
+# Of all examples together, from the probabilities of each.
+OF_FORECASTS = {measure.name: measure for measure in AnswerCalibration.of_all}
 _OF_A_WHOLE_RUN = re.compile(
     r"(perplexity|bits_per_byte|brier):.+|(ece|accuracy@\d+%)(:.+)?|latency_p\d+_s|tokens_(in|out)_(total|mean)"
 )
@@ -175,7 +178,8 @@ def shared_measures(older: Side, newer: Side) -> tuple[dict[str, Measure], list[
     measures: dict[str, Measure] = {}
     differing: list[Incomparable] = []
     named = dict.fromkeys((*older.metrics, *newer.metrics))
-    whole = [name for name in named if _OF_A_WHOLE_RUN.fullmatch(name)]
+    declared |= OF_FORECASTS
+    whole = [name for name in named if _OF_A_WHOLE_RUN.fullmatch(name) and name not in OF_FORECASTS]
     if whole:
         differing.append(Incomparable(f"{len(whole)} measures such as {whole[0]}", NO_EXAMPLES))
     for name in (name for name in named if name not in whole):

@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.compare.ruling import Ruling
+from engine.metrics.calibration import ERROR, FEW, Forecast, forecast_parts, is_kind, pairs_of
 from engine.metrics.metric import Direction, Measure
+from engine.stats.calibration import FEWEST, compare_calibration
 from engine.stats.intervals import finite
 from engine.stats.paired import Paired, Sides, compare_all
 
@@ -134,6 +136,29 @@ def compare_parts(
         candidate, baseline, [Scores(measure, candidate_parts, baseline_parts)], kind, seed
     )
     return found
+
+
+def compare_forecasts(
+    candidate: str,
+    baseline: str,
+    measure: Measure,
+    candidate_forecasts: Mapping[str, Forecast],
+    baseline_forecasts: Mapping[str, Forecast],
+    seed: int = 0,
+) -> Comparison:
+    """Compare what two models' probabilities are worth, on what both have probabilities of."""
+    shared = sorted(candidate_forecasts.keys() & baseline_forecasts.keys())
+    first, second = (
+        {key: known[key] for key in shared} for known in (candidate_forecasts, baseline_forecasts)
+    )
+    if not is_kind(measure, ERROR):
+        parts = forecast_parts(measure, first), forecast_parts(measure, second)
+        return compare_parts(candidate, baseline, measure, *parts, seed=seed)
+    if len(shared) < FEWEST:
+        reason = f"{FEW}; both models have probabilities of {len(shared)}"
+        return not_comparable(candidate, baseline, measure.name, measure.direction, "metric", reason)
+    paired = compare_calibration(pairs_of(first), pairs_of(second), seed)
+    return from_paired(candidate, baseline, measure.name, measure.direction, "metric", paired)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from engine.compare.benchmarks import (
     measure_name,
 )
 from engine.compare.comparable import (
+    OF_FORECASTS,
     Incomparable,
     Keys,
     Pair,
@@ -28,8 +29,18 @@ from engine.compare.comparable import (
     shared_examples,
     shared_measures,
 )
-from engine.compare.comparison import Comparison, Scores, compare_measures, compare_parts, not_comparable
+from engine.compare.comparison import (
+    Comparison,
+    Scores,
+    compare_forecasts,
+    compare_measures,
+    compare_parts,
+    not_comparable,
+)
 from engine.compare.forgetting import compared_by
+from engine.data.example import is_synthetic
+from engine.data.versions import example_of
+from engine.metrics.calibration import AnswerCalibration, Forecast
 from engine.metrics.metric import Direction, Measure
 from engine.metrics.perplexity import DIFFERENT_TOKENIZERS, is_per_token, same_tokenizer
 from store.read import evidence, history
@@ -72,14 +83,45 @@ def compare_pairs(sides: Sides, pairs: Sequence[Pair]) -> PairsComparison:
     return PairsComparison(len(keys[0]), measures, metrics, rates, benchmarks, incomparable, settings)
 
 
+def compare_without_synthetic(
+    sides: Sides, pairs: Sequence[Pair], measures: Mapping[str, Measure]
+) -> tuple[int, list[Comparison]]:
+    """How many of the shared examples a model wrote, and the pairs compared on the others; none without any.
+
+    What cannot be compared at all is told by `compare_pairs`.
+    """
+    if not any((side.run.data_summary or {}).get("synthetic") for side in sides):
+        return 0, []
+    keys, _ = shared_examples(*sides)
+    rows = evidence.contents(sides[1].connection, keys[1])
+    written = {name for row, name in keys[1].items() if is_synthetic(example_of(rows[row]))}
+    if not written:
+        return 0, []
+    older, newer = ({row: name for row, name in own.items() if name not in written} for own in keys)
+    found: list[Comparison] = []
+    for pair in pairs if newer else ():
+        found += _metrics(sides, pair, measures, (older, newer))
+        found += _win_rates(sides, pair, (older, newer), [])
+    return len(written), found
+
+
 def _metrics(sides: Sides, pair: Pair, measures: Mapping[str, Measure], keys: Keys) -> list[Comparison]:
     older, newer = (side.parts(model, own) for side, model, own in zip(sides, pair, keys, strict=True))
     before, after = (side.label(model) for side, model in zip(sides, pair, strict=True))
     found = compare_measures(
         after,
         before,
-        [Scores(item, compared_by(name, newer), compared_by(name, older)) for name, item in measures.items()],
+        [
+            Scores(item, compared_by(name, newer), compared_by(name, older))
+            for name, item in measures.items()
+            if name not in OF_FORECASTS
+        ],
     )
+    found += [
+        compare_forecasts(after, before, item, _forecasts(newer), _forecasts(older))
+        for name, item in measures.items()
+        if name in OF_FORECASTS
+    ]
     if same_tokenizer(*(model.details for model in pair)):
         return found
     return [
@@ -88,6 +130,16 @@ def _metrics(sides: Sides, pair: Pair, measures: Mapping[str, Measure], keys: Ke
         else item
         for item in found
     ]
+
+
+def _forecasts(parts: Mapping[str, Parts]) -> dict[str, Forecast]:
+    """What a model's probabilities come to on each example, from their stored measures."""
+    briers, sure, right = (parts.get(measure.name, {}) for measure in AnswerCalibration.measures)
+    return {
+        name: Forecast(brier[0], sure[name][0], right[name][0])
+        for name, brier in briers.items()
+        if name in sure and name in right
+    }
 
 
 def _win_rates(sides: Sides, pair: Pair, keys: Keys, incomparable: list[Incomparable]) -> list[Comparison]:

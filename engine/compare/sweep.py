@@ -7,6 +7,7 @@ import numpy as np
 
 from engine.compare.forgetting import general_corpus
 from engine.errors import BadInput, CannotRun
+from engine.metrics.calibration import BRIER, NAME, AnswerCalibration
 from engine.metrics.load import load_metrics
 from engine.metrics.metric import Measure
 from engine.metrics.perplexity import MEASURES, PERPLEXITY, corpus_measures
@@ -72,6 +73,11 @@ def cheap_measure(plan: Plan, leave_out: Sequence[str] = ()) -> Measure:
     known |= {measure.name: measure for name in plan.metrics.corpora for measure in corpus_measures(name)}
     known |= {task: task_measure(task) for task in (plan.benchmarks.tasks if plan.benchmarks else ())}
     by = plan.sweep.by or PERPLEXITY.name
+    if by in (measure.name for measure in AnswerCalibration.of_all):
+        raise BadInput(
+            f"sweep.by: {by} is of all examples together, and checkpoints are ranked by values of each",
+            f'Choose "{BRIER.name}", with "{NAME}" in metrics.use.',
+        )
     if by not in known:
         sided = listed(name for name, measure in known.items() if measure.direction != "none")
         raise BadInput(

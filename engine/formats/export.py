@@ -69,7 +69,10 @@ def _write_parquet(parts: Parts, path: Path, rows: Iterator[dict[str, Any]]) -> 
             writer.close()
 
 
-_WHOLE = {"run", "n", "missing", "turn", "tokens_in", "tokens_out", "shots", "seed", "number", "undoes"}
+_WHOLE = {
+    *("run", "n", "missing", "turn", "tokens_in", "tokens_out", "thinking_tokens", "sample", "shots", "seed"),
+    *("number", "undoes"),
+}
 _REAL = {
     *("value", "low", "high", "p", "delta", "candidate_value", "baseline_value", "smallest_detectable"),
     *("candidate_score", "baseline_score", "confidence", "cost", "latency_s", "score", "seconds", "stderr"),

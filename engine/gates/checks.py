@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from engine.compare.comparable import Incomparable, Side, as_stored, paired_candidates
 from engine.compare.comparison import Comparison, Kind, compare_parts
 from engine.compare.ruling import BoundedComparison, rule
-from engine.compare.runs import compare_pairs
+from engine.compare.runs import compare_pairs, compare_without_synthetic
 from engine.data.leak import TIER_WORDS, Suspicion
 from engine.errors import BadInput
 from engine.gates.measures import drop_alerts, evaluated, ruled, tripping
@@ -129,6 +129,8 @@ class RunComparison:
     incomparable: list[Incomparable]
     is_evaluated: bool  # whether the gates had anything to look at
     settings: list[str]  # a sentence for each pair whose models had different settings
+    synthetic: int  # of the shared examples, those that a model wrote
+    without_synthetic: list[Comparison]  # the same comparisons on the others; no gate checks them
 
     @property
     def is_empty(self) -> bool:
@@ -156,9 +158,12 @@ def compare_runs(connection: history.Connection, older: int, newer: int) -> RunC
     checked = (every[: len(found.metrics)], benchmarks, gates, found.measures)
     alerts, is_evaluated = drop_alerts(*checked), bool(evaluated(*checked))
     incomparable = [*unpaired, *found.incomparable]
+    synthetic, others = compare_without_synthetic(sides, pairs, found.measures)
+    without, _ = ruled(others, [], gates, found.measures)
     return RunComparison(
-        older, newer, found.shared, every, benchmarks, alerts, incomparable, is_evaluated, found.settings
-    )
+        older, newer, found.shared, every, benchmarks, alerts, incomparable, is_evaluated, found.settings,
+        synthetic, without,
+    )  # fmt: skip
 
 
 def _gates(run: Run) -> Gates:

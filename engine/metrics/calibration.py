@@ -16,7 +16,7 @@ from engine.data.choices import labels_listed
 from engine.data.example import Example, normalise
 from engine.metrics.metric import Measure, Score, fraction, missing
 from engine.models.model import Response
-from engine.stats.calibration import COVERAGE, calibration_error
+from engine.stats.calibration import COVERAGE, calibration_error, covered
 
 NAME = "calibration"
 NO_CHOICES = "the example has no lettered choices, and the plan's classification metric no labels"
@@ -158,3 +158,16 @@ def pairs_of(forecasts: Mapping[Any, Forecast]) -> tuple[np.ndarray, np.ndarray]
     """Confidence and right, in the mapping's order."""
     rows = np.array([(item.confidence, item.right) for item in forecasts.values()]).reshape(-1, 2)
     return rows[:, 0], rows[:, 1]
+
+
+def is_kind(measure: Measure, kind: Measure) -> bool:
+    """Whether a measure is `kind`, of examples or of a task."""
+    return measure.name.partition(":")[0] == kind.name
+
+
+def forecast_parts(measure: Measure, forecasts: Mapping[str, Forecast]) -> dict[str, tuple[float, float]]:
+    """The additive parts of a Brier score, or of the accuracy on the surest examples."""
+    if is_kind(measure, BRIER):
+        return {key: (item.brier, 1.0) for key, item in forecasts.items()}
+    rows = covered(*pairs_of(forecasts))
+    return {key: (float(row[0]), float(row[1])) for key, row in zip(forecasts, rows, strict=True)}

@@ -13,6 +13,7 @@ from engine.benchmarks.results import TaskResult
 from engine.compare.sweep import Parts, Place, cheap_measure, general_measure, hold_to_general, rank
 from engine.data.split import sample
 from engine.errors import CannotRun
+from engine.metrics.calibration import AnswerCalibration
 from engine.metrics.load import load_metrics
 from engine.metrics.metric import Measure, Score, score_pairs
 from engine.metrics.perplexity import (
@@ -26,12 +27,14 @@ from engine.metrics.perplexity import (
 )
 from engine.phases.generate import Each, Loader, generate, grouped, stored_responses
 from engine.phases.score import by_example
+from engine.phases.scoring import calibration
 from engine.phases.scoring.perplexity import corpora, item_of, perplexity
 from engine.phases.work import FOLLOW, Piece, Work, closed_after
 from engine.plan.plan import Model, Plan
 from store import records
 
 LIKELIHOODS = tuple(measure.name for measure in MEASURES)
+PROBABILITIES = tuple(measure.name for measure in AnswerCalibration.measures)
 _TASK = "sweep_task"  # in a model's details until the cut: what a benchmark's documents gave
 
 
@@ -63,6 +66,8 @@ def pieces(work: Work) -> list[Piece]:
                 found.append(Piece("perplexity", item_of(model, corpus), "texts", texts))
             elif measure.name in LIKELIHOODS:
                 found.append(Piece("perplexity", model.name, "texts", size))
+            elif measure.name in PROBABILITIES:
+                found.append(replace(calibration.piece(work, model), total=size))
             else:
                 answers = size * work.plan.generation.samples
                 found.append(Piece("generate", model.name, "responses", answers))
@@ -126,6 +131,8 @@ def _cut(work: Work, each: Each, candidates: list[Model]) -> None:
                 corpora(at, model, loader, corpus, at.plan.sweep.sample)
             elif measure.name in LIKELIHOODS:
                 perplexity(at, model, loader)
+            elif measure.name in PROBABILITIES:
+                calibration.calibrate(at, model, loader)
             else:
                 generate(at, model, loader)
         at.checkpoint()
@@ -213,7 +220,7 @@ def _sample(work: Work) -> list[Any]:
 
 def _scores(work: Work, model: Model, measure: Measure) -> dict[str, Score]:
     """The measure's score for each example of the sample."""
-    if measure.name in LIKELIHOODS:
+    if measure.name in (*LIKELIHOODS, *PROBABILITIES):
         names = {work.example_ids[example.id]: example.id for example in work.examples}
         rows = work.recorder.rows(
             records.StoredScore, model_id=work.model_ids[model.name], measure=measure.name

@@ -41,6 +41,7 @@ class RunRow:
     plan_hash: str
     candidates: str
     win_rate: float | None  # the highest of a candidate, by the first judge, against the first baseline
+    win_rate_without_synthetic: float | None  # the same candidate's, over examples that no model wrote
     critical: int  # alerts not yet acknowledged
     warnings: int
     imported: str | None = None  # the tool whose published results it holds

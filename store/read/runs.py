@@ -12,6 +12,7 @@ from store.read.history import STATUS, Connection
 from store.read.query import LARGEST, Word, select
 from store.read.rows import AlertRow, RunRow
 from store.records import Run, StoredBenchmarkSample
+from store.records.judging import WITHOUT_SYNTHETIC
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +130,15 @@ def started(connection: Connection, *, queued: bool = True) -> list[Run]:
     )
 
 
+# A win rate by a run's first judge, against its first baseline.
+_FIRST_JUDGED = """w.turn = 0 AND (w.judge_id, w.baseline_id) = (
+  SELECT w.judge_id, w.baseline_id FROM winrate w JOIN judge j ON j.id = w.judge_id
+  JOIN model b ON b.id = w.baseline_id
+  WHERE j.run_id = r.id AND w.turn = 0 AND b.role = 'baseline'
+    AND json_extract(j.details, '$.part_of') IS NULL
+  ORDER BY j.id, b.position LIMIT 1)"""
+
+
 def page(
     connection: Connection, *, limit: int = 100, before: int | None = None, words: Words = ()
 ) -> list[RunRow]:
@@ -143,12 +153,13 @@ def page(
           (SELECT group_concat(name, ', ') FROM (SELECT name FROM model
              WHERE run_id = r.id AND role = 'candidate'
                AND coalesce(json_extract(details, '$.sweep.kept'), 1) ORDER BY position)) AS candidates,
-          (SELECT max(w.win_rate) FROM winrate w WHERE w.turn = 0
-             AND (w.judge_id, w.baseline_id) = (SELECT w.judge_id, w.baseline_id
-               FROM winrate w JOIN judge j ON j.id = w.judge_id JOIN model b ON b.id = w.baseline_id
-               WHERE j.run_id = r.id AND w.turn = 0 AND b.role = 'baseline'
-                 AND json_extract(j.details, '$.part_of') IS NULL
-               ORDER BY j.id, b.position LIMIT 1)) AS win_rate,
+          (SELECT max(w.win_rate) FROM winrate w WHERE {_FIRST_JUDGED}) AS win_rate,
+          CASE WHEN json_extract(r.data_summary, '$.synthetic') THEN (
+            SELECT o.value FROM winrate w JOIN model c ON c.id = w.candidate_id
+            JOIN model b ON b.id = w.baseline_id
+            LEFT JOIN audit o ON o.judge_id = w.judge_id AND o.measure = '{WITHOUT_SYNTHETIC}'
+              AND o.subject = c.name || ' against ' || b.name
+            WHERE {_FIRST_JUDGED} ORDER BY w.win_rate DESC LIMIT 1) END AS win_rate_without_synthetic,
           (SELECT count(*) FROM alert a WHERE a.run_id = r.id AND a.severity = 'critical'
              AND a.acknowledged IS NULL) AS critical,
           (SELECT count(*) FROM alert a WHERE a.run_id = r.id AND a.severity = 'warning'

@@ -21,7 +21,9 @@ from store.read.query import LARGEST, by_key, select
 from store.read.queues import flips_by, is_right, signs
 from store.read.rows import ModelRow
 from store.read.runs import Words, where
+from store.read.slices import NOT_SYNTHETIC
 from store.records import Run, StoredMetric
+from store.records.judging import WITHOUT_SYNTHETIC
 
 _WIN_RATE = re.compile(r"win rate over (.+) \((.+)\)")
 _BENCHMARK = re.compile(r"(.+?) · (.+?)(?: \((.+)\))?")
@@ -47,6 +49,7 @@ class Point:
     high: float | None
     n: int
     reason: str | None  # why there is no value
+    without_synthetic: float | None  # over the examples that no model wrote; None where a model wrote none
     conditions: tuple[tuple[str, str], ...]  # (what, how it was)
 
 
@@ -207,13 +210,14 @@ _HOW_MEASURED = (
     *(_CHOSEN, _GENERATED),
 )
 _METRICS = f"""
-    SELECT {{run}}, s.value, s.low, s.high, s.n, s.reason, d.version, d.settings, r.eval_set,
+    SELECT {{run}}, s.value, s.low, s.high, s.n, s.reason, o.value, d.version, d.settings, r.eval_set,
       CASE WHEN :per_token THEN json_object(
         'tokenization', m.details ->> 'tokenization', 'tokenizer', m.details ->> 'tokenizer') END,
       {_SELECTION}, {_REFUSED}, r.plan
     FROM run r CROSS JOIN model m ON {{candidate}}
     CROSS JOIN modelscore s ON s.model_id = m.id AND s.measure = :measure
     LEFT JOIN metric d ON d.run_id = r.id AND d.measure = :measure
+    LEFT JOIN slicescore o ON o.model_id = m.id AND o.measure = :measure AND o.slice = '{NOT_SYNTHETIC}'
     WHERE {{condition}} ORDER BY r.id DESC LIMIT :limit
 """
 _HOW_JUDGED = (
@@ -221,12 +225,14 @@ _HOW_JUDGED = (
     *(_LIMITED, _CHOSEN, _GENERATED),
 )
 _WIN_RATES = f"""
-    SELECT {{run}}, w.win_rate, w.low, w.high, w.wins + w.losses + w.ties, w.reason, j.prompt_hash, j.details,
-      b.fingerprint, r.eval_set, {_SELECTION}, {_REFUSED}, r.plan
+    SELECT {{run}}, w.win_rate, w.low, w.high, w.wins + w.losses + w.ties, w.reason, o.value,
+      j.prompt_hash, j.details, b.fingerprint, r.eval_set, {_SELECTION}, {_REFUSED}, r.plan
     FROM run r CROSS JOIN model m ON {{candidate}} CROSS JOIN judge j ON j.run_id = r.id AND j.name = :judge
     CROSS JOIN model b ON b.run_id = r.id AND b.name = :over
     CROSS JOIN winrate w ON w.judge_id = j.id AND w.candidate_id = m.id AND w.baseline_id = b.id
       AND w.turn = 0
+    LEFT JOIN audit o ON o.judge_id = j.id AND o.measure = '{WITHOUT_SYNTHETIC}'
+      AND o.subject = m.name || ' against ' || b.name
     WHERE {{condition}} ORDER BY r.id DESC LIMIT :limit
 """
 # A benchmark brings its own questions: the run's eval set has no part in it.
@@ -236,7 +242,7 @@ _HOW_ASKED = (
 )
 _BENCHMARKS = f"""
     SELECT {{run}}, s.value, s.value - {_Z95} * s.stderr, s.value + {_Z95} * s.stderr, s.n, s.reason,
-      s.version, s.shots, s.task_hash, s.n,
+      NULL, s.version, s.shots, s.task_hash, s.n,
       coalesce(json_extract(m.details, '$.benchmarks_asked.apply_chat_template'),
         json_extract(m.details, '$.lm_eval.chat_template_sha') IS NOT NULL
         OR json_extract(m.details, '$.template') IS NOT NULL)
@@ -249,13 +255,13 @@ _BENCHMARKS = f"""
 
 def _point(row: tuple[Any, ...], how: tuple[str, ...], asks: bool, whole: bool) -> Point:
     """A row that ends with the run's plan, but for benchmarks, which the plan's data have no part in."""
-    run_id, name, created, candidate, step, value, low, high, n, reason, *taken = row
+    run_id, name, created, candidate, step, value, low, high, n, reason, without, *taken = row
     if how is not _HOW_ASKED:
         plan, refused = taken.pop(), taken.pop() or ""
         chosen, generated = _planned(plan, taken[-1] == _QUICK, whole)
         taken += [chosen, f"{generated}{refused}" if asks else ""]
     conditions = _conditions(how, tuple(taken))
-    return Point(run_id, name, created, candidate, step, value, low, high, n, reason, conditions)
+    return Point(run_id, name, created, candidate, step, value, low, high, n, reason, without, conditions)
 
 
 @lru_cache(maxsize=1024)

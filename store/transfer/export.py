@@ -78,6 +78,8 @@ _RUN = "JOIN run r ON r.id = x.run_id"
 _MODEL = "JOIN model m ON m.id = x.model_id JOIN run r ON r.id = m.run_id"
 _JUDGE = "JOIN judge j ON j.id = x.judge_id JOIN run r ON r.id = j.run_id"
 _EXAMPLE = "JOIN example e ON e.id = x.example_id"
+_VARIANT = "e.example, v.perturbation"
+_OF_VARIANT = "JOIN variant v ON v.id = x.variant_id JOIN example e ON e.id = v.example_id"
 _SIDES = "JOIN model c ON c.id = x.candidate_id JOIN model b ON b.id = x.baseline_id"
 _PAIR = "c.name AS candidate, b.name AS baseline"
 _GRADER = "j.name AS judge, j.prompt_hash"
@@ -103,6 +105,15 @@ QUERIES = {
     "samples": f"""
         {_SELECT}, m.name AS model, e.example, {_of(what.StoredSample)} FROM sample x {_MODEL} {_EXAMPLE}
         {_OF_RUN} ORDER BY m.position, x.example_id, x.sample""",
+    "variants": f"""
+        {_SELECT}, e.example, {_of(what.StoredVariant)} FROM variant x {_EXAMPLE} {_RUN} {_OF_RUN}
+        ORDER BY x.id""",
+    "variant_answers": f"""
+        {_SELECT}, m.name AS model, {_VARIANT}, {_of(what.StoredVariantAnswer)}
+        FROM variantanswer x {_MODEL} {_OF_VARIANT} {_OF_RUN} ORDER BY m.position, x.variant_id, x.sample""",
+    "variant_scores": f"""
+        {_SELECT}, m.name AS model, {_VARIANT}, {_of(what.StoredVariantScore)}
+        FROM variantscore x {_MODEL} {_OF_VARIANT} {_OF_RUN} ORDER BY m.position, x.measure, x.variant_id""",
     "scores": f"""
         {_SELECT}, m.name AS model, e.example, {_of(what.StoredScore)} FROM score x {_MODEL} {_EXAMPLE}
         {_OF_RUN} ORDER BY m.position, x.measure, x.example_id""",

@@ -6,11 +6,14 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from engine.compare.comparable import Side
+from engine.compare.runs import compare_pairs
 from engine.metrics.calibration import NO_CHOICES, RECORDED, forecast, probabilities
 from engine.plan.plan import read_plan
 from engine.preflight.check import check
@@ -185,6 +188,34 @@ def test_the_run_has_the_error_of_each_model_and_one_ruling_on_each_pair(run: Ru
     assert [item["n"] for item in curves[""]] == [13, 12]
 
 
+def test_runs_are_compared_by_the_rule_within_one(run: Run) -> None:
+    with opened(run.folder / "store") as connection:
+        side = Side(connection, run.recorder.run_id)
+        found = compare_pairs((side, side), [(side.models["base"], side.models["tuned"])])
+        nothing = compare_pairs((side, side), [(side.models["base"], side.models["elsewhere"])])
+    between = {row.measure: row for row in found.metrics}
+    for measure in ("ece", "accuracy@80%", "brier"):
+        [within] = run.recorder.rows(
+            records.StoredComparison,
+            candidate_id=run.model("tuned").id,
+            baseline_id=run.model("base").id,
+            measure=measure,
+        )
+        other = between[measure]
+        assert (other.delta, other.low, other.high, other.n) == (
+            within.delta, within.low, within.high, within.n,
+        )  # fmt: skip
+        assert other.n == len(QUESTIONS) + 1
+    told = {item.what: item.reason for item in nothing.incomparable}
+    assert (
+        told["ece, elsewhere (run 1)"]
+        == "a calibration error needs 20 examples; both models have probabilities of 0"
+    )
+    assert not any(
+        "ece" in what for what in [item.what for item in found.incomparable if ":" not in item.what]
+    )
+
+
 def test_a_benchmarks_log_gives_the_probabilities_of_its_choices(run: Run) -> None:
     rows = run.recorder.rows(records.StoredBenchmarkSample, model_id=run.model("base").id)
     assert len(rows) == 8
@@ -235,3 +266,39 @@ def test_a_rerun_of_the_last_phase_changes_no_number(run: Run) -> None:
         connection.execute("UPDATE run SET status = 'queued', finished = NULL")
     again = carry_out(run.folder / "store", run.recorder.run_id)
     assert again.rows(records.ModelScore) == before
+
+
+def test_a_sweep_is_cut_by_the_probabilities_of_answers_the_lowest_brier_score_first(tmp_path: Path) -> None:
+    base = make_model(tmp_path / "base")
+    for step in (1, 2):
+        make_adapter(tmp_path / f"outputs/checkpoint-{step}", base, seed=step)
+    lines(tmp_path / "examples.jsonl", [*QUESTIONS[:6], *BARE])
+    (tmp_path / "plan.toml").write_text(
+        """
+        name = "swept"
+        judges = []
+        models = { sweep = "outputs/checkpoint-*", device = "cpu" }
+        [data]
+        examples = "examples.jsonl"
+        [generation]
+        max_new_tokens = 1
+        [metrics]
+        use = ["calibration"]
+        [sweep]
+        keep = 1
+        by = "brier"
+        sample = 7
+        """
+    )
+    store = tmp_path / "store"
+    recorder = carry_out(store, queue(store, tmp_path / "plan.toml"))
+    own = Run(recorder, tmp_path, [])
+    places = {name: (own.model(name).details or {})["sweep"] for name in ("checkpoint-1", "checkpoint-2")}
+    briers = {
+        name: fmean(row.value for row in own.scores(name, "brier").values() if row.value is not None)
+        for name in places
+    }
+    assert {name: place["value"] for name, place in places.items()} == pytest.approx(briers)
+    assert [name for name, place in places.items() if place["kept"]] == [min(briers, key=briers.__getitem__)]
+    assert {place["n"] for place in places.values()} == {6}, "an example without choices has no Brier score"
+    assert briers["checkpoint-1"] != briers["checkpoint-2"]

@@ -1,5 +1,6 @@
 """Examples asked in other forms: who is asked what, what it costs each model, and what is said of that."""
 
+import json
 import re
 from contextlib import closing
 from dataclasses import replace
@@ -18,6 +19,7 @@ from engine.decision.answers import robust
 from engine.decision.facts import RunFacts, cases, own_drop, read
 from engine.decision.what_if import GatedRun
 from engine.errors import BadInput
+from engine.formats.export import export_runs
 from engine.gates.figures import interval
 from engine.gates.measures import drop_alerts, ruled
 from engine.metrics.metric import Measure
@@ -39,6 +41,7 @@ from tests.engine.runs import carry_out, lines, queue, recorded_plan
 from tests.engine.test_forgetting import GONE, row
 from tui.report import render
 from tui.report.json import run_values
+from tui.report.markdown import inert_markdown, markdown
 from tui.screens.compare.data import metric_lines, read_numbers
 from tui.sections.gather import gather
 from tui.sections.measures import by_form
@@ -369,6 +372,42 @@ def test_a_base_with_nothing_to_lose_leaves_the_question_to_the_own_plain_form(r
     [case] = cases(replace(swapped, scores=kept))
     found = robust(case)
     assert found is not None and (found.standing, found.lead) == ("good", "yes")
+
+
+def test_what_was_lost_in_another_form_is_in_the_markdown_report_with_both_answers(run: Recorder) -> None:
+    with opened(run.folder) as connection:
+        lost = lost_variants(connection, run.run_id, DROP)
+        found = gather(connection, run.run_id)
+    assert lost and all(row.model == "base" for row in lost)  # a report tells those of candidates
+    report = markdown(replace(found, slices=replace(found.slices, lost=lost)))
+    for each in lost:
+        assert f"- base, {each.perturbation}, {each.example}: -1.000\n" in report
+        for question, answer in ((each.query, each.answer), (each.perturbed_query, each.perturbed_answer)):
+            assert f"  - {inert_markdown(question)} → {inert_markdown(answer or '–')}\n" in report
+
+
+def test_an_export_of_records_has_the_variants_with_every_answer_and_score(
+    run: Recorder, tmp_path: Path
+) -> None:
+    with opened(run.folder) as connection:
+        export_runs(connection, [run.run_id], tmp_path)
+    made = {
+        name: [json.loads(line) for line in (tmp_path / f"{name}.jsonl").read_text().splitlines()]
+        for name in ("variants", "variant_answers", "variant_scores")
+    }
+    asked = {(row["example"], row["perturbation"]): row["query"] for row in made["variants"]}
+    assert len(asked) == len(run.rows(records.StoredVariant, run_id=run.run_id))
+    for model, of in models(run).items():
+        told = {
+            asked[row["example"], row["perturbation"]]: row["text"]
+            for row in made["variant_answers"]
+            if row["model"] == model
+        }
+        query = {row.id: row.query for row in run.rows(records.StoredVariant, run_id=run.run_id)}
+        answers = run.rows(records.StoredVariantAnswer, model_id=of)
+        assert told == {query[row.variant_id]: row.text for row in answers}
+        given = [row["value"] for row in made["variant_scores"] if row["model"] == model]
+        assert len(given) == len(run.rows(records.StoredVariantScore, model_id=of)) > 0
 
 
 def test_its_limits_can_be_moved_where_they_are_measured(run: Recorder) -> None:

@@ -189,10 +189,12 @@ def test_ray_chooses_the_gpu(says: Says) -> None:
     [
         ("token_f", 'did you mean "token_f1"?'),
         ("response_words", "neither more nor less response_words is better"),
+        ("confidence", "neither more nor less confidence is better"),
+        ("ece", "ece is of all examples together"),
     ],
 )
 def test_preflight_refuses_what_nothing_can_be_cut_by(folder: Path, by: str, message: str) -> None:
-    metrics = '[metrics]\nuse = ["token_f1", "length"]\n'
+    metrics = '[metrics]\nuse = ["token_f1", "length", "calibration"]\n'
     plan = parse_plan(HEAD + TABLE + DATA + metrics + f'[sweep]\nby = "{by}"\n', folder)
     [finding] = [item for item in check(plan, folder / "store") if item.subject == "sweep"]
     assert finding.level == "error"

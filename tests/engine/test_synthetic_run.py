@@ -5,12 +5,17 @@ from pathlib import Path
 import pytest
 
 from engine.data.versions import example_of
+from engine.gates.checks import compare_runs
 from store import records
+from store.read import runs, trends
 from store.session import opened
 from store.write import Recorder
 from tests.engine.runs import queue, recorded_plan, work_here
 from tui.report.html import html
+from tui.report.json import comparison_values
 from tui.report.markdown import markdown
+from tui.screens.compare.data import judge_lines, metric_lines, read_numbers
+from tui.screens.compare.lines import brief, explained
 from tui.sections.gather import RunSections, gather_report
 
 RIGHT, WRONG = "yes indeed", "something else"
@@ -48,6 +53,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The candidate gained on what a model wrote, and on nothing that people asked."""
     folder = tmp_path_factory.mktemp("synthetic")
     carried_out(folder, 40, 30, "synthetic")
+    carried_out(folder, 40, 30, "nothing")
     return folder
 
 
@@ -89,6 +95,43 @@ def test_reports_tell_each_main_measure_with_and_without_them(folder: Path) -> N
     assert "40 of 70 examples are synthetic: a model wrote them" in found.remarks
     assert "40 of 70 examples are synthetic" in markdown(found) and "40 of 70 examples are" in html(found)
     assert found.data.synthetic == 40
+
+
+def test_two_runs_are_compared_with_and_without_them(folder: Path) -> None:
+    with opened(folder / "store") as connection:
+        found = compare_runs(connection, 2, 1)
+    whole = {item.measure: item for item in found.comparisons}
+    without = {item.measure: item for item in found.without_synthetic}
+    assert (found.shared, found.synthetic) == (70, 40) and whole.keys() == without.keys()
+    for measure in ("exact_match", "win rate over before (reference)"):
+        assert whole[measure].ruling is not None and whole[measure].ruling.standing == "better"
+        assert (without[measure].delta, without[measure].n) == (0.0, 30)
+        assert without[measure].ruling is not None and without[measure].ruling.standing != "better"
+    told = comparison_values(found)
+    assert told["synthetic_examples"] == 40 and len(told["without_synthetic"]) == len(without)
+
+
+def test_trends_and_the_list_of_runs_have_both(folder: Path) -> None:
+    with opened(folder / "store") as connection:
+        first, _ = trends.trend(connection, "exact_match")
+        judged, _ = trends.trend(connection, "win rate over before (reference)")
+        (listed,) = [row for row in runs.page(connection) if row.id == 1]
+    assert (first.value, first.without_synthetic) == (pytest.approx(40 / 70), 0.0)
+    assert judged.value == pytest.approx(0.786, abs=0.001) and judged.without_synthetic == 0.5
+    assert (listed.win_rate, listed.win_rate_without_synthetic) == (judged.value, 0.5)
+
+
+def test_compare_says_both_of_the_line_in_hand(folder: Path) -> None:
+    with opened(folder / "store") as connection:
+        numbers = read_numbers(connection, 1)
+    (measure,) = (row for row in metric_lines(numbers, "after", "before") if row.name == "exact_match")
+    (judge,) = judge_lines(numbers, "after", "before")
+    for told in (brief, explained):
+        for entry, said in (
+            (measure, "without the synthetic: 0.000 → 0.000, delta +0.000"),
+            (judge, "without the synthetic: win rate 0.500"),
+        ):
+            assert any(line.plain.startswith(said) for line in told(entry, 200)), told(entry, 200)
 
 
 def test_a_set_that_a_model_wrote_alone_has_no_number_without_it(tmp_path: Path) -> None:

@@ -110,6 +110,11 @@ def runs(
         ]
         for row in rows
     ]
+    if any(row.win_rate_without_synthetic is not None for row in rows):
+        columns.append(Column("without synthetic", True))
+        cells = [
+            [*line, number(row.win_rate_without_synthetic)] for line, row in zip(cells, rows, strict=True)
+        ]
     if any(row.tags for row in rows):
         columns.append(Column("tags"))
         cells = [[*line, row.tags or ""] for line, row in zip(cells, rows, strict=True)]
@@ -233,16 +238,17 @@ def _print_trend(
         out(line.plain.rstrip())
     columns = [Column("run", True), Column("name"), Column("candidate"), Column("value", True)]
     columns += [Column("95% CI", True), Column("n", True), Column("created (UTC)", True)]
-    print_table(
-        columns,
+    cells = [
         [
-            [
-                *(str(point.run_id), point.run_name, point.candidate, number(point.value)),
-                *(interval(point.low, point.high), str(point.n), moment(point.created)),
-            ]
-            for point in points
-        ],
-    )
+            *(str(point.run_id), point.run_name, point.candidate, number(point.value)),
+            *(interval(point.low, point.high), str(point.n), moment(point.created)),
+        ]
+        for point in points
+    ]
+    if any(point.without_synthetic is not None for point in points):
+        columns.append(Column("without synthetic", True))
+        cells = [[*line, number(point.without_synthetic)] for line, point in zip(cells, points, strict=True)]
+    print_table(columns, cells)
     for point, gap, name in zip(points, gaps, names, strict=True):
         if gap:
             before = "checkpoint" if by_step else "run"

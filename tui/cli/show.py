@@ -407,6 +407,16 @@ def _print_run_comparison(found: "RunComparison", trained: "Sequence[Retrained]"
     for (candidate, baseline), rows in pairs.items():
         heading(f"{candidate} against {baseline}")
         print_comparisons(rows)
+    if found.synthetic:
+        left = found.shared - found.synthetic
+        heading(f"Without the {found.synthetic:,} synthetic examples, on the {left:,} others")
+        others = [item for item in found.without_synthetic if item.delta is not None]
+        pairs = by_key(((item.candidate, item.baseline), item) for item in others)
+        for (candidate, baseline), rows in pairs.items():
+            out(printable(f"{candidate} against {baseline}"))
+            print_comparisons(rows)
+        if not others:
+            out("nothing to compare" if left else "nothing to compare: a model wrote every example")
     if found.is_empty:
         out("the runs have nothing in common that can be compared")
     heading("Drops beyond the gates")

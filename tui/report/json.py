@@ -235,6 +235,8 @@ def comparison_values(found: "RunComparison") -> dict[str, Any]:
         "verdict": NOT_EVALUATED if not found.is_evaluated else "drops" if found.alerts else "no drop",
         "comparisons": [one_comparison(item) for item in found.comparisons],
         "benchmarks": [one_comparison(item) for item in found.benchmarks],
+        "synthetic_examples": found.synthetic,
+        "without_synthetic": [one_comparison(item) for item in found.without_synthetic],
         "alerts": [
             {**asdict(alert), "acknowledged": None, "reason": "alerts between runs are not stored"}
             for alert in found.alerts

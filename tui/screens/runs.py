@@ -206,6 +206,13 @@ COLUMNS = Columns(
 )
 
 
+def _won(row: "RunRow") -> str:
+    """The win rate; where a model wrote some of the examples, the one without them behind it."""
+    without = row.win_rate_without_synthetic
+    whole = percent(row.win_rate)
+    return whole if without is None else f"{whole.removesuffix('%')}/{percent(without)}"
+
+
 class RunsScreen(RunSharing, FilteredScreen, MarkingScreen):
     NAME = "Runs"
     FOOTER: tuple[str, ...] = ("move.open", "find.filter", *ACTIONS)
@@ -256,7 +263,7 @@ class RunsScreen(RunSharing, FilteredScreen, MarkingScreen):
             join([one_line(row.name), one_line(f" [{row.tags}]", "$muted")]) if row.tags else row.name,
             ended or self._under_way(row),
             partial(self._candidates, row),
-            percent(row.win_rate),
+            _won(row),
             join(alerts, " "),
             short_age(self.assay.now() - row.created),
         ]
@@ -500,6 +507,8 @@ def _glance_lines(glance: RunGlance, width: int, height: int) -> list[Content]:
 
     run, count = glance.run, (glance.run.data_summary or {}).get("selected")
     eval_set = [run.eval_set_file or "", run.eval_set or "", counted(count, "example") if count else ""]
+    written = (run.data_summary or {}).get("synthetic")
+    eval_set += [f"{written:,} of them synthetic"] if written else []
     facts = [
         ("started", _moment(run.started)),
         ("took", duration(run.finished - run.started) if run.finished and run.started else ""),
@@ -578,6 +587,8 @@ def _trend_lines(trend: RunTrend, shown: int) -> list[Content]:
             Content.styled(spark(values), "$good"),
             Content(span),
         ]
+        last = points[-1].without_synthetic if points else None
+        line += [Content.styled(f"{number(last)} without synthetic", "$muted")] if last is not None else []
         lines.append(join(line, "  "))
     return lines
 

@@ -254,4 +254,6 @@ def _why(step: TrendRow) -> Content:
         parts.append(f"not joined to the {before} before it: {step.gap}")
     if step.point.value is None:
         parts.append(f"no value: {step.point.reason or 'not recorded'}")
-    return plain("; ".join(parts), "$warn")
+    without = step.point.without_synthetic
+    told = plain("" if without is None else f"{number(without)} without the synthetic examples")
+    return join([part for part in (told, plain("; ".join(parts), "$warn")) if part], "; ")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from engine.benchmarks.results import BenchmarkSample, leaves
-from engine.compare.comparison import Comparison, compare_parts, from_paired, not_comparable
+from engine.compare.comparison import Comparison, compare_forecasts
 from engine.data.example import Example
 from engine.metrics.calibration import (
     BRIER,
@@ -24,6 +24,8 @@ from engine.metrics.calibration import (
     Forecast,
     answers_to,
     forecast,
+    forecast_parts,
+    is_kind,
     of_task,
     pairs_of,
     scores_of,
@@ -41,8 +43,6 @@ from engine.stats.calibration import (
     FEWEST,
     accuracy_at_coverage,
     calibration_interval,
-    compare_calibration,
-    covered,
     reliability,
 )
 from engine.stats.intervals import Interval, bootstrap_interval
@@ -217,9 +217,6 @@ class _KnownForecasts:
     missing: int = 0
     reason: str | None = None
 
-    def shared(self, keys: list[str]) -> dict[str, Forecast]:
-        return {key: self.forecasts[key] for key in keys}
-
 
 def calibration_of(work: Work) -> CalibrationResult:
     """What each model's probabilities are worth, and candidates against baselines.
@@ -338,48 +335,21 @@ def _add(
                 }
             )
         result.comparisons.extend(
-            _compared(measure, (candidate, known[candidate]), (baseline, known[baseline]), seed)
+            compare_forecasts(
+                candidate, baseline, measure, known[candidate].forecasts, known[baseline].forecasts, seed
+            )
             for candidate in sides[0]
             for baseline in sides[1]
             if candidate in known and baseline in known
         )
 
 
-def _is(measure: Measure, kind: Measure) -> bool:
-    return measure.name.partition(":")[0] == kind.name
-
-
-def _parts(measure: Measure, forecasts: Mapping[str, Forecast]) -> dict[str, tuple[float, float]]:
-    """The additive parts of a Brier score, or of the accuracy on the surest examples."""
-    if _is(measure, BRIER):
-        return {key: (item.brier, 1.0) for key, item in forecasts.items()}
-    rows = covered(*pairs_of(forecasts))
-    return {key: (float(row[0]), float(row[1])) for key, row in zip(forecasts, rows, strict=True)}
-
-
 def _interval(measure: Measure, forecasts: Mapping[str, Forecast], seed: int) -> Interval:
     if not forecasts:
         return Interval(None, None, None, 0)
-    if _is(measure, ERROR):
+    if is_kind(measure, ERROR):
         return calibration_interval(*pairs_of(forecasts), seed)
-    if _is(measure, SURE):
+    if is_kind(measure, SURE):
         return accuracy_at_coverage(*pairs_of(forecasts))
-    parts = np.array(list(_parts(measure, forecasts).values()))
+    parts = np.array(list(forecast_parts(measure, forecasts).values()))
     return bootstrap_interval(parts, measure.combine, seed, ends=(measure.low, measure.high))
-
-
-def _compared(
-    measure: Measure, candidate: tuple[str, _KnownForecasts], baseline: tuple[str, _KnownForecasts], seed: int
-) -> Comparison:
-    (ours, own), (theirs, other) = candidate, baseline
-    shared = sorted(own.forecasts.keys() & other.forecasts.keys())
-    first, second = own.shared(shared), other.shared(shared)
-    if not _is(measure, ERROR):
-        return compare_parts(
-            ours, theirs, measure, _parts(measure, first), _parts(measure, second), seed=seed
-        )
-    if len(shared) < FEWEST:
-        reason = f"{FEW}; both models have probabilities of {len(shared)}"
-        return not_comparable(ours, theirs, measure.name, measure.direction, "metric", reason)
-    paired = compare_calibration(pairs_of(first), pairs_of(second), seed)
-    return from_paired(ours, theirs, measure.name, measure.direction, "metric", paired)

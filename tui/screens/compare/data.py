@@ -8,13 +8,16 @@ from engine.compare.forgetting import ForgettingRow, forgetting
 from engine.compare.ruling import rule_on_rate
 from engine.decision.facts import against_plain
 from engine.decision.families import BENCHMARKS, FORGETTING, JUDGE, common_word, family_of, rank, summarize
-from store.read import evidence, history, slices
+from engine.decision.judges import subject
+from store.read import evidence, history, judging, slices
 from store.read.answers import AnswerCount, answer_counts
 from store.read.history import Connection
+from store.read.judging import AuditRow
 from store.read.query import matches
 from store.read.rows import BenchmarkRow, ComparisonRow, ModelRow, ModelScoreRow, WinRateRow
-from store.read.slices import DisparityRow
+from store.read.slices import DisparityRow, SliceRow
 from store.records import StoredMetric
+from store.records.judging import WITHOUT_SYNTHETIC
 from tui.sections.measures import between_samples
 
 T = TypeVar("T")
@@ -33,6 +36,8 @@ class Numbers:
     disparities: list[DisparityRow] = field(default_factory=list)
     forgetting: list[ForgettingRow] = field(default_factory=list)
     answers: list[AnswerCount] = field(default_factory=list)
+    real: list[SliceRow] = field(default_factory=list)  # on the examples that no model wrote
+    real_rates: list[AuditRow] = field(default_factory=list)  # win rates on them
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,7 @@ class MeasureLine:
     cells: tuple[MeasureCell, ...]
     compared: ComparisonRow | None
     declared: StoredMetric | None = None
+    real: SliceRow | None = None  # the comparison on the examples that no model wrote
 
     @property
     def gaps(self) -> list[str]:
@@ -88,6 +94,7 @@ class JudgeLine:
     """One judge's win rate."""
 
     row: WinRateRow
+    real: AuditRow | None = None  # its rate on the examples that no model wrote
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +120,8 @@ def read_numbers(connection: Connection, run_id: int) -> Numbers:
         slices.disparities(connection, run_id),
         forgetting(comparisons, models),
         answer_counts(connection, run_id),
+        [row for row in slices.slices(connection, run_id) if row.slice == slices.NOT_SYNTHETIC],
+        [row for row in judging.audits(connection, run_id) if row.measure == WITHOUT_SYNTHETIC],
     )
 
 
@@ -148,7 +157,12 @@ def metric_lines(numbers: Numbers, candidate: str, baseline: str) -> list[Measur
 
 
 def judge_lines(numbers: Numbers, candidate: str, baseline: str) -> list[JudgeLine]:
-    return [JudgeLine(row) for row in numbers.win_rates if _is(row, candidate, baseline)]
+    real = {(row.judge, row.subject): row for row in numbers.real_rates}
+    return [
+        JudgeLine(row, None if row.turn else real.get((row.judge, subject(row))))
+        for row in numbers.win_rates
+        if _is(row, candidate, baseline)
+    ]
 
 
 def forgetting_lines(numbers: Numbers, candidate: str, baseline: str) -> tuple[str, list[ForgettingLine]]:
@@ -218,7 +232,7 @@ def _against(compared: set[str], numbers: Numbers, baseline: str) -> str:
     return next(model.name for model in numbers.models if model.name in compared)
 
 
-def _is(row: WinRateRow | ComparisonRow, candidate: str, baseline: str) -> bool:
+def _is(row: WinRateRow | ComparisonRow | SliceRow, candidate: str, baseline: str) -> bool:
     return row.candidate == candidate and row.baseline == baseline
 
 
@@ -241,7 +255,8 @@ def _metric(numbers: Numbers, metric: StoredMetric, candidate: str, baseline: st
     ]
     kind = "corpus" if compared and compared[0].kind == "corpus" else "metric"
     about = (metric.measure, metric.direction, metric.meaning)
-    return MeasureLine(kind, *about, tuple(cells), _first(compared), metric)
+    real = [row for row in numbers.real if row.measure == metric.measure and _is(row, candidate, baseline)]
+    return MeasureLine(kind, *about, tuple(cells), _first(compared), metric, _first(real))
 
 
 def _benchmark_cell(model: str, scores: dict[str, BenchmarkRow]) -> MeasureCell:

@@ -364,6 +364,7 @@ def _digits(found: float | None) -> int:
     return 3 if size < 10 else 2 if size < 100 else 1 if size < 1000 else 0
 
 
+LEAST_GAP = 20  # cells for what is missing, beside the numbers without synthetic examples
 HINT = Content.styled("enter opens or folds a family, z all of them", "$muted")
 
 
@@ -371,9 +372,12 @@ def brief(entry: Entry | None, width: int) -> list[Content]:
     """What it measures, and what is missing of it: two lines at most, of one style each."""
     if isinstance(entry, MeasureLine):
         about = plain(cut(f"{DIRECTION[entry.direction]}; {entry.meaning}", width), "$muted")
-        return [about, *_gaps(entry.gaps, width)]
+        real = _real(entry)
+        room = width - sum(line.cell_length + 2 for line in real)
+        more = [*real, *_gaps(entry.gaps, max(room, LEAST_GAP))]
+        return [about, join(more, "  ")] if more else [about]
     if isinstance(entry, JudgeLine):
-        return _judged(entry.row)[-1:]
+        return [*_real(entry), *_judged(entry)[-1:]]
     if isinstance(entry, ForgettingLine):
         reason = f" ({entry.row.reason})" if entry.row.reason else ""
         return [plain(cut(f"{entry.row.aspect}: {entry.row.said}{reason}", width))]
@@ -389,7 +393,7 @@ def explained(entry: Entry | None, width: int) -> list[Content]:
     if isinstance(entry, MeasureLine):
         return [line for part in _measured(entry) for line in wrap(part, width)]
     if isinstance(entry, JudgeLine):
-        return [line for part in _judged(entry.row) for line in wrap(part, width)]
+        return [line for part in _judged(entry) for line in wrap(part, width)]
     return brief(entry, width)
 
 
@@ -432,7 +436,7 @@ def _measured(entry: MeasureLine) -> list[Content]:
             f"paired on {row.n:,} {'examples' if entry.kind == 'metric' else 'questions'}",
         ]
         lines.append(join(filter(None, parts), " · "))
-    return [*lines, join((_cell(cell) for cell in entry.cells), " · ")]
+    return [*lines, *_real(entry), join((_cell(cell) for cell in entry.cells), " · ")]
 
 
 def _cell(cell: MeasureCell) -> Content:
@@ -452,7 +456,22 @@ def _cell(cell: MeasureCell) -> Content:
     return join(parts, " ")
 
 
-def _judged(row: WinRateRow) -> list[Content]:
+def _real(entry: MeasureLine | JudgeLine) -> list[Content]:
+    """The same without the examples that a model wrote, where it has some."""
+    said = ""
+    if isinstance(entry, MeasureLine) and (row := entry.real) is not None:
+        values = f"{value(row.baseline_value)} → {value(row.candidate_value)}"
+        spread = f" [{interval(row.low, row.high, sign=True)}]" if row.low is not None else ""
+        said = f"{values}, delta {difference(row.delta)}{spread}, {row.standing}, n {row.n:,}"
+    if isinstance(entry, JudgeLine) and (rate := entry.real) is not None:
+        spread = f" [{interval(rate.low, rate.high)}]" if rate.low is not None else ""
+        won = f"win rate {number(rate.value)}{spread}, n {rate.n:,}"
+        said = won if rate.value is not None else f"no win rate: {rate.reason or 'nothing was judged'}"
+    return [plain(f"without the synthetic: {said}")] if said else []
+
+
+def _judged(entry: JudgeLine) -> list[Content]:
+    row = entry.row
     kind = "a language model" if row.is_language_model else "not a language model: closeness to the reference"
     lines = [join([plain(f"judge {row.judge}", "bold"), plain(f"  {kind}", "$muted")])]
     if row.win_rate is None:
@@ -460,6 +479,7 @@ def _judged(row: WinRateRow) -> list[Content]:
     else:
         rate = f"win rate {number(row.win_rate)} [{interval(row.low, row.high)}], ties count half  "
         lines.append(join([rate, won(row)]))
+    lines += _real(entry)
     counts = f"{row.wins} wins, {row.ties} ties, {row.losses} losses"
     failed = plain(f", {row.failed} failed and in no rate", "$warn" if row.failed else "$muted")
     lines.append(join([counts, failed]))
