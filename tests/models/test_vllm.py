@@ -9,18 +9,22 @@ import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
+from lm_eval.api.instance import Instance
+from lm_eval.models.huggingface import HFLM
 
+from engine.benchmarks.harness import ServedCountingModel
 from engine.data.example import Example
 from engine.data.examples import read_examples
 from engine.metrics.perplexity import conditional_nll, corpus_nll
 from engine.models.holder import Holder, served
 from engine.models.local import LocalModel
 from engine.models.model import Settings
-from engine.models.served import holding
+from engine.models.served import ServedModel, holding
 from engine.plan.plan import Compute, Model, read_plan
 from engine.servers import control
 from engine.servers.engines import installed
@@ -138,6 +142,32 @@ def test_perplexities_are_those_of_the_weights_here(server: StartedServer, examp
         (long,), (own_long,) = corpus_nll(there, [(0, passage)]), corpus_nll(own, [(0, passage)])
         assert long.tokens == own_long.tokens > 512  # in windows of the whole context
         assert long.nll == pytest.approx(own_long.nll, rel=1e-3)
+
+
+@pytest.mark.parametrize("limit", [None, 64])
+def test_benchmarks_score_as_lm_eval_does_also_what_is_cut(
+    server: StartedServer, examples: list[Example], monkeypatch: pytest.MonkeyPatch, limit: int | None
+) -> None:
+    if limit:  # the server has room for more: what this client makes of the limit is tried
+        monkeypatch.setattr(server, "holding", replace(server.holding, limit=limit, length=limit + 1))
+    there, own = both(server, models()[2], Holder(None))
+    assert isinstance(there, ServedModel)
+    long = " ".join(example.query for example in examples) * 3
+    generating = {"until": ["!"], "max_gen_toks": 30, "do_sample": False}
+    asked = ServedCountingModel(there, lambda: 6, lambda done, total: None)
+    with own.active() as active:
+        harness = HFLM(pretrained=active, tokenizer=own.tokenizer, max_length=limit)
+        for kind, told in {
+            "loglikelihood": [("Is it open?", " Yes, it is."), (long, " Yes, it is.")],
+            "loglikelihood_rolling": [("Is it open?",), (long,)],
+            "generate_until": [(examples[0].query, generating), (long, generating)],
+        }.items():
+            requests = [Instance(kind, {}, arguments, place) for place, arguments in enumerate(told)]
+            found = getattr(asked, kind)(requests)
+            expected = getattr(harness, kind)(requests, disable_tqdm=True)
+            for one, other in zip(found, expected, strict=True):
+                assert one == (other if isinstance(other, str) else pytest.approx(other, rel=1e-4)), kind
+    assert str(asked.note).startswith("2 of 6 texts were cut")
 
 
 def test_kill_9_of_the_server_loses_no_answer(server: StartedServer, examples: list[Example]) -> None:
