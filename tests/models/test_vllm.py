@@ -209,6 +209,7 @@ def test_a_run_survives_kill_9_of_its_worker_and_a_pause(tmp_path: Path) -> None
     with closing(reader(store)) as one, closing(reader(here)) as other:
         assert answered(one) == answered(other)
         assert benchmarks(one) == benchmarks(other)
+        assert perplexities(one) == pytest.approx(perplexities(other), rel=1e-3) != {}
         (engine,) = one.execute("SELECT DISTINCT json_extract(details, '$.engine') FROM model").fetchone()
         assert engine.startswith("vllm")
     assert read_plan(plan).generation.engine == "transformers"
@@ -219,6 +220,12 @@ def answered(connection: object) -> dict[tuple[str, str], str]:
     query = """SELECT m.name, e.position, r.text FROM response r JOIN model m ON m.id = r.model_id
                JOIN example e ON e.id = r.example_id"""
     return {(name, place): text for name, place, text in connection.execute(query)}  # type: ignore[attr-defined]
+
+
+def perplexities(connection: object) -> dict[tuple[str, str], float]:
+    query = """SELECT m.name, e.position, s.value FROM score s JOIN model m ON m.id = s.model_id
+               JOIN example e ON e.id = s.example_id WHERE s.measure = 'perplexity'"""
+    return {(name, place): value for name, place, value in connection.execute(query)}  # type: ignore[attr-defined]
 
 
 def benchmarks(connection: object) -> set[tuple[str, str, str, float]]:
