@@ -116,6 +116,7 @@ def gather(connection: Connection, run_id: int) -> RunSections:
                 about_data,
                 repeated,
                 long_texts(connection, run_id),
+                benchmark_rows,
                 history.isolations(connection, run_id),
             )
         ),
