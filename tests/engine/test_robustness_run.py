@@ -40,7 +40,8 @@ from tests.engine.test_forgetting import GONE, row
 from tui.cli.screenful import print_screen
 from tui.report import render
 from tui.report.json import run_values
-from tui.screens.compare.data import metric_lines, read_numbers
+from tui.screens.compare.data import forgetting_lines, metric_lines, read_numbers
+from tui.screens.compare.lines import brief
 from tui.sections.gather import gather
 from tui.sections.measures import by_form
 from tui.text.output import held
@@ -341,6 +342,9 @@ def test_what_a_form_costs_a_model_itself_is_told_wherever_the_run_is(run: Recor
     [line] = [each for each in metric_lines(numbers, "overfit", "base") if each.name == f"{DROP}numbers"]
     assert line.cells[0].own == ruled
     assert own["base", "exact_match", "perturbed: numbers"] == line.cells[0].own
+    _, forgot = forgetting_lines(numbers, "overfit", "base")
+    [form] = [each for each in forgot if each.row.aspect == "robust to numbers as words"]
+    assert [text.plain for text in brief(form, 200)][1:] == [own_drop(lost["overfit"])]
 
 
 def test_a_run_on_one_screen_tells_where_its_candidates_lose_in_another_form(run: Recorder) -> None:
