@@ -147,9 +147,7 @@ def _chosen(comparisons: Sequence[ComparisonRow]) -> Iterable[tuple[str, Compari
     yield from ((row.measure, row) for row in comparisons if row.kind == "benchmark")
     for row in comparisons:
         if row.measure.startswith(ROBUST):
-            name = row.measure.removeprefix(ROBUST)
-            said = PERTURBATIONS[name].said if name in PERTURBATIONS else name
-            yield f"robust to {said}", row
+            yield form_aspect(row.measure.removeprefix(ROBUST)), row
     lengths = {row.measure for row in comparisons if row.delta is not None}
     length = next((name for name in LENGTH if name in lengths), None)
     named = _ASPECTS | ({length: "answer length"} if length else {})
@@ -185,6 +183,12 @@ def general_corpus(corpora: Iterable[str]) -> str | None:
 def corpus_aspect(measure: str) -> str:
     """What the aspect of a corpus is called: "perplexity:general" is "perplexity of general"."""
     return measure.replace("_", " ").replace(":", " of ", 1)
+
+
+def form_aspect(perturbation: str) -> str:
+    """What the aspect of a perturbation is called: "typos" is "robust to typos"."""
+    said = PERTURBATIONS[perturbation].said if perturbation in PERTURBATIONS else perturbation
+    return f"robust to {said}"
 
 
 def _is_first(row: ComparisonRow, known: ComparisonRow) -> bool:

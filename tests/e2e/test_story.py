@@ -79,6 +79,18 @@ def test_the_overfitted_adapter_is_surer_than_it_is_right(story: dict[str, Any])
     assert surest["confidence"] > 0.99 and surest["right"] < 0.8
 
 
+def test_typos_cost_the_overfitted_adapter_more_than_chance(story: dict[str, Any]) -> None:
+    """Against its own plain form, since the base gets no ticket right. The good one loses no less."""
+    lost = {row["model"]: row for row in story["scores"] if row["metric"] == "drop:typos"}
+    assert lost["overfit"]["standing"] == lost["good"]["standing"] == "worse"
+    assert lost["overfit"]["low"] > 0 and lost["overfit"]["p"] < 0.05
+    assert lost["good"]["value"] >= lost["overfit"]["value"]
+    assert {lost[name]["standing"] for name in ("base", "prompted", "no-effect")} == {"at the floor"}
+    [told] = [item for item in story["decision"] if item["candidate"] == "overfit"]
+    [answer] = [answer for answer in told["answers"] if answer["topic"] == "robust"]
+    assert answer["question"] == "As good in other forms?" and answer["standing"] == "bad"
+
+
 def test_the_adapter_without_effect_is_found_by_the_probe(story: dict[str, Any]) -> None:
     [alert] = [alert for alert in critical(story, "no-effect") if alert["kind"] == "adapter_no_effect"]
     assert "no effect" in alert["message"]

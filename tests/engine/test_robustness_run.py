@@ -39,12 +39,15 @@ from store.transfer.merge import merge
 from store.write import Recorder
 from tests.engine.runs import carry_out, lines, queue, recorded_plan
 from tests.engine.test_forgetting import GONE, row
+from tui.cli.screenful import print_screen
 from tui.report import render
 from tui.report.json import run_values
 from tui.report.markdown import inert_markdown, markdown
-from tui.screens.compare.data import metric_lines, read_numbers
+from tui.screens.compare.data import forgetting_lines, metric_lines, read_numbers
+from tui.screens.compare.lines import brief
 from tui.sections.gather import gather
 from tui.sections.measures import by_form
+from tui.text.output import held
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 N = 10
@@ -342,6 +345,26 @@ def test_what_a_form_costs_a_model_itself_is_told_wherever_the_run_is(run: Recor
     [line] = [each for each in metric_lines(numbers, "overfit", "base") if each.name == f"{DROP}numbers"]
     assert line.cells[0].own == ruled
     assert own["base", "exact_match", "perturbed: numbers"] == line.cells[0].own
+    _, forgot = forgetting_lines(numbers, "overfit", "base")
+    [form] = [each for each in forgot if each.row.aspect == "robust to numbers as words"]
+    assert [text.plain for text in brief(form, 200)][1:] == [own_drop(lost["overfit"])]
+
+
+def test_a_run_on_one_screen_tells_where_its_candidates_lose_in_another_form(run: Recorder) -> None:
+    with opened(run.folder) as connection:
+        found = gather(connection, run.run_id)
+    with held() as lines:
+        print_screen(found)
+    assert not any("own plain form" in line for line in lines)  # overfit has nothing to lose
+    own = [replace(row, model="overfit") for row in found.forgetting.own if row.model == "base"]
+    with held() as lines:
+        print_screen(replace(found, forgetting=replace(found.forgetting, own=own)))
+    at = lines.index("Worse than in the own plain form: assay show 1 --section robustness")
+    rows = sorted(own, key=lambda row: -(row.value or 0.0))
+    assert [line.strip() for line in lines[at + 1 : at + 1 + len(rows)]] == [
+        f"{row.measure.removeprefix(DROP)}: overfit loses {row.value:.3f} {interval(row.low, row.high)}"
+        for row in rows
+    ]
 
 
 def scores_read(facts: RunFacts, model: str) -> dict[str, ModelScoreRow]:

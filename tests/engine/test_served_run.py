@@ -129,4 +129,4 @@ def test_a_served_model_asks_in_other_words_and_recorded_answers_cannot(
     )
     assert (lacking.standing, lacking.reason) == ("missing", f"base: {CANNOT_ASK}")
     [alert] = recorder.rows(records.StoredAlert, run_id=recorder.run_id, measure="drop:paraphrase")
-    assert alert.severity == "warning" and "Whether it fell is unknown" in alert.message
+    assert alert.severity == "warning" and "Whether it loses more is unknown" in alert.message

@@ -4,8 +4,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from engine.compare.forgetting import DROP
 from engine.decision.decision import headline
 from store.read.query import by_key
+from store.read.rows import ModelScoreRow
 from tui.cli.terminal import (
     CLEAR,
     alike,
@@ -20,7 +22,18 @@ from tui.sections.gather import RunSections
 from tui.sections.measures import Change
 from tui.sections.overview import by_severity
 from tui.text.gate import counted, cut
-from tui.text.output import Column, heading, height, held, number, out, paragraph, print_table, width
+from tui.text.output import (
+    Column,
+    heading,
+    height,
+    held,
+    interval,
+    number,
+    out,
+    paragraph,
+    print_table,
+    width,
+)
 
 REASONS = 3  # of a candidate, at most
 MATTER = ("worse", "better")
@@ -93,6 +106,7 @@ def _blocks(found: RunSections, reasons: int, compact: bool) -> list[ScreenPart]
         ScreenPart(_lines(print_head, found)),
         _decision(found, reasons, compact, show),
         *_numbers(found, show),
+        *_forms(found, show),
         *_missing(found, show),
         _alerts(found, show),
         ScreenPart(_lines(heading, "Next"), _next(found, show)),
@@ -195,6 +209,22 @@ def _print_changes(changes: Sequence[Change]) -> None:
             for change in changes
         ],
     )
+
+
+def _forms(found: RunSections, show: str) -> Iterator[ScreenPart]:
+    """Where candidates do worse in another form than in their own plain one: a line for each form."""
+    tuned = {model.name for model in found.overview.candidates}
+    worse = [row for row in found.forgetting.own if row.model in tuned and row.standing == "worse"]
+    if worse:
+        by_form = by_key((row.measure.removeprefix(DROP), row) for row in worse)
+        told = sorted(by_form.items(), key=lambda item: -max(row.value or 0.0 for row in item[1]))
+        items = _each(f"{form}: {', '.join(map(_loss, rows))}" for form, rows in told)
+        more = f"{show} --section robustness"
+        yield ScreenPart(_lines(heading, f"Worse than in the own plain form: {more}"), items, more)
+
+
+def _loss(row: ModelScoreRow) -> str:
+    return f"{row.model} loses {number(row.value)} {interval(row.low, row.high)}"
 
 
 def _missing(found: RunSections, show: str) -> Iterator[ScreenPart]:

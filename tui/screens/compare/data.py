@@ -4,9 +4,9 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from engine.compare.forgetting import ForgettingRow, forgetting
+from engine.compare.forgetting import DROP, ForgettingRow, forgetting, form_aspect, own_drops
 from engine.compare.ruling import rule_on_rate
-from engine.decision.facts import against_plain
+from engine.decision.facts import against_plain, own_drop
 from engine.decision.families import BENCHMARKS, FORGETTING, JUDGE, common_word, family_of, rank, summarize
 from engine.decision.judges import subject
 from store.read import evidence, history, judging, slices
@@ -99,9 +99,10 @@ class JudgeLine:
 
 @dataclass(frozen=True, slots=True)
 class ForgettingLine:
-    """One thing that the candidate may have forgotten."""
+    """One thing that the candidate may have forgotten; of a form, what that costs it alone."""
 
     row: ForgettingRow
+    own: str = ""
 
 
 CompareLine = MeasureLine | JudgeLine | ForgettingLine
@@ -169,7 +170,12 @@ def forgetting_lines(numbers: Numbers, candidate: str, baseline: str) -> tuple[s
     """The baseline that they are against, and a line for each aspect."""
     rows = [row for row in numbers.forgetting if row.candidate == candidate]
     against = _against({row.baseline for row in rows}, numbers, baseline)
-    return against, [ForgettingLine(row) for row in rows if row.baseline == against]
+    own = {
+        form_aspect(row.measure.removeprefix(DROP)): own_drop(row)
+        for row in own_drops(numbers.scores)
+        if row.model == candidate
+    }
+    return against, [ForgettingLine(row, own.get(row.aspect, "")) for row in rows if row.baseline == against]
 
 
 def disparity_lines(numbers: Numbers, candidate: str, baseline: str) -> list[MeasureLine]:

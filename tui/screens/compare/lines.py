@@ -380,7 +380,8 @@ def brief(entry: Entry | None, width: int) -> list[Content]:
         return [*_real(entry), *_judged(entry)[-1:]]
     if isinstance(entry, ForgettingLine):
         reason = f" ({entry.row.reason})" if entry.row.reason else ""
-        return [plain(cut(f"{entry.row.aspect}: {entry.row.said}{reason}", width))]
+        said = [f"{entry.row.aspect}: {entry.row.said}{reason}", *filter(None, [entry.own])]
+        return [plain(cut(text, width)) for text in said]
     return [HINT, *_gaps(entry.gaps, width)] if entry is not None else []
 
 
