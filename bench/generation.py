@@ -1,11 +1,13 @@
 """Tokens a second of greedy answers from one model, by every way at hand, with the answers compared.
 
     python -m bench.generation [--model tiny] [--dtype float32] [--rounds 3] [--threads 1] [--prompts N]
-                               [--without WAY]
+                               [--without WAY] [--vllm PROGRAM]
 
 A random Llama answers prompts of widely mixed lengths; end tokens spread over the vocabulary give answers of
 widely mixed lengths. "tiny" has half a million parameters, "135m" the shape of SmolLM2-135M, "1b" that of
-Llama 3.2 1B. All ways run in one process, one after another in each round.
+Llama 3.2 1B. The ways run one after another in each round, in one process but for vLLM: with `--vllm` a run's
+own server answers too, from the saved model. It has started and answered two prompts before, and what its
+processes take of the processor is not known here.
 Ratios are given three times: the median over the rounds of the ratio within a round, by the clock and by CPU
 time, and from each way's fastest round, which a machine shared with others disturbs least. "useful rows" is
 the share of the rows computed in decode steps that gave a token of an answer.
@@ -14,11 +16,15 @@ the share of the rows computed in decode steps that gave a token of an answer.
 import argparse
 import copy
 import logging
+import os
 import random
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import torch
@@ -34,10 +40,16 @@ from transformers.utils import logging as transformers_logging
 
 from engine.models.batcher import MOST_TOKENS, MOST_TOKENS_ELSEWHERE, Batcher, BatchLimits, Figures
 from engine.models.model import Settings
-from engine.models.rows import Request, Rules, decode, in_batches
+from engine.models.rows import DecodingRow, Request, Rules, decode, in_batches
+from engine.models.served import completion, question
+from engine.plan.plan import Compute
+from engine.servers.engines import Holding, installed
+from engine.servers.started import StartedServer
+from engine.servers.wire import Reply
 
 VOCABULARY = 512
 ENDS = frozenset(range(2, 10))
+SERVED = "vLLM, served"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +69,12 @@ class Shape:
     answer: int
     prompts: int
     tied: bool = True
+    skew: float = 1.0  # of the prompts' lengths: above 1, most are near the shortest
 
 
 SHAPES = {
     "tiny": Shape(VOCABULARY, 96, 256, 4, 3, 3, 0.2, len(ENDS), 8, 256, 192, 200, tied=False),
-    "135m": Shape(49_152, 576, 1536, 30, 9, 3, 0.05, 177, 36, 429, 128, 100),
+    "135m": Shape(49_152, 576, 1536, 30, 9, 3, 0.05, 177, 36, 429, 128, 100, skew=3.0),
     "1b": Shape(128_256, 2048, 8192, 16, 32, 8, 0.03, 256, 36, 1024, 256, 512),
 }
 
@@ -128,7 +141,7 @@ class Bench:
         self.tokenizer = make_tokenizer(shape.vocabulary, self.ends)
         self.model = make_model(shape, self.ends, dtype, device)
         reach = shape.longest / shape.shortest
-        lengths = [int(shape.shortest * reach ** chance.random()) for _ in range(prompts)]
+        lengths = [int(shape.shortest * reach ** chance.random() ** shape.skew) for _ in range(prompts)]
         first = 2 + shape.ends
         self.prompts = [
             [chance.randrange(first, shape.vocabulary) for _ in range(length)] for length in lengths
@@ -218,6 +231,21 @@ class Bench:
 
         return run
 
+    def served_of(self, server: StartedServer) -> Way:
+        def run() -> tuple[Answers, None]:
+            answers: Answers = {}
+            for batch in server.ask("base", [question(request, self.rules) for request in self.requests]):
+                for place, reply in batch:
+                    assert isinstance(reply, Reply), reply.reason
+                    row = DecodingRow(place, self.requests[place], self.rules)
+                    answer = completion(server.engine, reply, row)
+                    assert answer is not None, reply.finish_reason
+                    answers[place] = answer.text
+                    self.tokens.setdefault(place, answer.tokens)
+            return answers, None
+
+        return run
+
     def text(self, tokens: list[int]) -> str:
         return str(self.tokenizer.decode(tokens, skip_special_tokens=True))
 
@@ -230,6 +258,7 @@ def main() -> None:
     arguments.add_argument("--threads", type=int, default=1)
     arguments.add_argument("--prompts", type=int)
     arguments.add_argument("--without", action="append", default=[], help="a way to leave out, by its name")
+    arguments.add_argument("--vllm", type=Path, metavar="PROGRAM", help="the vllm that answers too")
     options = arguments.parse_args()
     torch.set_num_threads(options.threads)
     quiet()
@@ -255,12 +284,42 @@ def main() -> None:
         del ways[name]
     with torch.inference_mode():
         bench.model(torch.tensor([bench.prompts[0]]))  # warms up the kernels
-    print_table(bench, *timed(ways, options.rounds))
+    with ExitStack() as servers:
+        if options.vllm:
+            ways[SERVED] = servers.enter_context(served_by_vllm(bench, options.vllm, options.threads))
+        print_table(bench, *timed(ways, options.rounds))
+
+
+@contextmanager
+def served_by_vllm(bench: Bench, program: Path, threads: int | None = None) -> Iterator[Way]:
+    """The way by a server of the bench's model, which has started and answered two prompts."""
+    engine, device = installed("vllm", Compute(vllm=program)), bench.model.device.type
+    if threads:
+        os.environ["OMP_NUM_THREADS"] = str(threads)  # for the server; torch here has its number already
+    with TemporaryDirectory() as folder:
+        for part in (bench.model, bench.tokenizer):
+            part.save_pretrained(folder)
+        held = Holding(
+            base=Path(folder),
+            adapters=(),
+            rank=0,
+            modules=(),
+            dtype=str(bench.model.dtype).removeprefix("torch."),
+            length=bench.shape.longest + bench.shape.answer + 1,
+            device="cpu" if device == "cpu" else None,
+            # Of a GPU the bench's own model keeps its part.
+            options={} if device == "cpu" else {"gpu_memory_utilization": 0.7},
+        )
+        with closing(StartedServer(engine, held)) as server:
+            for _ in server.ask("base", [question(request, bench.rules) for request in bench.requests[:2]]):
+                pass
+            yield bench.served_of(server)
 
 
 def quiet() -> None:
     """Leaves the table alone on the screen."""
     transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
     logging.disable(logging.WARNING)
 
 
@@ -279,7 +338,9 @@ def timed(
 
 
 def spread(lengths: Sequence[int]) -> str:
-    return f"{min(lengths)}–{max(lengths)} (mean {statistics.mean(lengths):.0f})"
+    return (
+        f"{min(lengths)}–{max(lengths)} tokens (mean {statistics.mean(lengths):.0f}, {sum(lengths):,} in all)"
+    )
 
 
 def print_table(
@@ -291,7 +352,7 @@ def print_table(
     tokens = list(bench.tokens.values())
     prompts = [len(prompt) for prompt in bench.prompts]
     print(
-        f"{bench.model.num_parameters():,} parameters, {len(prompts)} prompts of {spread(prompts)} tokens, "
+        f"{bench.model.num_parameters():,} parameters, {len(prompts)} prompts of {spread(prompts)}, "
         f"answers of {spread(tokens)}\n"
     )
     print(
@@ -304,7 +365,9 @@ def print_table(
         answers, useful = last[name]
         rate = sum(tokens) / statistics.median(round_.wall for round_ in own)
         wall, processor = (ratios(alone, own, kind) for kind in range(2))
-        figures = f"{rate:,.0f} | {wall[0]:.2f} | {processor[0]:.2f} | {wall[1]:.2f}, {processor[1]:.2f}"
+        told = [f"{figure:.2f}" for figure in processor] if SERVED not in (first, name) else ["", ""]
+        fastest = f"{wall[1]:.2f}, {told[1]}".removesuffix(", ")
+        figures = f"{rate:,.0f} | {wall[0]:.2f} | {told[0]} | {fastest}"
         differing = sum(answers[place] != text for place, text in right.items())
         share = "" if useful is None else f"{useful:.1%}"
         print(f"| {name} | {figures} | {differing} | {share} |")

@@ -1,29 +1,32 @@
 """What the transformers engine makes of a GPU, on a random Llama of a billion parameters, in some minutes.
 
-    python -m bench.gpu [--model 1b] [--prompts N]
+    python -m bench.gpu [--model 1b] [--prompts N] [--vllm PROGRAM]
 
-bfloat16 and fused attention: Assay's slots, sorted static batches and lm-eval's hf model, one after another,
-once each after a warm-up. "of the roofline" is the time in which the device could read, at the bandwidth that
-a copy of a large tensor has, all that the decode steps read (the weights at each step, and every row's keys
-and values), as a share of the time that they took. The memory is the largest that torch had reserved, or the
-process's where there is no GPU. At last the base and two adapters answer the prompts, and the time of all
-three is compared with three times the base's without adapters.
+bfloat16 and fused attention: Assay's slots, sorted static batches, lm-eval's hf model, and vLLM where it is
+installed, one after another, once each after a warm-up. "of the roofline" is the time in which the device
+could read, at the bandwidth that a copy of a large tensor has, all that the decode steps read (the weights at
+each step, and every row's keys and values), as a share of the time that they took. The memory is the largest
+that torch had reserved, or the process's where there is no GPU. At last the base and two adapters answer the
+prompts, and the time of all three is compared with three times the base's without adapters.
 
 Without a GPU the model is "tiny" and in 32 bits, so that the script itself can be tried.
 """
 
 import argparse
 import resource
+import shutil
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from peft import LoraConfig, get_peft_model
 
-from bench.generation import SHAPES, Bench, Way, print_table, quiet, timed
+from bench.generation import SERVED, SHAPES, Bench, Way, print_table, quiet, served_by_vllm, timed
 from engine.models.batcher import MOST_SLOTS, MOST_SLOTS_ELSEWHERE
+from engine.models.rows import free_memory
 
 SLOTS = "slots"
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj"]
@@ -109,6 +112,7 @@ def main(given: list[str] | None = None) -> None:
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--model", choices=SHAPES, default="1b" if device == "cuda" else "tiny")
     arguments.add_argument("--prompts", type=int)
+    arguments.add_argument("--vllm", type=Path, metavar="PROGRAM", default=shutil.which("vllm"))
     options = arguments.parse_args(given)
     quiet()
 
@@ -132,7 +136,13 @@ def main(given: list[str] | None = None) -> None:
         "sorted static, batch 32": bench.static_of(32),
         "lm-eval hf, batch 32": bench.lm_eval_of(32),
     }
-    print_table(bench, *timed(ways, 1))
+    taken, last = timed(ways, 1)
+    if options.vllm:
+        free_memory()  # of the device, which the server takes its part of
+        with served_by_vllm(bench, options.vllm) as way:
+            more, answered = timed({SERVED: way}, 1)
+        taken, last = taken | more, last | answered
+    print_table(bench, taken, last)
     decoded, memory = figures[-1]
     print(f"\ndecoding: {decoded.share(speed):.1%} of the roofline at {speed / 1e9:,.0f} GB/s")
     print(f"peak memory of slots: {memory}")

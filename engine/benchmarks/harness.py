@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import lm_eval
@@ -76,6 +77,45 @@ class CountingModel(HFLM):  # type: ignore[misc]  # lm-eval is untyped here
         self._local = model
         self._count = _Count(begin, progress)
         self.set_cache_hook(self._count)
+        self._cut = 0
+
+    @property
+    def note(self) -> str | None:
+        """How many texts were cut, which lm-eval does without a word."""
+        if not self._cut:
+            return None
+        count = f"{self._cut:,} of {self._count.total:,} texts"
+        return f"{count} were cut at their beginning to fit {self._local.bound} of {self.max_length} tokens"
+
+    def _loglikelihood_tokens(
+        self,
+        requests: list[tuple[Any, list[int], list[int]]],
+        disable_tqdm: bool = False,
+        override_bs: int | None = None,
+    ) -> list[tuple[float, bool]]:
+        most = self.max_length
+        longest = max((len(continued) for _, _, continued in requests), default=0)
+        if longest > most:
+            raise ValueError(f"an answer of {longest} tokens exceeds {self._local.bound} of {most}")
+        self._cut += sum(len(context) + len(continued) > most + 1 for _, context, continued in requests)
+        return self._likelihoods(requests)
+
+    def _likelihoods(self, requests: list[tuple[Any, list[int], list[int]]]) -> list[tuple[float, bool]]:
+        found: list[tuple[float, bool]] = super()._loglikelihood_tokens(requests, disable_tqdm=True)
+        return found
+
+    def tok_batch_encode(
+        self,
+        strings: list[str],
+        padding_side: str = "left",
+        left_truncate_len: int | None = None,
+        truncation: bool = False,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        ids, shown = super().tok_batch_encode(strings, padding_side, None, truncation)
+        if left_truncate_len:
+            self._cut += int((shown.sum(dim=1) > left_truncate_len).sum())
+            ids, shown = ids[:, -left_truncate_len:], shown[:, -left_truncate_len:]
+        return ids, shown
 
     def loglikelihood(self, requests: list[Any], disable_tqdm: bool = False) -> Any:
         return self._halving(super().loglikelihood, requests)
@@ -87,7 +127,7 @@ class CountingModel(HFLM):  # type: ignore[misc]  # lm-eval is untyped here
         return self._halving(super().generate_until, requests)
 
     def _halving(self, ask: Callable[..., Any], requests: list[Any]) -> Any:
-        answered = self._count.start()
+        answered, cut = self._count.start(), self._cut
         while True:
             try:
                 return ask(requests, disable_tqdm=True)
@@ -96,7 +136,7 @@ class CountingModel(HFLM):  # type: ignore[misc]  # lm-eval is untyped here
                     raise
             # After the handler: the error's frames hold the very tensors that must go.
             free_memory()
-            self._count.done = answered
+            self._count.done, self._cut = answered, cut
             self.batch_size_per_gpu = max(1, self.batch_size_per_gpu // 2)
             self._local.note_halved(self.batch_size_per_gpu)
 
@@ -108,15 +148,12 @@ class ServedCountingModel(CountingModel):
         super().__init__(model.base.shape, model, _AT_ONCE, begin, progress)
         self._device = torch.device("cpu")
         self._served = model
+        longest = self.max_length if model.context is None else min(self.max_length, model.context)
+        # lm-eval's texts are a token longer than what the model reads: the last one is only predicted.
+        self._max_length = longest if model.server.engine.foretells else longest - 1
 
-    def _loglikelihood_tokens(
-        self,
-        requests: list[tuple[Any, list[int], list[int]]],
-        disable_tqdm: bool = False,
-        override_bs: int | None = None,
-    ) -> list[tuple[float, bool]]:
-        # Cut from the left as lm-eval does it, by a token more: the server reads the last one too.
-        texts = [(context + continued)[-self.max_length :] for _, context, continued in requests]
+    def _likelihoods(self, requests: list[tuple[Any, list[int], list[int]]]) -> list[tuple[float, bool]]:
+        texts = [(context + continued)[-self.max_length - 1 :] for _, context, continued in requests]
         found: dict[int, tuple[float, bool]] = {}
         for place, told in self._served.logprobs(texts):
             key, _, continued = requests[place]
@@ -171,36 +208,38 @@ class _Count(CacheHook):  # type: ignore[misc]  # lm-eval is untyped here
         super().__init__(None)
         self._begin = begin
         self._progress = progress
-        self._total: int | None = None
+        self.total: int | None = None
         self.done = 0
 
     def start(self) -> int:
         """Takes on requests of one kind; returns how many of others were answered before them."""
-        if self._total is None:
-            self._total = self._begin()
-            self._progress(0, self._total)
+        if self.total is None:
+            self.total = self._begin()
+            self._progress(0, self.total)
         return self.done
 
     def add_partial(self, attr: str, req: Any, res: Any) -> None:
         self.done += 1
-        self._progress(self.done, self._total or 0)
+        self._progress(self.done, self.total or 0)
 
 
 # Raised when the same requests would be scored in another way here.
-_SCORING = "1"
+_SCORING = "2"
 # Where a task's data lies; what it holds is hashed request by request.
 _PLACES = {"dataset_kwargs", "dataset_path", "dataset_name", "custom_dataset"}
 
 
-def identity(fingerprint: str, loaded: Mapping[str, Any]) -> str:
+def identity(fingerprint: str, loaded: Mapping[str, Any], limit: int | None = None) -> str:
     """A hash over weights, tasks and every request, for tasks whose requests lm-eval has built.
 
-    `fingerprint` is the model's: weights, adapter, tokenizer, template and dtype by content. The requests are
-    the finished prompts, so that shots, limit, chat template and data are in them; the tasks' configurations
-    tell how the answers are filtered and scored.
+    `fingerprint` is the model's: weights, adapter, tokenizer, template and dtype by content; `limit` is the
+    plan's, of the tokens of a text, where it is below the model's context. The requests are the finished
+    prompts, so that shots, chat template and data are in them, and how many; the tasks' configurations tell
+    how the answers are filtered and scored.
     """
     hashed = hashlib.sha256()
-    head = [_SCORING, lm_eval.__version__, fingerprint, [_group(group) for group in _groups(loaded)]]
+    groups = [_group(group) for group in _groups(loaded)]
+    head = [_SCORING, lm_eval.__version__, fingerprint, limit, groups]
     for part in _parts(head, loaded["tasks"]):
         hashed.update(json.dumps(part, default=str, sort_keys=True).encode())
     return hashed.hexdigest()
@@ -306,7 +345,8 @@ def _run(
     def begin() -> int:
         """How many requests there are, once lm-eval has built them all."""
         nonlocal identified
-        identified = identity(model.fingerprint, loaded)
+        limit = None if model.context == model.base.context else model.context
+        identified = identity(model.fingerprint, loaded, limit)
         if identified in known:
             raise _Known
         built = (request for own in loaded["tasks"].values() for request in own.instances)
@@ -334,10 +374,12 @@ def _run(
     except (*_TASK_ERRORS, DatasetsError, TemplateError) as error:
         logging.getLogger(__name__).warning("benchmark task %s failed", task, exc_info=error)
         return " ".join(f"{type(error).__name__}: {error}".split())
-    return _result(task, found, identified, time.monotonic() - start)
+    return _result(task, found, identified, time.monotonic() - start, asked.note)
 
 
-def _result(task: str, found: dict[str, Any], identified: str, seconds: float) -> TaskResult:
+def _result(
+    task: str, found: dict[str, Any], identified: str, seconds: float, note: str | None
+) -> TaskResult:
     hashes = {name: hash_of_lines(lines) for name, lines in found["samples"].items()}
     groups = members_of(found)
     if task not in groups and task not in hashes:
@@ -345,7 +387,7 @@ def _result(task: str, found: dict[str, Any], identified: str, seconds: float) -
     samples = [sample for name, lines in found["samples"].items() for sample in samples_of(name, lines)]
     return TaskResult(
         task=task,
-        scores=tuple(scores_of(found, hashes)),
+        scores=tuple(replace(score, reason=score.reason or note) for score in scores_of(found, hashes)),
         samples=tuple(samples),
         task_hash=task_hash(task, hashes, groups) or "",
         seconds=seconds,

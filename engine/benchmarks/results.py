@@ -279,26 +279,28 @@ ASKED = "benchmarks_asked"
 NO_COMMAND = "no_command"  # why there are none
 EXAMPLES = "few-shot examples"
 LIMIT = "limit"
+LONGEST = "longest text"  # in tokens, where the plan allows less than the model reads
 
 
 def asked_as(details: Mapping[str, Any] | None) -> dict[str, str]:
     """How a model's benchmarks were asked, as far as its run or lm-eval's files tell: by name, in words."""
     known = details or {}
     if flags := known.get(ASKED):
-        limit, applied = flags.get("limit"), flags.get("apply_chat_template")
+        limit, applied, longest = (flags.get(name) for name in ("limit", "apply_chat_template", LONGEST))
         instruction, turns = None, bool(applied)
     elif facts := known.get("lm_eval"):
         limit = (facts.get("config") or {}).get("limit")
         if "fewshot_as_multiturn" not in facts:
             return {LIMIT: _limit(limit)}
         applied, turns = facts.get("chat_template_sha") is not None, bool(facts["fewshot_as_multiturn"])
-        instruction = facts.get("system_instruction")
+        instruction, longest = facts.get("system_instruction"), None
     else:
         return {}
     found = {
         "chat template": "applied" if applied else "not applied",
         "system instruction": instruction or "none",
         LIMIT: _limit(limit),
+        LONGEST: "none" if longest is None else f"{longest} tokens",
     }
     # Without a template all is one text, whatever was asked for.
     return found | ({EXAMPLES: "as turns" if turns else "in one turn"} if applied else {})

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from engine.benchmarks.results import EXAMPLES, LIMIT, leaves
+from engine.benchmarks.results import EXAMPLES, LIMIT, LONGEST, leaves
 from engine.compare.comparison import Comparison, compare_parts, from_paired, not_comparable
 from engine.compare.ruling import ends_of_benchmark
 from engine.metrics.metric import Direction, Measure
@@ -37,7 +37,8 @@ class BenchmarkQuestion(NamedTuple):
 class Measured:
     """A score with what decides whether it may be compared; `samples` are empty for a results file alone.
 
-    `n` 0: the number of documents is unknown. `asked` is that of `asked_as`.
+    `n` 0: the number of documents is unknown. `asked` is that of `asked_as`. `cut` tells that texts were too
+    long and were cut.
     """
 
     value: float | None
@@ -49,6 +50,7 @@ class Measured:
     task_hash: str | None
     samples: Mapping[BenchmarkQuestion, float] = field(default_factory=dict)
     asked: Mapping[str, str] = field(default_factory=dict)
+    cut: bool = False
 
 
 def measure_name(key: Key) -> str:
@@ -130,6 +132,7 @@ def _differ(ours: Measured, theirs: Measured) -> str:
         if first != second
         and what != LIMIT  # of which the documents themselves tell
         and (what != EXAMPLES or ours.shots or theirs.shots)
+        and (what != LONGEST or ours.cut or theirs.cut)
     ]
     return f"different {', '.join(different)}" if different else ""
 

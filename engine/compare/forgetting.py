@@ -10,7 +10,7 @@ from typing import Literal, TypeVar
 from engine.compare.ruling import BoundedComparison, ends_of_benchmark
 from engine.data.perturb import PERTURBATIONS
 from store.read.query import by_key
-from store.read.rows import ComparisonRow, ModelRow
+from store.read.rows import ComparisonRow, ModelRow, ModelScoreRow
 
 # Corpora by name: what must not be forgotten, what is to be learned, reworded texts.
 GENERAL, DOMAIN, ALTERED = "general", "domain", "-altered"
@@ -169,6 +169,11 @@ def compared_by(measure: str, parts: Mapping[str, Mapping[str, Part]]) -> Mappin
         return own
     right = parts.get(ROBUST + measure.removeprefix(DROP), {})
     return {example: value for example, value in own.items() if example in right}
+
+
+def own_drops(scores: Iterable[ModelScoreRow]) -> list[ModelScoreRow]:
+    """What each perturbation costs each model, where the run set it against the model's own plain form."""
+    return [row for row in scores if row.measure.startswith(DROP) and row.standing not in (None, "missing")]
 
 
 def general_corpus(corpora: Iterable[str]) -> str | None:

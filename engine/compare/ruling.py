@@ -4,6 +4,7 @@ A candidate's comparisons are ruled on in families, each corrected for multiple 
 
 - "checked": those that a gate checks, over all baselines, benchmarks and the reference run;
 - "robustness": what perturbations cost it and what they leave, over all baselines;
+- "own form": what perturbations cost one model against its own plain form, baseline or candidate;
 - "unchecked": all its others;
 - "slices": its slices on the measures that the gate on slices checks, over all baselines, and apart from
   them those on its other measures;

@@ -225,5 +225,6 @@ def _measured(side: Side, model: ModelRow) -> dict[Key, Measured]:
                 task_hash=score.task_hash,
                 samples=group_samples(key, score.value, samples, groups),
                 asked=asked_as(model.details),
+                cut=score.value is not None and score.reason is not None,
             )
     return found

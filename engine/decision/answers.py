@@ -13,6 +13,7 @@ from engine.compare.forgetting import (
     ForgettingRow,
     corpus_aspect,
     forgetting,
+    own_drops,
 )
 from engine.compare.ruling import rule_on_rate
 from engine.data.suites import PREFIX, plain
@@ -27,6 +28,7 @@ from engine.decision.facts import (
     measured,
     model_costs,
     moved,
+    own_drop,
     similar_scores,
     without_synthetic,
 )
@@ -34,7 +36,7 @@ from engine.decision.families import chosen
 from engine.gates.figures import counted, number, percent, probability
 from engine.stats.family import CRITICAL_Z, examples_needed, smallest_change
 from store.read.judging import AuditRow
-from store.read.rows import ComparisonRow, ModelRow, WinRateRow
+from store.read.rows import ComparisonRow, ModelRow, ModelScoreRow, WinRateRow
 from store.read.slices import NOT_LEAKED, OF_THE_SET, SliceRow
 from store.records.alert import kind_of
 from store.records.judging import HARM, WITHOUT_SYNTHETIC
@@ -336,19 +338,24 @@ def _slice(row: SliceRow) -> str:
 
 
 def robust(case: CandidateFacts) -> AnsweredQuestion | None:
-    """What asking otherwise costs it beyond what that costs the base; None where nobody asked."""
+    """What asking otherwise costs it beyond what that costs the base; None where nobody asked.
+
+    Where the base has nothing to lose, what it costs against its own plain form.
+    """
     rows = [row for row in _with_base(case) if row.measure.startswith(DROP)]
     if not rows or case.base is None:
         return None
     question = f"As robust as {case.base.name}?"
-    evidence = tuple(measured(row) + _word(row) for row in _with_base(case) if _is_of_forms(row))
+    own = [row for row in own_drops(case.facts.scores) if row.model == case.name]
+    evidence = (
+        *(measured(row) + _word(row) for row in _with_base(case) if _is_of_forms(row)),
+        *map(own_drop, own),
+    )
     known = [row for row in rows if row.delta is not None]
     if not known:
+        if own and rows[0].reason == NONE_RIGHT:
+            return _against_plain(own, case.base.name, evidence)
         said = rows[0].reason or "nothing could be compared"
-        if own := [row for row in rows if row.candidate_value is not None and row.reason == NONE_RIGHT]:
-            most = max(own, key=lambda row: row.candidate_value or 0.0)
-            cost = f"{most.measure.removeprefix(DROP)} cost it {number(most.candidate_value)}"
-            said = f"{cost}; {case.base.name} gets nothing right in the plain form, so it has nothing to lose"
         return AnsweredQuestion(question, said, "missing", evidence, "robust", "not known")
     worst = max(known, key=lambda row: row.delta or 0.0)
     form = worst.measure.removeprefix(DROP)
@@ -360,6 +367,21 @@ def robust(case: CandidateFacts) -> AnsweredQuestion | None:
         return AnsweredQuestion(question, f"at most {said}", "good", evidence, "robust", "yes")
     more = least_needed([row for row in known if row.standing == "inconclusive"])
     return AnsweredQuestion(question, said, "open", evidence, "robust", "inconclusive", more)
+
+
+def _against_plain(own: Sequence[ModelScoreRow], base: str, evidence: tuple[str, ...]) -> AnsweredQuestion:
+    """Whether a candidate does as well in other forms as in its own plain one."""
+    most = max(own, key=lambda row: (row.standing == "worse", row.value or 0.0))
+    said = f"{own_drop(most)}; {base} gets nothing right in the plain form, so it has nothing to lose"
+    standing: Standing = "open"
+    lead = "inconclusive"
+    if worse := sum(row.standing == "worse" for row in own):
+        standing, lead = "bad", f"no, by {worse} of {counted(len(own), 'perturbation')}"
+    elif all(row.standing in ("better", "no worse") for row in own):
+        standing, lead = "good", "yes"
+    elif all(row.standing == "at the floor" for row in own):
+        standing, lead = "missing", "not known"
+    return AnsweredQuestion("As good in other forms?", said, standing, evidence, "robust", lead)
 
 
 def _is_of_forms(row: ComparisonRow) -> bool:

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from engine.compare.forgetting import DROP, NONE_RIGHT
 from engine.decision.families import FAMILIES, JUDGE, OWN, family_of
-from engine.gates.figures import interval, number, size
+from engine.gates.figures import interval, number, probability, size
 from engine.plan.training_config import Retrained, retrained
 from engine.stats.family import FEWEST_LABELS, LEVEL, kappa, majority
 from store.read import history, labels, runs, slices
@@ -377,6 +378,29 @@ def measured(row: ComparisonRow) -> str:
         return f"{row.measure}: missing, {row.reason or 'no reason was recorded'}"
     spread = interval(row.low, row.high, sign=True) or "no interval"
     return f"{moved(row)}  {number(row.delta, sign=True)} {spread}  n {row.n:,}"
+
+
+_OF_ITSELF = {
+    "worse": "worse than its own plain form",
+    "better": "better than its own plain form",
+    "no worse": "no worse than its own plain form",
+    "inconclusive": "inconclusive against its own plain form",
+    "not tested": "not tested against its own plain form",
+    "at the floor": NONE_RIGHT,
+}
+
+
+def against_plain(row: ModelScoreRow) -> str:
+    """The ruling on what a perturbation costs a model; "" of other measures, and where nothing is known."""
+    word = _OF_ITSELF.get(row.standing or "", "")
+    return word if row.p is None or row.standing == "at the floor" else f"{word} (p {probability(row.p)})"
+
+
+def own_drop(row: ModelScoreRow) -> str:
+    """What a perturbation costs a model, with its interval and the ruling."""
+    spread = interval(row.low, row.high) or "no interval"
+    form = row.measure.removeprefix(DROP)
+    return f"{form} cost {row.model} {number(row.value)} {spread}, n {row.n:,}: {against_plain(row)}"
 
 
 @dataclass(frozen=True, slots=True)

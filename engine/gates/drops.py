@@ -230,7 +230,8 @@ def _not_compared(comparison: Comparison) -> str:
     )
     reason = f": {comparison.reason}" if comparison.reason else ""
     pair = f"{comparison.candidate} could not be compared with {comparison.baseline}"
-    return f"{pair} on {comparison.measure}{reason} ({values}). Whether it fell is unknown."
+    what = "loses more" if comparison.measure.startswith(DROP) else "fell"
+    return f"{pair} on {comparison.measure}{reason} ({values}). Whether it {what} is unknown."
 
 
 def _finding(checked: CheckedComparison) -> str:

@@ -37,7 +37,7 @@ def ruled(
         ends = (measure.low, measure.high) if measure else item.ends if item else (None, None)
         of_forms = comparison.measure.startswith((DROP, ROBUST))
         has_own = comparison.measure in gates.metrics
-        allowed = _allowed_of_forms(gates) if of_forms and not has_own else item.allowed if item else None
+        allowed = allowed_of_forms(gates) if of_forms and not has_own else item.allowed if item else None
         asked = BoundedComparison(comparison, ends, allowed)
         name = "robustness" if of_forms else "checked" if item else "unchecked"
         families.setdefault((comparison.candidate, name), []).append((comparison, asked))
@@ -53,8 +53,8 @@ def ruled(
     return first, second
 
 
-def _allowed_of_forms(gates: Gates) -> float | None:
-    """How much more than a baseline a candidate may lose to a perturbation, for all rulings on that.
+def allowed_of_forms(gates: Gates) -> float | None:
+    """How much more than a baseline, or than in the plain form, a candidate may lose to a perturbation.
 
     Where the plan has no limit that fails, it is the one that warns.
     """

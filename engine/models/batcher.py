@@ -8,6 +8,7 @@ of the device limits rows and tokens.
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +16,7 @@ import psutil
 import torch
 
 from engine.models.model import Load
+from engine.models.packed import PackedLayers
 from engine.models.rows import (
     Completion,
     DecodingRow,
@@ -83,6 +85,9 @@ _PADDING, _PADDING_OF_LARGE = 0.25, 0.05
 # Rows whose attention is computed together, up to the longest of them.
 BAND = 16
 
+# Prompts for which copies of the weights pay; fewer are answered before they are made.
+PACKED_FROM = 16
+
 Finished = tuple[int, Completion | None]
 
 
@@ -114,6 +119,8 @@ class Batcher:
         self.figures = Figures(slots=limits.slots)
         self._settings = rules.settings
         self._given = self._limits = limits
+        self._many = len(requests) >= PACKED_FROM
+        self._packed: PackedLayers | None = None
         self._halved = halved
         self._waiting = deque(
             _in_order(
@@ -142,7 +149,7 @@ class Batcher:
         alone; out of memory otherwise halves the limits, tells `halved`, and goes on with the same rows.
         """
         until = time.perf_counter() + seconds
-        with torch.inference_mode():
+        with torch.inference_mode(), self._packed_layers(model):
             while self._waiting or self._ahead or self._rows:
                 if not self._attempt(model):
                     self._shrink()
@@ -150,6 +157,13 @@ class Batcher:
                     break
         finished, self._finished = self._finished, []
         return finished
+
+    def _packed_layers(self, model: Any) -> AbstractContextManager[None]:
+        if not self._many:
+            return nullcontext()
+        if self._packed is None:
+            self._packed = PackedLayers(model, self._limits.slots)
+        return self._packed.used()
 
     def _attempt(self, model: Any) -> bool:
         try:

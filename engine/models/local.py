@@ -906,6 +906,11 @@ class LocalModel:
         """The largest number of tokens that it is asked with, the answer included; None for no limit."""
         return self.base.context
 
+    @property
+    def bound(self) -> str:
+        """What sets the context, in words."""
+        return "the model's context" if self.context == self.base.context else "the plan's max_model_len"
+
     def load(self) -> Load | None:
         """The continuous batcher's load; None before it starts, and with static batches."""
         return self._gauge.load
@@ -957,8 +962,7 @@ class LocalModel:
         context = self.context
         if context is not None and len(ids) >= context:
             verb = "exceeds" if len(ids) > context else "fills"
-            whose = "the model's context" if context == self.base.context else "the plan's max_model_len"
-            return f"prompt of {len(ids)} tokens {verb} {whose} of {context}"
+            return f"prompt of {len(ids)} tokens {verb} {self.bound} of {context}"
         return self.unknown_token(ids)
 
     @property

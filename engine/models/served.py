@@ -11,12 +11,12 @@ from engine.models.folder import adapter_of, weight_shapes
 from engine.models.likelihood import Surprise, Window
 from engine.models.local import PARTING, PROBE_PROMPTS, LocalBase, LocalModel, Pending, Probe
 from engine.models.model import Load, Response, Settings, missing
-from engine.models.rows import Completion, DecodingRow, Rules
+from engine.models.rows import Completion, DecodingRow, Request, Rules
 from engine.plan.paths import read_adapter_config
 from engine.plan.plan import ENGINES, Compute, Model
 from engine.servers.client import CallFailed
 from engine.servers.engines import Engine, Holding
-from engine.servers.started import StartedServer, choice_of, distance
+from engine.servers.started import FOLLOWING, StartedServer, choice_of, distance, following
 from engine.servers.wire import Reply
 from store.cache import JsonCache
 
@@ -153,7 +153,7 @@ class ServedModel(LocalModel):
     def _answered(self, pending: Sequence[Pending], settings: Settings) -> Iterator[list[Response]]:
         self._batching |= {"batching": "served", "batching_reason": None}
         rules = self._rules(self.base.generation_config, settings)
-        questions = [_question(item, rules) for item in pending]
+        questions = [question(item.request, rules) for item in pending]
         self._compare_tokens()
         # A size that the plan names is a limit here too.
         for batch in self.server.ask(self._on_server, questions, settings.slots, self._timeout_s):
@@ -203,12 +203,22 @@ class ServedModel(LocalModel):
         return [found[place] for place in range(len(windows))]
 
     def logprobs(self, texts: Sequence[Sequence[int]]) -> Iterator[tuple[int, list[TokenLogprob]]]:
-        """Each text's place and the log-probabilities of its tokens after the first, as they come."""
+        """Each text's place and the log-probabilities of its tokens after the first, as they come.
+
+        A text may be a token longer than the model reads, which is then only predicted.
+        """
         asked = {"max_tokens": 1, "temperature": 0, "prompt_logprobs": 0}
-        questions = [{"prompt": list(ids), **asked} for ids in texts]
+        engine, most = self.server.engine, self.server.holding.length - 1
+        questions = [
+            {"prompt": list(ids[:most]), **asked, **(FOLLOWING if len(ids) > most else {})} for ids in texts
+        ]
         for batch in self.server.ask(self._on_server, questions):
             for place, reply in batch:
-                yield place, token_logprobs(self.server.engine, reply, texts[place])
+                found = token_logprobs(engine, reply, texts[place][:most])
+                if len(texts[place]) > most:
+                    (last,), told = texts[place][most:], following(engine, reply)
+                    found.append((told[last], 1 + sum(value > told[last] for value in told.values())))
+                yield place, found
 
     def continued(self, prompts: Sequence[Sequence[int]], how: Mapping[str, Any]) -> list[list[int]]:
         """The tokens that follow each prompt; `how` is the rest of a completion request."""
@@ -222,8 +232,9 @@ class ServedModel(LocalModel):
         raise CannotRun(f"{self.name}: its weights are on a server, and not in this process")
 
 
-def _question(item: Pending, rules: Rules) -> dict[str, Any]:
-    settings, request = rules.settings, item.request
+def question(request: Request, rules: Rules) -> dict[str, Any]:
+    """The completion request for a prompt's tokens."""
+    settings = rules.settings
     body: dict[str, Any] = {
         "prompt": list(request.ids),
         "max_tokens": request.room,

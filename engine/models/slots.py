@@ -8,15 +8,18 @@ batch is cut into bands, and each band's keys are read only up to its own longes
 """
 
 import inspect
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from transformers import AttentionInterface
 from transformers.cache_utils import Cache, CacheLayerMixin, DynamicCache, DynamicLayer
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
+from engine.models.packed import PackedLayers
 from engine.models.rows import DecodingRow, is_spread
 
 NAME = "sdpa_in_bands"
@@ -78,45 +81,6 @@ def in_bands(model: Any) -> Iterator[None]:
         config._attn_implementation = given
 
 
-class _PackedHead:
-    """A model's output layer with a copy of its weights in the layout that oneDNN multiplies fastest.
-
-    With a step's few rows the plain product spends a third of its time on rearranging a large vocabulary's
-    weights; the copy takes their memory once more. `of` is the layer; the products differ in rounding alone.
-    """
-
-    def __init__(self, of: torch.nn.Linear, rows: int) -> None:
-        self.of = of
-        self._weight = torch.ops.mkldnn._reorder_linear_weight(of.weight.detach(), rows)
-
-    def __call__(self, hidden: Any) -> Any:
-        return torch.ops.mkldnn._linear_pointwise(hidden, self._weight, self.of.bias, "none", [], "")
-
-    @staticmethod
-    def suits(layer: Any) -> bool:
-        """Whether it is a plain layer, not an adapter's, hooked or quantised, in 32 bits on the processor."""
-        return (
-            type(layer) is torch.nn.Linear
-            and "forward" not in vars(layer)
-            and layer.weight.device.type == "cpu"
-            and layer.weight.dtype == torch.float32
-            and torch.backends.mkldnn.is_available()
-        )
-
-
-@contextmanager
-def _in_place_of(layer: Any, forward: _PackedHead | None) -> Iterator[None]:
-    """Lets the layer compute with its packed copy; None leaves it as it is."""
-    if forward is None:
-        yield
-        return
-    layer.forward = forward
-    try:
-        yield
-    finally:
-        del layer.forward
-
-
 def side_by_side(
     rows: Sequence[DecodingRow | None], new: Sequence[DecodingRow], size: int
 ) -> list[DecodingRow]:
@@ -152,14 +116,28 @@ def bands_of(rows: Sequence[DecodingRow], size: int) -> list[Band]:
     ]
 
 
+def _zeros(like: Any, slots: int, capacity: int) -> Any:
+    """Zeros [slots, heads, capacity, size]; a processor's memory is taken as they are written over."""
+    shape = (slots, like.shape[1], capacity, like.shape[3])
+    if like.device.type != "cpu":
+        return like.new_zeros(shape)
+    size = math.prod(shape) * like.element_size()
+    room = np.zeros(size + _ALIGNED, np.uint8)  # which, unlike torch's, are not written at once
+    start = -room.ctypes.data % _ALIGNED
+    return torch.from_numpy(room[start : start + size]).view(like.dtype).view(shape)
+
+
+_ALIGNED = 64  # bytes, as torch's own
+
+
 class _Layer(CacheLayerMixin):  # type: ignore[misc]  # transformers is untyped here
     """One layer's keys and values: [slots, heads, capacity, size]."""
 
     def __init__(self, like: Any, slots: int, capacity: int) -> None:
         super().__init__()
-        self.keys = like.keys.new_zeros(slots, like.keys.shape[1], capacity, like.keys.shape[3])
+        self.keys = _zeros(like.keys, slots, capacity)
         # Zeros, not whatever memory holds: a masked position has no weight, but 0 x NaN is NaN.
-        self.values = like.values.new_zeros(slots, like.values.shape[1], capacity, like.values.shape[3])
+        self.values = _zeros(like.values, slots, capacity)
         self.is_initialized = True
         self.rows: Any = None
         self.positions: Any = None
@@ -173,7 +151,7 @@ class _Layer(CacheLayerMixin):  # type: ignore[misc]  # transformers is untyped 
         return self.keys[:live, :, : self.width], self.values[:live, :, : self.width]
 
     def lazy_initialization(self, key_states: Any, value_states: Any) -> None:
-        """Nothing to do: memory is taken when the slots are made."""
+        """Nothing to do: there is room since the slots were made."""
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         return self.width, 0
@@ -199,7 +177,6 @@ class Slots(Cache):  # type: ignore[misc]  # transformers is untyped here
         # The additive mask that both the fused and the plain attention take as it is.
         self._open = torch.zeros((), dtype=first.dtype, device=first.device)
         self._closed = torch.full((), float("-inf"), dtype=first.dtype, device=first.device)
-        self._head: _PackedHead | None = None
 
     def step(self, model: Any, tokens: Any, positions: Any, bands: Sequence[Band]) -> Any:
         """Reads one token per row [rows] at its position [rows]; returns the logits [rows, vocabulary].
@@ -211,8 +188,7 @@ class Slots(Cache):  # type: ignore[misc]  # transformers is untyped here
         for layer in self.layers:
             layer.rows, layer.positions, layer.width = rows, positions, width
         seen = self._places[:width] <= positions[:, None]
-        layer = model.get_output_embeddings()
-        with in_bands(model), _in_place_of(layer, self._packed(layer)):
+        with in_bands(model):
             return model(
                 input_ids=tokens[:, None],
                 attention_mask=torch.where(seen, self._open, self._closed)[:, None, None],
@@ -222,14 +198,6 @@ class Slots(Cache):  # type: ignore[misc]  # transformers is untyped here
                 logits_to_keep=1,
                 bands=bands,
             ).logits[:, -1]
-
-    def _packed(self, layer: Any) -> _PackedHead | None:
-        """The packed copy of the model's output layer, made once; None where there can be none."""
-        if not _PackedHead.suits(layer):
-            return None
-        if self._head is None or self._head.of is not layer:
-            self._head = _PackedHead(layer, len(self._rows))
-        return self._head
 
     def fill(self, places: Sequence[int], source: DynamicCache, rows: Sequence[int]) -> None:
         """Copies rows of a prefilled cache into slots. What a row has beyond its length stays masked."""
@@ -349,6 +317,7 @@ def _same_alone_and_in_slots(model: Any) -> bool:
                 for prompt, token in zip(prompts, following, strict=True)
             ]
         )
+    with torch.inference_mode(), PackedLayers(model, len(prompts)).used():
         first, cache = prefill(model, prompts)
         longest = max(len(prompt) for prompt in prompts)
         slots = Slots(cache, len(prompts), longest + 1)

@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.benchmarks.results import ASKED, NO_COMMAND, KnownTask, TaskResult, asked_as
+from engine.benchmarks.results import ASKED, LONGEST, NO_COMMAND, KnownTask, TaskResult, asked_as
 from engine.compare.benchmarks import BenchmarkQuestion, Key, Measured, compare_scores, group_samples
 from engine.compare.comparison import Comparison
 from engine.models.gguf_file import is_gguf
@@ -77,7 +77,9 @@ def benchmark(work: Work, model: Model, loader: Loader) -> None:
 
 def _keep_asked(work: Work, model: Model, settings: Benchmarks) -> None:
     details = work.recorder.rows(records.StoredModel, id=work.model_ids[model.name])[0].details or {}
-    asked = how_asked(model, settings, details)
+    limit, context = work.plan.compute.max_model_len, details.get("context")
+    is_less = details.get("engine") and limit and (context is None or limit < context)
+    asked = how_asked(model, settings, details) | ({LONGEST: limit} if is_less else {})
     work.recorder.set_model(work.model_ids[model.name], details={**details, ASKED: asked})
 
 
@@ -284,5 +286,6 @@ def _measured(work: Work, model: Model) -> dict[Key, Measured]:
             task_hash=row.task_hash,
             samples=group_samples(key, row.value, samples, details.get(GROUPS) or {}),
             asked=asked_as(details),
+            cut=row.value is not None and row.reason is not None,
         )
     return found

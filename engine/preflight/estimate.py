@@ -94,6 +94,7 @@ LIBRARY = 1 << 30  # bytes that the library takes by itself
 # As engine.models.batcher has them, which needs torch to say so.
 SLOTS, SLOTS_ELSEWHERE = {"cuda": 256}, 128
 PREFILL, PREFILL_ELSEWHERE = {"cuda": 8192}, 1024
+COPIES = 1 << 30  # bytes of weights
 SHARE = 0.6
 _TAKERS, _SHARE = ("vllm", "sglang"), 0.9
 _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
@@ -238,12 +239,14 @@ def need_of(models: Sequence[Model], device: Device, row: int, *, packed: bool =
     config = config.get("text_config") or config
     context = _number(config, "max_position_embeddings", "n_positions") or row
     adapters = {adapter for model in models if (adapter := adapter_of(model))}
+    weights = folder.stat().st_size if packed else weight_bytes(folder, dtype, models[0].quantize)
+    copies = _copies(config, weights) if device.kind == "cpu" and dtype == "float32" else 0
     return Need(
-        weights=folder.stat().st_size if packed else weight_bytes(folder, dtype, models[0].quantize),
+        weights=weights,
         adapters=sum(weight_bytes(adapter, dtype) for adapter in adapters),
         token=_token_bytes(config, _BYTES[dtype]),
         row=min(row, context),
-        activations=_activations(config, device.kind, _BYTES[dtype]),
+        activations=_activations(config, device.kind, _BYTES[dtype]) + copies,
         packed=packed,
     )
 
@@ -406,15 +409,18 @@ def _token_bytes(config: dict[str, Any], size: int) -> int | None:
 
 
 def _activations(config: dict[str, Any], kind: str, size: int) -> int:
-    """A prefill's widest layer, the logits of a step, and the output layer's copy that steps are taken with
-    on a processor in 32 bits.
-    """
+    """A prefill's widest layer, and the logits of a step."""
     hidden = _number(config, "hidden_size", "n_embd") or 0
     inner = _number(config, "intermediate_size", "n_inner") or 4 * hidden
     prefill = PREFILL.get(kind, PREFILL_ELSEWHERE) * (4 * hidden + 3 * inner) * size
     vocabulary = _number(config, "vocab_size") or 0
-    copied = vocabulary * hidden * size if kind == "cpu" and size == 4 else 0
-    return prefill + 2 * 4 * SLOTS.get(kind, SLOTS_ELSEWHERE) * vocabulary + copied
+    return prefill + 2 * 4 * SLOTS.get(kind, SLOTS_ELSEWHERE) * vocabulary
+
+
+def _copies(config: dict[str, Any], weights: int) -> int:
+    """The most that copies of the weights take, with which a processor multiplies in 32 bits."""
+    head = 4 * (_number(config, "vocab_size") or 0) * (_number(config, "hidden_size", "n_embd") or 0)
+    return max(head, min(weights, COPIES))
 
 
 def _number(config: dict[str, Any], *names: str) -> int | None:

@@ -41,7 +41,7 @@ from store.write import create_run
 
 # Threads that wait for each other spin for some microseconds, then sleep. Spinning on made a worker on busy
 # cores up to four times slower, and sleeping at once the small operations of small models two to four times.
-_PATIENT = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "10000"}
+PATIENT = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "10000"}
 _PATIENCE_S = 10.0  # for a process that was killed
 _BEATS_S = 5.0  # in which a worker that lives gives a sign of it
 # A file of the user's with the name of a module must not be imported in its place by any process of a run.
@@ -181,7 +181,7 @@ def start(store: Path, run_id: int, gpu: int | None = None) -> int:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env=_PATIENT | os.environ | _SAFE | own,
+                env=PATIENT | os.environ | _SAFE | own,
                 start_new_session=True,
                 close_fds=True,
             )

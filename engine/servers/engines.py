@@ -64,7 +64,8 @@ class Engine(ABC):
 
     `name` is for people, `key` the plan's name for it. `most` is how many requests it gets at once. A server
     takes completion requests as vLLM does, with token ids both ways, or through the `native` API that stands
-    for them. `reads` tells whether it gives the log-probabilities of a prompt's tokens.
+    for them. `reads` tells whether it gives the log-probabilities of a prompt's tokens, `foretells` whether
+    also those of every token that may follow.
     `reads_key_file`: it takes its key from a file alone. `least`: how many tokens a text may have at least,
     where the model has room for them, however short the examples are. `tokenizes`: it tells how it cuts
     texts itself.
@@ -77,6 +78,7 @@ class Engine(ABC):
     key: ClassVar[str]
     most: ClassVar[int]
     reads: ClassVar[bool] = True
+    foretells: ClassVar[bool] = False
     reads_key_file: ClassVar[bool] = False
     least: ClassVar[int] = 4096
     tokenizes: ClassVar[bool] = False
@@ -155,7 +157,7 @@ class Vllm(_Packaged):
     """vLLM: many adapters of one base in one batch."""
 
     __slots__ = ()
-    name, key, most = "vLLM", "vllm", 256
+    name, key, most, foretells = "vLLM", "vllm", 256, True
     stages = (
         _LOADING,
         (

@@ -243,11 +243,11 @@ class StartedServer:
 
     def next_logprobs(self, name: str, prompts: Sequence[Sequence[int]]) -> list[dict[int, float]]:
         """The log-probability of every token after each prompt, by token."""
-        whole = {"max_tokens": 1, "temperature": 0, "logprobs": -1, "return_tokens_as_token_ids": True}
+        whole = {"max_tokens": 1, "temperature": 0, **FOLLOWING}
         found: dict[int, dict[int, float]] = {}
         # One after another: in a batch the last bits differ, and an adapter without effect would have some.
         for batch in self.ask(name, [{"prompt": list(ids), **whole} for ids in prompts], 1):
-            found |= {place: _next(self.engine, reply) for place, reply in batch}
+            found |= {place: following(self.engine, reply) for place, reply in batch}
         return [found[place] for place in range(len(prompts))]
 
     def tokens(self, text: str) -> list[int] | None:
@@ -317,8 +317,7 @@ class StartedServer:
 
     def _hold_apart(self, running: _Running) -> None:
         """Refuses a server on which models that share a batch get one another's answers."""
-        trial = {"prompt": list(_TRIAL), "max_tokens": 1, "temperature": 0, "logprobs": -1}
-        trial["return_tokens_as_token_ids"] = True
+        trial = {"prompt": list(_TRIAL), "max_tokens": 1, "temperature": 0, **FOLLOWING}
         names = self.holding.names
         alone = {name: _only(self.engine, _asked(running, name, {0: trial}, 1, TIMEOUT_S)) for name in names}
         with Pool[tuple[str, dict[int, float]]](lambda: _nothing()) as pool:
@@ -346,14 +345,14 @@ async def _nothing() -> None:
 async def _tried(running: _Running, name: str, trial: Mapping[str, Any]) -> tuple[str, dict[int, float]]:
     client = Client(_access(running, name, running.engine.most, TIMEOUT_S), set())
     try:
-        return name, _next(running.engine, await client.complete(trial))
+        return name, following(running.engine, await client.complete(trial))
     finally:
         await client.close()
 
 
 def _only(engine: Engine, batches: Iterator[list[tuple[int, Reply | CallFailed]]]) -> dict[int, float]:
     (reply,) = [reply for batch in batches for _, reply in batch]
-    return _next(engine, reply)
+    return following(engine, reply)
 
 
 def _access(running: _Running, name: str, most: int, timeout_s: float) -> Access:
@@ -404,7 +403,12 @@ def choice_of(engine: Engine, reply: Reply | CallFailed) -> Mapping[str, Any]:
     return reply.choice
 
 
-def _next(engine: Engine, reply: Reply | CallFailed) -> dict[int, float]:
+# Asks for the log-probability of every token that may follow.
+FOLLOWING: Mapping[str, Any] = {"logprobs": -1, "return_tokens_as_token_ids": True}
+
+
+def following(engine: Engine, reply: Reply | CallFailed) -> dict[int, float]:
+    """The log-probability of every token that may follow, where FOLLOWING asked for it."""
     try:
         (top,) = choice_of(engine, reply)["logprobs"]["top_logprobs"]
         return {int(token.removeprefix("token_id:")): float(value) for token, value in top.items()}

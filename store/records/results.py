@@ -156,6 +156,9 @@ class SampledMean(MeanValue):
     samples: int | None = None  # answers with a value, where examples have several
     samples_missing: int | None = None  # those without
     spread: float | None = None  # the standard deviation between the samples of one example
+    # Of what a perturbation costs, the ruling: the model in this form against itself in the plain one.
+    standing: str | None = None
+    p: float | None = None  # corrected over what the model's perturbations cost it (Holm)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

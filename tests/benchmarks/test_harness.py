@@ -3,7 +3,7 @@
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,24 @@ from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
-from engine.benchmarks.harness import CountingModel, KnownTask, TaskResult, check_tasks, identity, run_tasks
+from engine.benchmarks.harness import (
+    CountingModel,
+    KnownTask,
+    ServedCountingModel,
+    TaskResult,
+    check_tasks,
+    identity,
+    run_tasks,
+)
 from engine.benchmarks.tasks import task_manager
 from engine.errors import BadInput, CannotRun
 from engine.models.local import LocalBase, LocalModel
+from engine.models.served import ServedModel
 from engine.plan.plan import Benchmarks, Model
+from engine.servers.engines import Holding, Sglang, Vllm
+from engine.servers.wire import Reply
 from tests.benchmarks.tiny_tasks import CHOICE, FILTERED, GROUP, SECOND, write_task, write_tasks
-from tests.models.tiny import TEMPLATE, make_adapter, make_model
+from tests.models.tiny import CONTEXT, TEMPLATE, make_adapter, make_model
 
 OPEN = CHOICE | {
     "task": "tiny_open",
@@ -314,3 +325,96 @@ def test_a_date_in_the_chat_template_is_the_same_in_every_run_with_one_bos(base:
         assert text == "<s><|user|>26 Jul 2024 the cat</s><|assistant|>"
         ids = asked.tok_batch_encode([text])[0][0].tolist()
     assert asked.tok_encode(text) == ids and ids.count(model.tokenizer.bos_token_id) == 1
+
+
+class Weights:
+    """A started server whose answers are those of weights that are here, held to its own length."""
+
+    def __init__(self, base: LocalBase, limit: int | None, kind: type[Vllm | Sglang] = Vllm) -> None:
+        self.engine = kind(Path("program"), "1", Path("python"), "package")
+        longest = (limit or CONTEXT) + 1
+        self.holding = Holding(base.folder, (), 0, (), "float32", longest, "cpu", limit=limit)
+        self._model = base.model
+
+    def ask(self, name: str, questions: Sequence[Mapping[str, Any]]) -> Iterator[list[tuple[int, Reply]]]:
+        yield [(place, self._answer(question)) for place, question in enumerate(questions)]
+
+    def _answer(self, question: Mapping[str, Any]) -> Reply:
+        ids, room = question["prompt"], question["max_tokens"]
+        assert len(ids) + room <= self.holding.length
+        with torch.inference_mode():
+            told = self._model(torch.tensor([ids])).logits[0].log_softmax(dim=-1)
+            new = self._model.generate(torch.tensor([ids]), max_new_tokens=room, do_sample=False)
+        choice: dict[str, Any] = {"token_ids": new[0, len(ids) :].tolist()}
+        if "prompt_logprobs" in question:
+            own = [(token, float(row[token]), row) for token, row in zip(ids[1:], told, strict=False)]
+            choice["prompt_logprobs"] = [
+                None,
+                *(
+                    {str(t): {"logprob": value, "rank": 1 + int((row > value).sum())}}
+                    for t, value, row in own
+                ),
+            ]
+        if "logprobs" in question:
+            last = {f"token_id:{token}": float(value) for token, value in enumerate(told[-1])}
+            choice["logprobs"] = {"top_logprobs": [last]}
+        return Reply("", "length", len(ids), room, "base", 0.1, choice=choice)
+
+
+def served(base: Path, limit: int | None, kind: type[Vllm | Sglang] = Vllm) -> ServedModel:
+    opened = LocalBase(str(base), device="cpu")
+    model = Model(name="m", role="baseline", path=str(base), device="cpu")
+    return ServedModel(opened, model, Weights(opened, limit, kind))  # type: ignore[arg-type]
+
+
+LONG = "the cat sat on the mat and the dog ran " * 12
+REQUESTS = {
+    "loglikelihood": [("the cat", " sat on"), (LONG, " the dog"), (LONG, LONG[:30])],
+    "loglikelihood_rolling": [("the dog ran",), (LONG,)],
+    "generate_until": [
+        (text, {"until": ["!"], "max_gen_toks": 4, "do_sample": False}) for text in ("the cat", LONG)
+    ],
+}
+
+
+@pytest.mark.parametrize("limit", [None, 32])
+def test_a_server_is_held_to_the_models_context_or_the_plans_and_scores_as_lm_eval_does(
+    base: Path, limit: int | None
+) -> None:
+    weights, tokenizer = AutoModelForCausalLM.from_pretrained(base), AutoTokenizer.from_pretrained(base)
+    asked = ServedCountingModel(served(base, limit), lambda: 7, lambda done, total: None)
+    own = HFLM(pretrained=weights, tokenizer=tokenizer, max_length=limit)
+    for kind, told in REQUESTS.items():
+        requests = [Instance(kind, {}, arguments, place) for place, arguments in enumerate(told)]
+        found, expected = getattr(asked, kind)(requests), getattr(own, kind)(requests, disable_tqdm=True)
+        for one, other in zip(found, expected, strict=True):
+            assert one == (other if isinstance(other, str) else pytest.approx(other, rel=1e-4)), kind
+    whose = f"the plan's max_model_len of {limit}" if limit else f"the model's context of {CONTEXT}"
+    assert asked.note == f"3 of 7 texts were cut at their beginning to fit {whose} tokens"
+
+
+def test_a_server_that_foretells_nothing_reads_a_token_less_and_leaves_none_out(base: Path) -> None:
+    asked = ServedCountingModel(served(base, 32, Sglang), lambda: 1, lambda done, total: None)
+    own = HFLM(pretrained=asked._served.base.model, tokenizer=asked.tokenizer, max_length=31)
+    requests = [Instance("loglikelihood_rolling", {}, (LONG,), 0)]
+    assert asked.loglikelihood_rolling(requests) == pytest.approx(
+        own.loglikelihood_rolling(requests, disable_tqdm=True), rel=1e-4
+    )
+
+
+def test_scores_of_cut_texts_say_so_and_stand_for_no_others(base: Path, include: Path) -> None:
+    whole, cut = (run(served(base, limit), include, "tiny_choice")["tiny_choice"] for limit in (None, 16))
+    assert whole.scores[0].reason is None and whole.identity != cut.identity
+    assert cut.scores[0].reason == (
+        "24 of 24 texts were cut at their beginning to fit the plan's max_model_len of 16 tokens"
+    )
+    at_hand = run(local(base), include, "tiny_choice", shots=7)["tiny_choice"]
+    assert "24 of 24 texts were cut" in str(at_hand.scores[0].reason)
+    assert "to fit the model's context of 96" in str(at_hand.scores[0].reason)
+
+
+def test_an_answer_longer_than_the_limit_is_no_score(base: Path, include: Path) -> None:
+    with pytest.raises(CannotRun, match=r"exceeds the plan's max_model_len of 2"):
+        run(served(base, 2), include, "tiny_choice")
+    with pytest.raises(CannotRun, match=r"max tokens to generate \(4\) must be less than"):
+        run(served(base, 4), include, "tiny_open")

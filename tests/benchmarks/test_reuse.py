@@ -1,6 +1,8 @@
 """Whole runs of benchmarks: stored task by task, and taken over where the same weights were asked before."""
 
 import shlex
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,17 +10,20 @@ import pytest
 from lm_eval._cli.harness import HarnessCLI
 
 from engine.benchmarks import harness
-from engine.benchmarks.results import command
+from engine.benchmarks.results import ASKED, LONGEST, asked_as, command
+from engine.compare.benchmarks import Key, Measured, compare_scores
 from engine.errors import CannotRun
 from engine.models.prompt import PINNED_DATE
 from engine.phases.benchmarks import how_asked
 from engine.plan.plan import Benchmarks, Model
-from store import records
+from store import database, records
+from store.read import history
 from store.records.columns import values_of
 from store.write import Recorder
 from tests.benchmarks.tiny_tasks import CHOICE, FILTERED, GROUP, SECOND, write_task, write_tasks
 from tests.engine.runs import carry_out, lines, queue
 from tests.models.tiny import make_adapter, make_model
+from tui.sections.gather import gather
 from tui.sections.measures import _asked
 
 PLAN = """
@@ -156,6 +161,25 @@ def test_weights_are_asked_once_for_all_that_are_told_the_same_and_each_candidat
     grouped = [row for row in after.rows(records.StoredComparison, kind="benchmark")
                if row.measure == "tiny_group · acc" and row.candidate_id > 4]  # fmt: skip
     assert [row.n for row in grouped] == [16]
+
+
+def test_texts_that_were_cut_are_a_remark_also_where_the_scores_are_taken_over(folder: Path) -> None:
+    said = "24 of 24 texts were cut at their beginning to fit the model's context of 96 tokens"
+    for number in (1, 2):
+        run(folder, 'tasks = ["tiny_choice"]\nshots = 7\n').close()
+        with closing(history.attach(database.connect(folder / "store"))) as connection:
+            assert f"base, tuned, tiny_choice: {said}" in gather(connection, number).remarks
+
+
+def test_scores_of_cut_texts_do_not_compare_with_those_of_longer_ones() -> None:
+    flags = {"apply_chat_template": False, "limit": None}
+    held, free = ({ASKED: flags | more} for more in ({LONGEST: 64}, {}))
+    score = Measured(0.5, 0.1, 8, "1", 0, True, "hash", asked=asked_as(free))
+    short = replace(score, asked=asked_as(held))
+    key = Key("tiny_choice", "acc", "none")
+    assert compare_scores("a", "b", key, short, score).delta == 0  # all fitted
+    found = compare_scores("a", "b", key, replace(short, cut=True), score)
+    assert (found.delta, found.reason) == (None, "different longest text: none and 64 tokens")
 
 
 TEMPLATED = {"template": "1", "dtype": "float32", "tokens": 300, "vocabulary": 300}

@@ -1,21 +1,26 @@
 """Examples asked in other forms: who is asked what, what it costs each model, and what is said of that."""
 
 import json
+import re
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
 import pytest
+from scipy.stats import binomtest
 
 from engine.compare.comparable import Side
 from engine.compare.comparison import Comparison, Scores, compare_measures
 from engine.compare.folds import _Column, _fair
 from engine.compare.forgetting import DROP, INVARIANCE, NONE_RIGHT, ROBUST, conclusions, forgetting
 from engine.compare.runs import compare_pairs
+from engine.decision.answers import robust
+from engine.decision.facts import RunFacts, cases, own_drop, read
 from engine.decision.what_if import GatedRun
 from engine.errors import BadInput
 from engine.formats.export import export_runs
+from engine.gates.figures import interval
 from engine.gates.measures import drop_alerts, ruled
 from engine.metrics.metric import Measure
 from engine.phases.score import measures
@@ -23,8 +28,10 @@ from engine.phases.scoring.robustness import _is_same, leading
 from engine.phases.work import quick_part
 from engine.plan.plan import Gates, parse_plan
 from engine.preflight.check import check
+from engine.stats.family import holm
 from store import database, records
 from store.read import history
+from store.read.rows import ModelScoreRow
 from store.read.slices import lost_variants, with_variants
 from store.session import opened
 from store.transfer import export
@@ -32,8 +39,12 @@ from store.transfer.merge import merge
 from store.write import Recorder
 from tests.engine.runs import carry_out, lines, queue, recorded_plan
 from tests.engine.test_forgetting import GONE, row
+from tui.report import render
+from tui.report.json import run_values
 from tui.report.markdown import inert_markdown, markdown
+from tui.screens.compare.data import metric_lines, read_numbers
 from tui.sections.gather import gather
+from tui.sections.measures import by_form
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 N = 10
@@ -166,6 +177,34 @@ def test_a_drop_is_over_plain_examples_each_against_itself(run: Recorder) -> Non
     assert {f"{DROP}choices", f"{ROBUST}choices"}.isdisjoint(scores(run, "base"))
 
 
+@pytest.mark.parametrize("model", ["base", "overfit"])
+def test_what_a_form_costs_is_ruled_on_against_the_models_own_plain_form(run: Recorder, model: str) -> None:
+    """Paired, by McNemar's exact test and the one rule, corrected over the model's forms (Holm)."""
+    known = values(run, model)
+    plain = fmean(known["plain"].values())
+    lost = {
+        name: sum(known["plain"][one] > here for one, here in known[name].items())
+        for name in known.keys() - {"plain"}
+    }
+    won = {
+        name: sum(known["plain"][one] < here for one, here in known[name].items())
+        for name in known.keys() - {"plain"}
+    }
+    exact = {name: binomtest(lost[name], n).pvalue if (n := lost[name] + won[name]) else 1.0 for name in lost}
+    corrected = dict(zip(exact, holm(list(exact.values())), strict=True))
+    for name, p in corrected.items():
+        row = scores(run, model)[f"{DROP}{name}"]
+        assert row.p == pytest.approx(p)
+        assert row.low is not None and row.high is not None and row.low <= row.value <= row.high
+        if not plain:
+            assert row.standing == "at the floor"
+        elif p > 0.05:
+            assert row.standing == "inconclusive"
+        else:
+            assert row.standing == ("worse" if lost[name] > won[name] else "better")
+    assert scores(run, model)["exact_match"].standing is None
+
+
 def test_a_drop_is_compared_where_both_had_something_to_lose(run: Recorder) -> None:
     """Else a base that knows nothing would be more robust than a fine-tune that learned the task."""
     ours, theirs = values(run, "overfit"), values(run, "base")
@@ -277,6 +316,62 @@ def test_it_is_told_in_the_decision_the_table_of_forgetting_and_the_report(run: 
     assert all(row.model == "overfit" and row.loss > 0 and row.query != row.perturbed_query for row in lost)
     [verdict] = found.decision
     assert "As robust as base?" in {answer.question for answer in verdict.answers}
+
+
+def test_what_a_form_costs_a_model_itself_is_told_wherever_the_run_is(run: Recorder) -> None:
+    with opened(run.folder) as connection:
+        found = gather(connection, run.run_id)
+        numbers = read_numbers(connection, run.run_id)
+        own = by_form(numbers.metrics, numbers.scores)
+    lost = {row.model: row for row in found.forgetting.own if row.measure == f"{DROP}numbers"}
+    assert (lost["base"].standing, lost["overfit"].standing) == ("worse", "at the floor")
+    row = lost["base"]
+    spread, p = interval(row.low, row.high), f"{row.p:.3f}"
+    ruled = f"worse than its own plain form (p {p})"
+    assert own_drop(row) == f"numbers cost base {row.value:.3f} {spread}, n {row.n}: {ruled}"
+    assert f"n {lost['overfit'].n}: {NONE_RIGHT}" in render(found, "junit")
+    cells = ("base", "numbers", f"{row.value:.3f}", spread, str(row.n), p, "worse")
+    assert " | ".join(cells) in render(found, "md").replace("\\", "")
+    assert " ".join(cells) in " ".join(re.sub(r"<[^>]+>", " ", render(found, "html")).split())
+    [score] = [
+        row
+        for row in run_values(found)["scores"]
+        if (row["model"], row["metric"]) == ("base", f"{DROP}numbers")
+    ]
+    assert (score["standing"], score["p"]) == ("worse", row.p)
+    [line] = [each for each in metric_lines(numbers, "overfit", "base") if each.name == f"{DROP}numbers"]
+    assert line.cells[0].own == ruled
+    assert own["base", "exact_match", "perturbed: numbers"] == line.cells[0].own
+
+
+def scores_read(facts: RunFacts, model: str) -> dict[str, ModelScoreRow]:
+    return {row.measure: row for row in facts.scores if row.model == model}
+
+
+def test_a_base_with_nothing_to_lose_leaves_the_question_to_the_own_plain_form(run: Recorder) -> None:
+    with opened(run.folder) as connection:
+        facts = read(connection, run.run_id)
+    other = {"baseline": "candidate", "candidate": "baseline"}
+    swapped = replace(
+        facts,
+        models=[replace(model, role=other[model.role]) for model in facts.models],
+        comparisons=[
+            replace(row, candidate=row.baseline, baseline=row.candidate, delta=None, reason=NONE_RIGHT)
+            for row in facts.comparisons
+            if row.measure.startswith(DROP)
+        ],
+    )
+    [case] = cases(swapped)
+    answer = robust(case)
+    assert answer is not None and answer.standing == "bad"
+    assert answer.question == "As good in other forms?"
+    lost = own_drop(scores_read(facts, "base")[f"{DROP}numbers"])
+    because = "overfit gets nothing right in the plain form, so it has nothing to lose"
+    assert answer.answer == f"no, by 2 of 2 perturbations: {lost}; {because}"
+    kept = [replace(row, standing="no worse") for row in swapped.scores if row.standing]
+    [case] = cases(replace(swapped, scores=kept))
+    found = robust(case)
+    assert found is not None and (found.standing, found.lead) == ("good", "yes")
 
 
 def test_what_was_lost_in_another_form_is_in_the_markdown_report_with_both_answers(run: Recorder) -> None:

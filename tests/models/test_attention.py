@@ -8,10 +8,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
-from engine.models import slots as slots_module
 from engine.models.model import Settings
 from engine.models.rows import DecodingRow, Request, Rules
 from engine.models.slots import Band, Slots, bands_of, in_bands, prefill, side_by_side, why_static
@@ -79,50 +77,6 @@ def test_bands_give_the_logits_of_one_piece(heads: int, dtype: torch.dtype) -> N
             found.append(slots.step(model, torch.tensor([20, 21, 22, 23]), positions, bands))
     for logits in found[1:]:
         torch.testing.assert_close(logits, found[0])
-
-
-def logits_of_a_step(model: Any) -> Any:
-    with torch.inference_mode():
-        _, cache = prefill(model, [[9, 10, 11], [12]])
-        slots = Slots(cache, 2, 8)
-        slots.fill([0, 1], cache, [0, 1])
-        return slots.step(model, torch.tensor([20, 21]), torch.tensor([3, 1]), [Band(0, 2, 4)])
-
-
-def logits_alone(model: Any) -> Any:
-    with torch.inference_mode():
-        return torch.cat([model(torch.tensor([ids])).logits[:, -1] for ids in ([9, 10, 11, 20], [12, 21])])
-
-
-def test_a_packed_output_layer_gives_the_plain_layers_logits(
-    base: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model: Any = AutoModelForCausalLM.from_pretrained(base).eval()
-    packed: list[Any] = []
-    multiply = slots_module._PackedHead.__call__
-    monkeypatch.setattr(
-        slots_module._PackedHead,
-        "__call__",
-        lambda self, given: packed.append(given) or multiply(self, given),
-    )
-    torch.testing.assert_close(logits_of_a_step(model), logits_alone(model))
-    assert len(packed) == 1
-    assert "forward" not in vars(model.lm_head)
-
-
-def test_an_adapter_on_the_output_layer_is_not_lost(base: Path) -> None:
-    model: Any = AutoModelForCausalLM.from_pretrained(base).eval()
-    plain = logits_alone(model)
-    config = LoraConfig(r=2, target_modules=["lm_head"], init_lora_weights=False)
-    adapted = get_peft_model(model, config).eval()
-    found = logits_of_a_step(adapted.get_base_model())
-    torch.testing.assert_close(found, logits_alone(adapted.get_base_model()))
-    assert not torch.allclose(found, plain)
-
-
-def test_a_model_in_16_bits_keeps_its_output_layer(base: Path) -> None:
-    model: Any = AutoModelForCausalLM.from_pretrained(base, dtype=torch.bfloat16)
-    assert not slots_module._PackedHead.suits(model.lm_head)
 
 
 def test_slots_change_places_without_loss(base: Path) -> None:

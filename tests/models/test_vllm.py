@@ -9,18 +9,22 @@ import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
+from lm_eval.api.instance import Instance
+from lm_eval.models.huggingface import HFLM
 
+from engine.benchmarks.harness import ServedCountingModel
 from engine.data.example import Example
 from engine.data.examples import read_examples
 from engine.metrics.perplexity import conditional_nll, corpus_nll
 from engine.models.holder import Holder, served
 from engine.models.local import LocalModel
 from engine.models.model import Settings
-from engine.models.served import holding
+from engine.models.served import ServedModel, holding
 from engine.plan.plan import Compute, Model, read_plan
 from engine.servers import control
 from engine.servers.engines import installed
@@ -140,6 +144,32 @@ def test_perplexities_are_those_of_the_weights_here(server: StartedServer, examp
         assert long.nll == pytest.approx(own_long.nll, rel=1e-3)
 
 
+@pytest.mark.parametrize("limit", [None, 64])
+def test_benchmarks_score_as_lm_eval_does_also_what_is_cut(
+    server: StartedServer, examples: list[Example], monkeypatch: pytest.MonkeyPatch, limit: int | None
+) -> None:
+    if limit:  # the server has room for more: what this client makes of the limit is tried
+        monkeypatch.setattr(server, "holding", replace(server.holding, limit=limit, length=limit + 1))
+    there, own = both(server, models()[2], Holder(None))
+    assert isinstance(there, ServedModel)
+    long = " ".join(example.query for example in examples) * 3
+    generating = {"until": ["!"], "max_gen_toks": 30, "do_sample": False}
+    asked = ServedCountingModel(there, lambda: 6, lambda done, total: None)
+    with own.active() as active:
+        harness = HFLM(pretrained=active, tokenizer=own.tokenizer, max_length=limit)
+        for kind, told in {
+            "loglikelihood": [("Is it open?", " Yes, it is."), (long, " Yes, it is.")],
+            "loglikelihood_rolling": [("Is it open?",), (long,)],
+            "generate_until": [(examples[0].query, generating), (long, generating)],
+        }.items():
+            requests = [Instance(kind, {}, arguments, place) for place, arguments in enumerate(told)]
+            found = getattr(asked, kind)(requests)
+            expected = getattr(harness, kind)(requests, disable_tqdm=True)
+            for one, other in zip(found, expected, strict=True):
+                assert one == (other if isinstance(other, str) else pytest.approx(other, rel=1e-4)), kind
+    assert str(asked.note).startswith("2 of 6 texts were cut")
+
+
 def test_kill_9_of_the_server_loses_no_answer(server: StartedServer, examples: list[Example]) -> None:
     there, own = both(server, models()[2], Holder(None))
     expected, found = texts(own, examples), {}
@@ -179,6 +209,7 @@ def test_a_run_survives_kill_9_of_its_worker_and_a_pause(tmp_path: Path) -> None
     with closing(reader(store)) as one, closing(reader(here)) as other:
         assert answered(one) == answered(other)
         assert benchmarks(one) == benchmarks(other)
+        assert perplexities(one) == pytest.approx(perplexities(other), rel=1e-3) != {}
         (engine,) = one.execute("SELECT DISTINCT json_extract(details, '$.engine') FROM model").fetchone()
         assert engine.startswith("vllm")
     assert read_plan(plan).generation.engine == "transformers"
@@ -189,6 +220,12 @@ def answered(connection: object) -> dict[tuple[str, str], str]:
     query = """SELECT m.name, e.position, r.text FROM response r JOIN model m ON m.id = r.model_id
                JOIN example e ON e.id = r.example_id"""
     return {(name, place): text for name, place, text in connection.execute(query)}  # type: ignore[attr-defined]
+
+
+def perplexities(connection: object) -> dict[tuple[str, str], float]:
+    query = """SELECT m.name, e.position, s.value FROM score s JOIN model m ON m.id = s.model_id
+               JOIN example e ON e.id = s.example_id WHERE s.measure = 'perplexity'"""
+    return {(name, place): value for name, place, value in connection.execute(query)}  # type: ignore[attr-defined]
 
 
 def benchmarks(connection: object) -> set[tuple[str, str, str, float]]:

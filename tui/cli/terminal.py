@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from engine.compare.forgetting import Conclusion
+from engine.compare.forgetting import DROP, NONE_RIGHT, Conclusion
 from engine.data.leak import TIER_WORDS
 from engine.decision.decision import AnsweredQuestion, Decision, TradeOff, headline
 from engine.decision.families import common_word, family_of, rank, summarize
@@ -47,7 +47,7 @@ from tui.sections.overview import (
 )
 from tui.sections.remarks import ANSWERS, answer_table
 from tui.text.diff import first_change, text_of
-from tui.text.gate import MISSING, cut, duration, percent, printable
+from tui.text.gate import MISSING, cut, duration, percent, printable, probability
 from tui.text.output import (
     Column,
     heading,
@@ -104,7 +104,9 @@ def print_sections(
         Section.changes: lambda: changes(measures, find=find),
         Section.slices: lambda: print_slices(found.slices, everything=slices, find=find),
         Section.people: lambda: _print_disparities(found.slices),
-        Section.robustness: lambda: _print_lost(found.slices),
+        Section.robustness: lambda: _print_robustness(
+            found, own=not {Section.all, Section.forgetting} & set(wanted)
+        ),
         Section.resources: lambda: _print_costs(found.costs),
         Section.remarks: lambda: _print_remarks(found.remarks),
         Section.alerts: lambda: print_alerts(found.alerts),
@@ -903,6 +905,31 @@ def _print_forgetting(found: ForgettingSection) -> None:
         )
         for said, candidates in concluded.items():
             paragraph(f"{', '.join(candidates)}: {said}", "  ")
+    _print_own_drops(found.own)
+
+
+def _print_own_drops(rows: Sequence[ModelScoreRow]) -> None:
+    """What each perturbation costs each model against its own plain form."""
+    if not rows:
+        return
+    heading("Other forms of the questions, against each model's own plain form")
+    can_lose = [row for row in rows if row.standing != "at the floor"]
+    columns = [Column("model"), Column("form"), Column("loses", True), Column("95% CI", True)]
+    print_table(
+        [*columns, Column("n", True), Column("p", True), Column("")],
+        [
+            [
+                *(row.model, row.measure.removeprefix(DROP), number(row.value), interval(row.low, row.high)),
+                *(f"{row.n:,}", probability(row.p), FORGETTING_SIGNS.get(word, "") + word),
+            ]
+            for row in can_lose
+            for word in [row.standing or ""]
+        ],
+    )
+    floor = by_key((row.measure.removeprefix(DROP), row.model) for row in rows if row not in can_lose)
+    same = by_key((tuple(models), form) for form, models in floor.items())
+    for models, forms in same.items():
+        paragraph(f"{', '.join(models)}: {NONE_RIGHT}: {', '.join(forms)}", "  ")
 
 
 def _concluded(found: Conclusion) -> str:
@@ -1007,6 +1034,13 @@ def _print_disparities(found: SlicesSection) -> None:
         if row.delta is None:
             reason = row.reason or "no reason recorded"
             paragraph(f"{row.measure}, {row.first} and {row.second}, {row.model}: {reason}", "  ")
+
+
+def _print_robustness(found: RunSections, *, own: bool) -> None:
+    """What other forms cost, and what was lost; `own`: where the table does not stand under forgetting."""
+    if own:
+        _print_own_drops(found.forgetting.own)
+    _print_lost(found.slices)
 
 
 def _print_lost(found: SlicesSection) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from engine.compare.forgetting import DROP
 from engine.compare.ruling import rule_on_rate
 from engine.decision.decision import Coordinate, TradeOff
 from engine.decision.families import family_of, rank
@@ -65,6 +66,7 @@ def html(found: RunSections) -> str:
         data_facts=list(_data_facts(found.data)),
         gap_in_words=_gap,
         spent=list(_spent(found.costs)),
+        DROP=DROP,
         WORST=WORST,
         MOST_GROUPS=MOST_GROUPS,
         NOT_FOUND=NOT_FOUND,

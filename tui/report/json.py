@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from engine.decision.decision import decision_values, trade_off_values
+from engine.decision.facts import own_drop
 from engine.decision.families import NOT_EVALUATED, NOT_RECORDED, family_of, needs_of
 from store.read import history
 from store.read.judging import JudgeUse
@@ -270,6 +271,8 @@ def junit(found: RunSections) -> str:
         suite = SubElement(suites, "testsuite", name=_xml(f"{found.run.name}: {model.name}"))
         _properties(suite, found)
         cases = [_case(suite, model, kind, found) for kind in _kinds(model, found)]
+        if own := [own_drop(row) for row in found.forgetting.own if row.model == model.name]:
+            SubElement(suite, "system-out").text = _xml("\n".join(own))
         suite.set("tests", str(len(cases)))
         for count, result in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
             suite.set(count, str(sum(case.find(result) is not None for case in cases)))

@@ -12,6 +12,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from engine.compare.forgetting import DROP
 from engine.gates.figures import relative
 from store.records.alert import kind_of
 from tui.sections.gather import RunSections
@@ -94,6 +95,7 @@ def markdown(found: RunSections) -> str:
             "TRADE_OFF": TRADE_OFF,
             "trade_off_said": trade_off_said,
             "trade_off_table": trade_off_table,
+            "DROP": DROP,
             "MOST_ALERTS": MOST_ALERTS,
             "MOST_SLICES": MOST_SLICES,
         }

@@ -98,7 +98,7 @@ def gather(connection: Connection, run_id: int) -> RunSections:
         measures=measures(models, metrics, scores, comparisons, alerts, limits(run, comparisons, metrics)),
         judging=judging(judges),
         benchmarks=benchmarks(models, benchmark_rows, slices.corpora(connection, run_id)),
-        forgetting=forgotten(comparisons, models),
+        forgetting=forgotten(comparisons, models, scores),
         slices=SlicesSection(
             slices.slices(connection, run_id),
             slice_scores,
@@ -116,6 +116,7 @@ def gather(connection: Connection, run_id: int) -> RunSections:
                 about_data,
                 repeated,
                 long_texts(connection, run_id),
+                benchmark_rows,
                 history.isolations(connection, run_id),
             )
         ),

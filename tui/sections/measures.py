@@ -5,13 +5,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from engine.benchmarks.results import ASKED, NO_COMMAND, asked_as, command
-from engine.compare.forgetting import Conclusion, ForgettingRow, conclusions, forgetting
+from engine.compare.forgetting import DROP, Conclusion, ForgettingRow, conclusions, forgetting, own_drops
+from engine.decision.facts import against_plain
 from engine.decision.families import change, family, family_of, needs_of, rank
 from store.read.evidence import measure_values
 from store.read.history import Connection
 from store.read.query import by_key
 from store.read.rows import AlertRow, BenchmarkRow, ComparisonRow, ModelRow, ModelScoreRow
-from store.read.slices import CorpusRow, DisparityRow, LostVariantRow, SliceRow, SliceScoreRow, worst
+from store.read.slices import (
+    PERTURBED,
+    CorpusRow,
+    DisparityRow,
+    LostVariantRow,
+    SliceRow,
+    SliceScoreRow,
+    worst,
+)
 from store.records import StoredMetric
 from tui.text.gate import MISSING, number
 
@@ -49,8 +58,11 @@ class BenchmarksSection:
 
 @dataclass(frozen=True, slots=True)
 class ForgettingSection:
+    """`own` is what perturbations cost each model against its own plain form."""
+
     rows: Sequence[ForgettingRow]
     conclusions: Sequence[Conclusion]
+    own: Sequence[ModelScoreRow] = ()
 
     def by_baseline(self) -> dict[str, list[ForgettingRow]]:
         return by_key((row.baseline, row) for row in self.rows)
@@ -73,9 +85,11 @@ def _asked(details: Mapping[str, Any] | None) -> str:
     return f"{said}; no lm_eval command gives these numbers: {reason}" if reason else said
 
 
-def forgotten(comparisons: Sequence[ComparisonRow], models: Sequence[ModelRow]) -> ForgettingSection:
+def forgotten(
+    comparisons: Sequence[ComparisonRow], models: Sequence[ModelRow], scores: Sequence[ModelScoreRow]
+) -> ForgettingSection:
     rows = forgetting(comparisons, models)
-    return ForgettingSection(rows, conclusions(rows))
+    return ForgettingSection(rows, conclusions(rows), own_drops(scores))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +128,22 @@ class SlicesSection:
         for row in () if self.rows else self.scores:
             found.setdefault((row.measure, row.slice), []).append(row)
         return found
+
+
+def by_form(
+    metrics: Sequence[StoredMetric], scores: Sequence[ModelScoreRow]
+) -> dict[tuple[str, str, str], str]:
+    """By model, measure and slice of a form the ruling on it against the model's own plain form.
+
+    Of the measure that robustness is told by.
+    """
+    told_by = {metric.measure: (metric.settings or {}).get("measure", "") for metric in metrics}
+    return {
+        (row.model, told_by.get(row.measure, ""), PERTURBED + row.measure.removeprefix(DROP)): against_plain(
+            row
+        )
+        for row in own_drops(scores)
+    }
 
 
 def slice_map(rows: Sequence[SliceRow]) -> "HeatMap":

@@ -11,7 +11,7 @@ from engine.servers.wire import dropped
 from store.read.answers import AnswerCount, LongTexts
 from store.read.judging import JudgeUse, JudgingResults
 from store.read.query import by_key
-from store.read.rows import ModelRow
+from store.read.rows import BenchmarkRow, ModelRow
 from store.records import Run
 from store.records.judging import WITHOUT_SYNTHETIC
 from tui.sections.data import DataSection
@@ -38,6 +38,7 @@ def remarks(
     data: DataSection,
     repetition: Repetition | None,
     long: Sequence[LongTexts],
+    benchmarks: Sequence[BenchmarkRow],
     isolations: Mapping[str, int],
 ) -> list[str]:
     """One sentence each. `isolations` are those of the sandbox, with the number of programs."""
@@ -64,6 +65,7 @@ def remarks(
         found.append(f"prompts truncated to fit the context: {', '.join(cut)}")
     read = by_key(((row.measure, row.reading), f"{row.scores:,} of {row.model}") for row in long)
     found += [f"{measure}: {', '.join(counts)} {reading}" for (measure, reading), counts in read.items()]
+    found += _cut_benchmarks(benchmarks)
     if any(row.with_calls for row in answers):
         called = [f"{row.model} {row.with_calls:,} of {row.answers:,}" for row in answers]
         found.append(f"answers with tool calls: {', '.join(called)}")
@@ -162,6 +164,13 @@ def _notes(models: Iterable[ModelRow]) -> Iterator[str]:
             said.setdefault(note, []).append(model.name)
     for note, names in said.items():
         yield f"{', '.join(names)}: {note}"
+
+
+def _cut_benchmarks(rows: Iterable[BenchmarkRow]) -> Iterator[str]:
+    """Which tasks have texts that were too long, whichever metrics they have."""
+    noted = (row for row in rows if row.value is not None and row.reason)
+    for (task, reason), models in by_key(((row.task, row.reason), row.model) for row in noted).items():
+        yield f"{', '.join(dict.fromkeys(models))}, {task}: {reason}"
 
 
 def _judges(judges: Iterable[JudgeUse]) -> Iterator[str]:

@@ -15,6 +15,7 @@ import numpy as np
 
 from engine.compare.comparison import Comparison, Scores, compare_measures, not_comparable
 from engine.compare.forgetting import DROP, INVARIANCE, NONE_RIGHT, ROBUST, compared_by
+from engine.compare.ruling import BoundedComparison, rule
 from engine.compare.slices import (
     MeasureColumn,
     Slice,
@@ -37,6 +38,7 @@ from engine.data.perturb import (
 )
 from engine.data.split import sample
 from engine.errors import BadInput
+from engine.gates.measures import allowed_of_forms
 from engine.metrics.metric import Measure, Score, mean, score_pairs
 from engine.models.model import Response, without_reasoning
 from engine.phases.generate import Loader, answered, settings_of
@@ -370,12 +372,13 @@ def robustness(
     models = {model.name: _Variants(work, model) for model in work.plan.models}
     asked = {name: by_key((one.perturbation, one.plain) for one in work.variants) for name in models}
     slice_scores, slices = _sliced(work, known, plain, models)
-    values = {
-        model.name: _values(work, model, plain[model.name], models[model.name]) for model in work.plan.models
-    }
+    pairs = {name: _pairs(work, plain[name], variants) for name, variants in models.items()}
+    values = {model.name: _values(work, model, pairs[model.name]) for model in work.plan.models}
+    own = {name: _against_plain(work, name, forms) for name, forms in pairs.items()}
     declared = [measure for measure, _ in measures_of_robustness(work)]
     scores = [
         _summary(work, model, measure, values[model.name], asked[model.name])
+        | own[model.name].get(measure.name, {})
         for model in work.plan.models
         for measure in declared
     ]
@@ -393,22 +396,66 @@ def robustness(
     return PerturbedScores(scores, examples, _compared(work, declared, values), slice_scores, slices)
 
 
-def _values(work: Work, model: Model, plain: Mapping[str, Parts], variants: _Variants) -> dict[str, Parts]:
-    """By measure of robustness, each plain example's value as parts."""
+Pairs = Mapping[str, tuple[float, float]]  # the leading measure in the plain form and in another, by example
+
+
+def _pairs(work: Work, plain: Mapping[str, Parts], variants: _Variants) -> dict[str, Pairs]:
+    """By perturbation the plain examples that have a value in both forms."""
     main = leading(work.plan, measures(work.plan))
     whole = _numbers(main, plain.get(main.name, {}))
+    return {
+        name: {
+            example: (whole[example], here)
+            for example, here in _numbers(main, variants.under(main.name, name)).items()
+            if example in whole
+        }
+        for name in _made(work)
+    }
+
+
+def _values(work: Work, model: Model, pairs: Mapping[str, Pairs]) -> dict[str, Parts]:
+    """By measure of robustness, each plain example's value as parts."""
     found: dict[str, Parts] = {}
-    for name in _made(work):
-        here = _numbers(main, variants.under(main.name, name))
-        both = [example for example in here if example in whole]
-        found[f"{DROP}{name}"] = {example: (whole[example] - here[example], 1.0) for example in both}
+    for name, own in pairs.items():
+        found[f"{DROP}{name}"] = {example: (whole - here, 1.0) for example, (whole, here) in own.items()}
         found[f"{ROBUST}{name}"] = {
-            example: (min(whole[example], here[example]) / whole[example], 1.0)
-            for example in both
-            if whole[example] > 0
+            example: (min(whole, here) / whole, 1.0) for example, (whole, here) in own.items() if whole > 0
         }
     found[INVARIANCE] = _invariance(work, model)
     return found
+
+
+def _against_plain(work: Work, model: str, pairs: Mapping[str, Pairs]) -> dict[str, dict[str, Any]]:
+    """By drop its interval and the ruling: the model in another form against itself in the plain one.
+
+    Paired, as candidates are with baselines; what a model's perturbations cost it is one family.
+    """
+    main = leading(work.plan, measures(work.plan))
+    each = replace(main, combine=mean)  # of the examples' own values
+    compared = compare_measures(
+        model,
+        model,
+        [
+            Scores(
+                each,
+                {example: (here, 1.0) for example, (_, here) in own.items()},
+                {example: (whole, 1.0) for example, (whole, _) in own.items()},
+            )
+            for own in pairs.values()
+        ],
+        seed=work.plan.data.seed,
+    )
+    allowed, ends = allowed_of_forms(work.plan.gates), (main.low, main.high)
+    rulings = rule("own form", [BoundedComparison(item, ends, allowed) for item in compared])
+    return {
+        f"{DROP}{name}": {
+            "low": None if item.high is None else -item.high,
+            "high": None if item.low is None else -item.low,
+            "p": ruling.p,
+            "standing": ruling.standing,
+        }
+        for name, item, ruling in zip(pairs, compared, rulings, strict=True)
+    }
 
 
 def _numbers(measure: Measure, parts: Parts) -> dict[str, float]:

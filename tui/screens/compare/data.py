@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from engine.compare.forgetting import ForgettingRow, forgetting
 from engine.compare.ruling import rule_on_rate
+from engine.decision.facts import against_plain
 from engine.decision.families import BENCHMARKS, FORGETTING, JUDGE, common_word, family_of, rank, summarize
 from engine.decision.judges import subject
 from store.read import evidence, history, judging, slices
@@ -52,6 +53,7 @@ class MeasureCell:
     reason: str | None
     is_gap: bool = False  # of a disparity: the groups are told apart by more than chance
     between: str = ""  # how far the samples of one prompt lie apart
+    own: str = ""  # of what a perturbation costs: the ruling on it against the model's own plain form
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +239,11 @@ def _is(row: WinRateRow | ComparisonRow | SliceRow, candidate: str, baseline: st
 def _metric(numbers: Numbers, metric: StoredMetric, candidate: str, baseline: str) -> MeasureLine:
     scores = {score.model: score for score in numbers.scores if score.measure == metric.measure}
     cells = [
-        MeasureCell(s.model, s.value, s.low, s.high, s.n, s.missing, s.reason, between=between_samples(s))
+        MeasureCell(
+            *(s.model, s.value, s.low, s.high, s.n, s.missing, s.reason),
+            between=between_samples(s),
+            own=against_plain(s),
+        )
         if (s := scores.get(name))
         else MeasureCell(name, None, None, None, 0, 0, "not computed yet")
         for name in ordered(numbers.models, candidate, baseline)

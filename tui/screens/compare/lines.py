@@ -447,6 +447,8 @@ def _cell(cell: MeasureCell) -> Content:
         parts.append(Content.styled(f"n {cell.n:,}" + ("," if cell.missing else ""), "$muted"))
     if cell.between:
         parts.append(plain(cell.between, "$muted"))
+    if cell.own:
+        parts.append(plain(cell.own))
     if cell.missing:
         parts.append(plain(f"{cell.missing:,} missing: {cell.reason or 'no reason was recorded'}", "$warn"))
     elif cell.value is None:

@@ -1,6 +1,6 @@
 """Slices: where a candidate got worse, by category, length and features of the prompt."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -8,14 +8,14 @@ from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.content import Content
 
-from store.read import slices
+from store.read import history, slices
 from store.read.history import Connection
 from store.read.query import matches
 from store.read.slices import SliceRow, SliceScoreRow
 from tui.keys import bindings
 from tui.screens.choosing import FilteredScreen, PairScreen
 from tui.screens.compare.lines import difference, interval, value
-from tui.sections.measures import slice_map
+from tui.sections.measures import by_form, slice_map
 from tui.text.gate import cut, join, middle, plain, probability, wrap
 from tui.widgets.lines import Line, Pane
 from tui.widgets.pictures import (
@@ -27,6 +27,8 @@ from tui.widgets.pictures import (
     heat_room,
 )
 from tui.widgets.rows import Columns, FlexColumn, Rows
+
+Key = tuple[str, str, str]  # a model, a measure and a slice
 
 _WORDS = {
     "worse": ("− worse", "bold $bad"),
@@ -82,8 +84,10 @@ def draw(row: SliceRow, layout: Columns, width: int, *, measure: bool) -> Conten
     )
 
 
-def explained(row: SliceRow | None, scores: Sequence[SliceScoreRow], width: int) -> list[Content]:
-    """The selected slice in full: the difference, and each model's value on it."""
+def explained(
+    row: SliceRow | None, scores: Sequence[SliceScoreRow], own: Mapping[Key, str], width: int
+) -> list[Content]:
+    """The selected slice in full: the difference, and each model's value on it; of a form, its ruling."""
     if row is None:
         return []
     said = f"{difference(row.delta)} [{interval(row.low, row.high, sign=True)}]"
@@ -99,25 +103,29 @@ def explained(row: SliceRow | None, scores: Sequence[SliceScoreRow], width: int)
         if (score.measure, score.slice) == (row.measure, row.slice)
         and score.model in (row.candidate, row.baseline)
     ]
-    lines = [join(first), join([_score(score) for score in found], " · ")]
+    told = [_score(score, own.get((score.model, score.measure, score.slice), "")) for score in found]
+    lines = [join(first), join(told, " · ")]
     return [part for line in lines for part in wrap(line, width)]
 
 
-def _score(score: SliceScoreRow) -> Content:
+def _score(score: SliceScoreRow, own: str) -> Content:
     name = middle(score.model, 24)
     if score.value is None:
         return plain(f"{name} none: {score.reason or 'no reason was recorded'}", "$warn")
     gaps = f", {score.missing} missing: {score.reason or 'no reason was recorded'}" if score.missing else ""
     rest = "" if score.p is None or score.p >= 0.05 else " ≠ the rest"
-    return plain(f"{name} {value(score.value)} [{interval(score.low, score.high)}] n {score.n}{gaps}{rest}")
+    ruled = f", {own}" if own else ""
+    range_ = interval(score.low, score.high)
+    return plain(f"{name} {value(score.value)} [{range_}] n {score.n}{gaps}{rest}{ruled}")
 
 
 @dataclass(frozen=True, slots=True)
 class SlicesData:
-    """A run's slices, and each model's values on them."""
+    """A run's slices, each model's values on them, and its forms' rulings against its own plain form."""
 
     rows: list[SliceRow]
     scores: list[SliceScoreRow]
+    own: Mapping[Key, str]
 
 
 class SlicesScreen(PairScreen, FilteredScreen):
@@ -154,6 +162,7 @@ class SlicesScreen(PairScreen, FilteredScreen):
         return SlicesData(
             slices.slices(connection, self.run_id),
             slices.slice_scores(connection, self.run_id),
+            by_form(history.metrics(connection, self.run_id), history.model_scores(connection, self.run_id)),
         )
 
     def show_run(self, data: SlicesData) -> None:
@@ -220,9 +229,9 @@ class SlicesScreen(PairScreen, FilteredScreen):
         return draw(row, self._columns(), width, measure=self._measure is None)
 
     def _explain(self) -> None:
-        scores = self._slices.scores if self._slices else []
+        scores, own = (self._slices.scores, self._slices.own) if self._slices else ([], {})
         lines = [] if self._map is None else wrap(Content.styled(HEAT_KEY, "$muted"), self.size.width - 2)
-        lines += explained(self._at_cursor, scores, self.size.width - 2)
+        lines += explained(self._at_cursor, scores, own, self.size.width - 2)
         self.query_one("#explained", Pane).show(lines, keep_place=False)
 
     @property
