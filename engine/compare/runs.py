@@ -37,7 +37,7 @@ from engine.compare.comparison import (
     compare_parts,
     not_comparable,
 )
-from engine.compare.forgetting import compared_by
+from engine.compare.forgetting import NONE_RIGHT, compared_by
 from engine.data.example import is_synthetic
 from engine.data.versions import example_of
 from engine.metrics.calibration import AnswerCalibration, Forecast
@@ -121,6 +121,15 @@ def _metrics(sides: Sides, pair: Pair, measures: Mapping[str, Measure], keys: Ke
         compare_forecasts(after, before, item, _forecasts(newer), _forecasts(older))
         for name, item in measures.items()
         if name in OF_FORECASTS
+    ]
+    nothing = {name for name in measures if older.get(name) and not compared_by(name, older)}
+    found = [
+        not_comparable(
+            after, before, item.measure, item.direction, "metric", NONE_RIGHT, item.candidate_value
+        )
+        if item.measure in nothing
+        else item
+        for item in found
     ]
     if same_tokenizer(*(model.details for model in pair)):
         return found

@@ -36,6 +36,7 @@ _MARKER = re.compile(
     r"(?:\(?(\d{1,3})[.)](?=[ \t*]+\S)|(?:step|schritt|étape|etapa|paso|第)\s?\d{1,3}(?=\s?[:.：步]))",
     re.MULTILINE | re.IGNORECASE,
 )
+_SPACED_MINUS = re.compile(r"^([\s:*_$]*)[-−][^\S\n]+(?=[$€£]?\d)")
 _STATED = re.compile(
     r"\b(?:final\s+answer|answer|result)\b\s*(?:is|[:=])\s*\**\s*([^\n]+?)[\s.*]*$", re.IGNORECASE
 )
@@ -93,7 +94,7 @@ def last_number(text: str, decimal: DecimalMark = ".") -> Number | None:
     Several numbers in such a place are undecided. The markers of a list ("1.", "2.") are no numbers.
     """
     for part in (marked(text), boxed(text)):
-        numbers = read_numbers(_right_side(part), decimal) if part else []
+        numbers = read_numbers(_signed(_right_side(part)), decimal) if part else []
         if part and numbers:
             return numbers[0] if len(numbers) == 1 else Number(None, part[:_SHOWN])
     text = _without_markers(text)
@@ -122,13 +123,13 @@ def final_answer(text: str) -> Final | None:
     text = folded(text).strip()
     stated = marked(text) or boxed(text)
     if stated is not None:
-        return _stated(stated)
+        return _stated(_signed(stated))
     if (value := _json(text)) is not None:
         return Final(value)
     last = _SENTENCE.split(text)[-1]
     found = _STATED.search(last[-_END:])
     if found:
-        return _stated(found.group(1))
+        return _stated(_signed(found.group(1)))
     if text and 0 < len(words(text)) <= _LABEL_WORDS:
         item = _MARKER.sub("", text, count=1) if "\n" not in text else text
         return _stated(item if only_number(item) else text)
@@ -207,8 +208,13 @@ def _json(text: str) -> str | None:
 
 def _right_side(text: str) -> str:
     """What stands right of the last "=" of one statement; a text of several as it is."""
-    *_, right = _EQUALS.split(text)
-    return right if right.strip() and not _SEVERAL.search(text) else text
+    *left, right = _EQUALS.split(text)
+    return _signed(right) if left and right.strip() and not _SEVERAL.search(text) else text
+
+
+def _signed(text: str) -> str:
+    """A stated answer is no item of a list: the dash before its number is a minus."""
+    return _SPACED_MINUS.sub(r"\1-", text)
 
 
 def _without_markers(text: str) -> str:

@@ -84,7 +84,10 @@ _PRICED = regex.compile(rf"(?:\p{{Sc}}|(?<!\p{{L}})(?:{_CODES}|Rs\.?))\s?[-+]?$"
 _PRICE = regex.compile(rf"\s?(?:\p{{Sc}}|(?:{_CODES}|euros?|dollars?)(?!\p{{L}}))")
 _SIGN = regex.compile(
     r"(?<![\p{Lu}\p{Ll}\p{Lt}\d_)\]}%°])([-+])\p{Sc}?$"
-    r"|(?<!\d\s?|\p{Lu}|\p{Ll})(minus|negative|moins|menos|минус|[负負]|マイナス)\s?$",
+    r"|(?<!\d\s?|\p{Lu}|\p{Ll})(minus|negative|moins|menos|минус|[负負]|マイナス)\s?$"
+    # With a space behind it: where a value is stated. Elsewhere it marks an item, or parts two numbers.
+    r"|(?<=(?:[=≈≃≤≥→⇒({\[]|(?<=[^\s>]\s?)[<>]|\b(?:is|are|was|were|equals?|ist|est|es):?"
+    r"|\b(?:answer|result|solution|total|value|antwort|ergebnis):)[^\S\n]?[*_$]*)-[^\S\n]\p{Sc}?$",
     regex.IGNORECASE | regex.REVERSE,
 )
 # An exponent, an index, the number of a name: no number of its own.

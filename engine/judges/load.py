@@ -81,7 +81,16 @@ def scoring_form(spec: "plan.Judge") -> ScoringForm:
 
 
 def _rubric(spec: "plan.Judge") -> Rubric | None:
-    return None if spec.rubric is None else find_rubric(spec.rubric)
+    """Raises BadInput for one that grades by the references which the judge is not to see."""
+    if spec.rubric is None:
+        return None
+    rubric = find_rubric(spec.rubric)
+    if rubric.needs in ("reference", "answers") and not spec.use_references:
+        raise BadInput(
+            f"use_references = false: the rubric {spec.rubric} grades by references: nothing is graded",
+            "leave use_references out, or choose another rubric",
+        )
+    return rubric
 
 
 def _form_of(spec: "plan.Judge", rubric: Rubric | None) -> Any:

@@ -33,7 +33,7 @@ class Numeric:
             "responses whose last number equals the reference's, within a tolerance",
             "rule, as GSM8K is scored",
             needs=["references"],
-            version="5",
+            version="6",
             verdict=True,
         ),
     )

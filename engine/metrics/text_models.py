@@ -350,7 +350,7 @@ class Sentiment(TextClassifier):
 def _probabilities(logits: Any, config: Any, several: bool | None) -> Any:
     """Labels that exclude one another share 1; several at once, or a single one, are independent.
 
-    `several` None: as the configuration says.
+    `several` None: as the configuration says, by the rule of transformers' text-classification pipeline.
     """
     if several is None:
         several = config.problem_type == "multi_label_classification"
@@ -359,7 +359,12 @@ def _probabilities(logits: Any, config: Any, several: bool | None) -> Any:
 
 
 def _label_place(encoder: Encoder, asked: Asked, label: str) -> int:
-    """The place of the label among the model's. Raises BadInput, with its labels."""
+    """The place of the label among the model's. Raises BadInput, with its labels, and for a regression."""
+    if encoder.config.get("problem_type") == "regression":
+        raise BadInput(
+            f"metrics.{asked.metric}.model: {encoder.name} gives numbers of a regression, not probabilities",
+            "name a model that classifies",
+        )
     # transformers leaves its own two out of the file.
     known = encoder.config.get("id2label", {0: "LABEL_0", 1: "LABEL_1"})
     names = {int(place): str(name) for place, name in known.items()}

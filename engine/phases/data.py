@@ -16,14 +16,21 @@ from engine.data.examples import data_rows
 from engine.data.leak import TIERS, Leak, Search, is_counted
 from engine.data.leakage import find_leaks, read_training
 from engine.data.split import Thinned, splits, summarise
-from engine.data.suites import suite_of, suite_questions
+from engine.data.suites import suite_of
 from engine.data.unused import unused_columns
 from engine.data.versions import example_of, file_hash, refuse_used_test, training_edited
 from engine.errors import BadInput
 from engine.metrics.slices import of_the_set
 from engine.metrics.suites import unscored
 from engine.phases.work import FOLLOW, Meter, Work
-from engine.plan.selection import asked, in_part, part_name, whole_set, without_excluded
+from engine.plan.selection import (
+    asked,
+    asked_of_suites,
+    in_part,
+    part_name,
+    whole_set,
+    without_excluded,
+)
 from engine.stats.family import smallest_change
 from store import records
 from store.people import excluded, user_name
@@ -347,13 +354,12 @@ class _Suites:
 
 def _of_suites(work: Work, own: Collection[str]) -> _Suites:
     """Raises BadInput like `suite_questions`; `own` are the ids of the plan's examples."""
-    names = work.plan.data.suites
-    if not names:
+    if not work.plan.data.suites:
         return _Suites()
-    found, torn = suite_questions(names, work.store, own)
     with opened(work.store) as connection:
-        found, left_out = without_excluded(found, excluded(connection))
-    found = found[: work.options.get("limit")]
+        out = excluded(connection)
+    beside = asked_of_suites(work.plan.data, work.store, out, own, work.options.get("limit"))
+    found = beside.questions
     version = eval_set_version(found)
     recorder = work.recorder
     with recorder.transaction() as transaction:
@@ -366,13 +372,14 @@ def _of_suites(work: Work, own: Collection[str]) -> _Suites:
     ids = {row.example: row.id for row in recorder.rows(records.StoredExample, eval_set=version)}
     counted = Counter(map(suite_of, found))
     said = ", ".join(f"{name} {count:,}" for name, count in counted.items())
-    more = f"; {torn} left out, since suites label them both ways" if torn else ""
-    more += f"; {len(left_out)} left out, excluded by people" if left_out else ""
+    more = f"; {beside.torn} left out, since suites label them both ways" if beside.torn else ""
+    more += f"; {beside.excluded} left out, excluded by people" if beside.excluded else ""
     recorder.event("info", "data", f"questions of suites: {said}{more}")
     rubrics = [judge.rubric for judge in work.plan.judges if judge.kind == "pointwise"]
     for name, needed in unscored(found, work.plan.metrics.settings, rubrics).items():
         recorder.event("warning", "data", f"nothing scores {name}: that takes {needed}")
-    summary = {"version": version, "questions": dict(counted), "torn": torn, "excluded": len(left_out)}
+    left_out = {"torn": beside.torn, "excluded": beside.excluded}
+    summary = {"version": version, "questions": dict(counted), **left_out}
     return _Suites([ids[example.id] for example in found], summary)
 
 

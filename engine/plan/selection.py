@@ -1,13 +1,17 @@
 """Selects the examples of a plan from its eval set, without those that people excluded."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 from engine.data.example import Example, query_id
 from engine.data.examples import read_examples
-from engine.data.split import folds_of, sample, splits
+from engine.data.split import folds_of, order_of, sample, splits
+from engine.data.suites import suite_of, suite_questions
 from engine.errors import BadInput
 from engine.plan.plan import Data
+from store.read.query import by_key
 
 T = TypeVar("T")
 
@@ -56,6 +60,49 @@ def asked(examples: Sequence[Example], data: Data, limit: int | None = None) -> 
     if data.sample is not None:
         chosen = sample(chosen, data.sample, data.seed)
     return chosen[:limit]
+
+
+@dataclass(frozen=True, slots=True)
+class AskedOfSuites:
+    """The questions of a plan's suites that a run asks, and how many are left out."""
+
+    questions: list[Example]
+    torn: int  # suites label them both ways
+    excluded: int  # by people
+
+
+def asked_of_suites(
+    data: Data,
+    store: Path,
+    out: Mapping[tuple[str, str], object],
+    own: Collection[str] = (),
+    limit: int | None = None,
+) -> AskedOfSuites:
+    """The questions that a run asks beside its own examples; `out` as in `without_excluded`.
+
+    Raises BadInput like `suite_questions`.
+    """
+    if not data.suites:
+        return AskedOfSuites([], 0, 0)
+    whole, torn = suite_questions(data.suites, store, own)
+    kept, left_out = without_excluded(whole, out)
+    return AskedOfSuites(_spread(kept, limit, data.seed), torn, len(left_out))
+
+
+def _spread(questions: list[Example], limit: int | None, seed: int) -> list[Example]:
+    """At most `limit`: as many of each suite, and in each as its categories are sized, by a hash of the ids.
+
+    The first of a file would be of one category.
+    """
+    if limit is None or len(questions) <= limit:
+        return questions
+    chosen: set[str] = set()
+    by_suite = sorted(by_key((suite_of(each), each) for each in questions).values(), key=len)
+    for place, own in enumerate(by_suite):  # what a small suite lacks, the larger ones have
+        share = min(len(own), (limit - len(chosen)) // (len(by_suite) - place))
+        own = sorted(own, key=lambda each: (each.category or "", order_of(each.id, seed), each.id))
+        chosen |= {own[(2 * step + 1) * len(own) // (2 * share)].id for step in range(share)}
+    return [each for each in questions if each.id in chosen]
 
 
 def part_name(data: Data) -> str:

@@ -15,7 +15,7 @@ from engine.data.examples import data_rows
 from engine.data.files import hub_silence
 from engine.data.leakage import read_training
 from engine.data.messages import turn_text
-from engine.data.suites import suite_of, suite_questions
+from engine.data.suites import suite_of
 from engine.data.unused import unused_columns
 from engine.data.versions import file_hash, refuse_used_test, used_before
 from engine.errors import AssayError, BadInput, install
@@ -47,7 +47,14 @@ from engine.plan.errors import Finding, Level
 from engine.plan.metrics import is_own
 from engine.plan.paths import read_json
 from engine.plan.plan import Data, Model, Plan, lacking
-from engine.plan.selection import asked, part_name, whole_set, without_excluded
+from engine.plan.selection import (
+    AskedOfSuites,
+    asked,
+    asked_of_suites,
+    part_name,
+    whole_set,
+    without_excluded,
+)
 from engine.plan.training_config import read_training_config
 from engine.preflight.estimate import disk_bytes, gain, judge_model, local_judge, memory, time_needed
 from engine.preflight.install import disk
@@ -58,6 +65,7 @@ from store.people import excluded
 from store.read import history
 from store.read.datasets import test_uses
 from store.read.live import SpeedRow, judge_speeds, speeds
+from store.records import Exclusion
 from store.session import opened
 
 WITH_MODEL = ("bertscore", "embedding", "toxicity", "sentiment")
@@ -183,10 +191,19 @@ def _unknown_kind(subject: str, folder: Path) -> Iterator[Finding]:
 
 def remaining(examples: list[Example], store: Path) -> list[Example]:
     """The examples that are not excluded in this store."""
+    return without_excluded(examples, _excluded(store))[0]
+
+
+def beside(plan: Plan, store: Path, own: Collection[str], limit: int | None = None) -> AskedOfSuites:
+    """The questions of the plan's suites that a run asks. Raises BadInput like `asked_of_suites`."""
+    return asked_of_suites(plan.data, store, _excluded(store), own, limit)
+
+
+def _excluded(store: Path) -> Mapping[tuple[str, str], Exclusion]:
     if not database.exists(store):
-        return examples
+        return {}
     with opened(store) as connection:
-        return without_excluded(examples, excluded(connection))[0]
+        return excluded(connection)
 
 
 def data_findings(
@@ -266,7 +283,7 @@ def check(plan: Plan, store: Path, *, allow_code: bool = False) -> list[Finding]
     whole = _read_examples(plan, findings)
     examples = remaining(whole, store)
     findings += [*_data(plan, examples), *data_findings(plan, whole, examples, store)]
-    beside = _suites(plan, store, {example.id for example in whole}, findings)
+    of_suites = _suites(plan, store, {example.id for example in whole}, findings)
     findings += [*_metrics(plan, examples, allow_code), *metric_findings(plan)]
     findings += _calibration(plan, asked(examples, plan.data))
     for model in plan.models:
@@ -274,13 +291,13 @@ def check(plan: Plan, store: Path, *, allow_code: bool = False) -> list[Finding]
     chosen = asked(examples, plan.data)
     silent = left_out(plan, chosen)
     findings += _servers(plan, silent)
-    findings += [*_judges(plan, chosen, silent), *judge_findings(plan, chosen, beside)]
+    findings += [*_judges(plan, chosen, silent), *judge_findings(plan, chosen, of_suites)]
     findings += [*_sweep(plan, examples, allow_code), *_compute(plan), *_track(plan)]
-    findings += [Finding(*found) for found in cost_findings(plan, chosen, beside)]
+    findings += [Finding(*found) for found in cost_findings(plan, chosen, of_suites)]
     findings += _local_judges(plan, chosen, store)
     said, variants = _variants(plan, chosen, allow_code)
     findings += said
-    whole_run = [*chosen, *beside, *variants]
+    whole_run = [*chosen, *of_suites, *variants]
     findings += [disk(store, disk_bytes(plan, whole_run)), *memory(plan, whole_run)]
     past = _past(store, speeds)
     findings += _engine(plan, past)
@@ -484,13 +501,15 @@ def _suites(plan: Plan, store: Path, own: Collection[str], findings: list[Findin
     if not plan.data.suites:
         return []
     try:
-        found, _ = suite_questions(plan.data.suites, store, own)
+        asked_too = beside(plan, store, own)
     except BadInput as error:
         findings.append(_wrong("data.suites", error))
         return []
+    found = asked_too.questions
     counted = Counter(map(suite_of, found))
     said = ", ".join(f"{name} {count:,}" for name, count in counted.items())
-    findings.append(Finding("ok", "data.suites", f"{len(found):,} questions, measured apart: {said}"))
+    out = f"; {asked_too.excluded} left out, excluded by people" if asked_too.excluded else ""
+    findings.append(Finding("ok", "data.suites", f"{len(found):,} questions, measured apart: {said}{out}"))
     rubrics = [judge.rubric for judge in plan.judges if judge.kind == "pointwise"]
     for name, needed in unscored(found, plan.metrics.settings, rubrics).items():
         findings.append(Finding("warning", "data.suites", f"nothing scores {name}", f"add {needed}"))

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from engine.data.example import eval_set_version
-from engine.data.suites import suite_questions
 from engine.data.versions import file_hash
 from engine.errors import AssayError, BadInput, CannotRun, refused
 from engine.metrics.perplexity import VALIDATION
@@ -26,7 +25,7 @@ from engine.models.folder import TOKENIZERS, adapter_of, base_of
 from engine.models.recorded import RunAnswers
 from engine.phases.work import FOLLOW, PHASES, plan_of, quick_part
 from engine.plan.plan import Judge, Model, Plan, read_plan
-from engine.plan.selection import whole_set, without_excluded
+from engine.plan.selection import asked_of_suites, whole_set, without_excluded
 from engine.plan.sweep import followed_pattern, members_of
 from engine.preflight.check import check
 from engine.run.environment import named_files
@@ -356,9 +355,9 @@ def _eval_set(connection: Connection, plan: Plan, run: records.Run) -> Iterator[
 def _suites(connection: Connection, plan: Plan, run: records.Run, store: Path) -> Iterator[str]:
     known = (run.data_summary or {}).get("suites")
     if known and plan.data.suites:
-        whole, _ = suite_questions(plan.data.suites, store)
-        kept = without_excluded(whole, excluded(connection))[0][: (run.options or {}).get("limit")]
-        if (now := eval_set_version(kept)) != known["version"]:
+        limit = (run.options or {}).get("limit")
+        found = asked_of_suites(plan.data, store, excluded(connection), limit=limit)
+        if (now := eval_set_version(found.questions)) != known["version"]:
             yield f"questions of suites: version {known['version']}, now {now}"
 
 

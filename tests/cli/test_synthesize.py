@@ -37,6 +37,8 @@ def test_a_served_model_writes_and_a_person_accepts(
     edited = assay("traffic", "edit", "1", "--question", "Who carries parcels to Norway?", *store)
     assert "1 has its question" in edited.out
     assert "1 example, 1 of them synthetic" in assay("traffic", "accept", "1", *store).out
+    told = assay("traffic", "pairs", "--sft", tmp_path / "sft.jsonl", *store).out
+    assert "1 synthetic example left out: in the eval set" in told and "correction" not in told
     row = json.loads((tmp_path / "new-v1.jsonl").read_text())
     assert row["synthetic"]["edited"] and row["synthetic"]["server"] == server.url
     split = assay("split", tmp_path / "new-v1.jsonl", "--ratios", "1,0,0", "--out", tmp_path / "split")

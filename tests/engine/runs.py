@@ -37,7 +37,7 @@ def recorded_plan(
     return plan
 
 
-def queue(store: Path, plan_file: Path) -> int:
+def queue(store: Path, plan_file: Path, **options: int) -> int:
     plan = read_plan(plan_file)
     row = {
         "name": plan.name,
@@ -45,6 +45,7 @@ def queue(store: Path, plan_file: Path) -> int:
         "plan_hash": plan.hash,
         "plan_folder": str(plan.folder),
         "plan_file": plan_file.name,
+        "options": dict(options) or None,
     }
     return create_run(store, records.Run(**row))
 

@@ -236,6 +236,16 @@ def test_runs_are_compared_on_a_drop_as_models_of_one_run_are(run: Recorder) -> 
     assert itself.n == len(right)
 
 
+def test_where_the_older_run_got_nothing_right_a_drop_says_so(run: Recorder) -> None:
+    with opened(run.folder) as connection:
+        side = Side(connection, run.run_id)
+        found = compare_pairs((side, side), [(side.models["overfit"], side.models["base"])])
+    assert not any(values(run, "overfit")["plain"].values())
+    told = {item.measure: (item.delta, item.reason) for item in found.metrics}
+    assert told[f"{DROP}typos"] == told[f"{DROP}numbers"] == (None, NONE_RIGHT)
+    assert told[f"{DROP}paraphrase"][1] != NONE_RIGHT, "nobody was asked in other words"
+
+
 def test_folds_are_compared_on_a_drop_where_something_was_right() -> None:
     drop, kept = (
         Measure(f"{kind}typos", "lower", -1.0, 1.0, "share", frozenset(), "1", "", "")

@@ -1,5 +1,6 @@
 """A run with public suites beside its own examples: each measured apart from the other."""
 
+from collections import Counter
 from contextlib import closing
 from pathlib import Path
 from shutil import copytree
@@ -8,13 +9,15 @@ from typing import Any
 import pytest
 
 from engine.compare.comparable import shared_sets
+from engine.data.example import query_id
 from engine.data.suites import add_suite
 from engine.decision.decision import decide
 from engine.errors import BadInput
 from engine.formats.annotated import crowd_items
 from engine.gates.checks import compare_runs
 from engine.plan.plan import read_plan
-from engine.preflight.check import check
+from engine.plan.selection import asked_of_suites
+from engine.preflight.check import beside, check
 from engine.run.launch import changes
 from store import database, people, records
 from store.read import history
@@ -211,6 +214,48 @@ def test_the_check_names_what_is_asked_and_what_is_lacking(tmp_path: Path) -> No
     assert level == "error" and "bbq was not added" in said and "`assay suite add bbq FILE`" in said
     with pytest.raises(BadInput, match=r"data\.suites\[0\]: there is no suite 'xtest' \(did you mean"):
         told('["xtest"]')
+
+
+def test_a_limit_takes_as_many_of_each_suite_and_of_all_its_categories(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    rows = [
+        BBQ | {"example_id": place, "category": category}
+        for category in ("Age", "Religion", "Nationality")
+        for place in range(20)
+    ]
+    add_suite("bbq", downloaded(tmp_path, "bbq", rows), store)
+    add_suite("xstest", questions(tmp_path), store)
+    add_suite("advbench", downloaded(tmp_path, "advbench"), store)
+    data = read_plan(plan_in(tmp_path, suites='["bbq", "xstest", "advbench"]')).data
+
+    def chosen(seed: int, limit: int = 13) -> list[str]:
+        asked = asked_of_suites(data.model_copy(update={"seed": seed}), store, {}, limit=limit).questions
+        return [each.id for each in asked]
+
+    found = chosen(0)
+    parts = Counter(name.rpartition("-")[0] for name in found)
+    assert parts == {"advbench": 1, "bbq-Age": 2, "bbq-Religion": 2, "bbq-Nationality": 2, "xstest": 6}
+    harmful = [int(name.rpartition("-")[2]) > PAIRS for name in found if name.startswith("xstest")]
+    assert harmful.count(True) == harmful.count(False) == 3
+    assert chosen(0) == found != chosen(1)
+    assert len(chosen(0, 1)) == 1 and len(chosen(0, 1000)) == 60 + 2 * PAIRS + 1
+
+
+def test_the_check_counts_the_questions_that_the_run_asks(
+    run: Recorder, folder: Path, tmp_path: Path
+) -> None:
+    store = Path(copytree(folder / "store", tmp_path / "store"))
+    with opened(store) as connection:
+        people.exclude(connection, "s", "xstest-1", query_id(asked("safe")[0]), "ann", reason="twice")
+    plan = read_plan(plan_in(folder))
+    [found] = [item for item in check(plan, store) if item.subject == "data.suites"]
+    left = 2 * PAIRS - 1
+    assert found.message == f"{left} questions, measured apart: xstest {left}; 1 left out, excluded by people"
+    limited = carry_out(store, queue(store, plan_in(folder), limit=8))
+    asked_too = limited.rows(records.RunExample, run_id=limited.run_id, split="suite")
+    assert len(asked_too) == 8 == len(beside(plan, store, set(), 8).questions)
+    with opened(store) as connection:
+        assert not [said for said in changes(connection, plan, limited.run(), store) if "suites" in said]
 
 
 def test_a_suite_that_nothing_scores_says_what_it_takes(tmp_path: Path) -> None:

@@ -32,6 +32,14 @@ def test_examples_without_what_a_rubric_needs_are_counted(tmp_path: Path) -> Non
     )
 
 
+@pytest.mark.parametrize("rubric", ["truthfulness", "accuracy"])
+def test_a_rubric_of_references_that_the_judge_is_not_shown_is_refused(tmp_path: Path, rubric: str) -> None:
+    told = f'{SERVED}kind = "pointwise"\nrubric = "{rubric}"\n'
+    ((level, message),) = findings(tmp_path, told + "use_references = false\n")
+    assert level == "error" and f"the rubric {rubric} grades by references" in message
+    assert [level for level, _ in findings(tmp_path, told)] == ["warning"]
+
+
 def test_a_broken_rubric_and_a_template_that_fails_on_a_question_are_errors(tmp_path: Path) -> None:
     (tmp_path / "rubric.toml").write_text("[[criteria]]\nname = 'x'\n")
     ((level, message),) = findings(tmp_path, SERVED + 'rubric = "rubric.toml"')

@@ -1,11 +1,13 @@
 """The last number of a text in any script, by hand; what may be read in two ways is missing."""
 
+from decimal import Decimal
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.data.example import Example
-from engine.data.final import last_number
+from engine.data.final import final_answer, last_number
 from engine.data.numbers import read_numbers
 from engine.errors import BadInput
 from engine.metrics.exact import NO_NUMBER, NO_NUMBER_WANTED, Numeric
@@ -356,6 +358,24 @@ def test_a_number_equals_the_references_however_it_is_written(
         ("1. Add.\n2. Subtract.\nThe result is seven.", 7.0),
         ("1) foo\n2) bar\n3) The answer is 12", 12.0),
         ("- 5 apples", 5.0),
+        ("- 5", 5.0),
+        ("Options:\n- 5\n- 7", 7.0),
+        ("Total =\n- 5 apples", 5.0),
+        ("> - 5 apples", 5.0),
+        ("x = 10 - 5", 5.0),
+        ("The answer is – 5 apples", 5.0),
+        ("x = - 5", -5.0),
+        ("x=- 5", -5.0),
+        ("x = − 5", -5.0),
+        ("x = - $5", -5.0),
+        ("y < - 5", -5.0),
+        ("3 - 5 = - 2", -2.0),
+        ("The answer is - 5", -5.0),
+        ("The answer is: **- 5**", -5.0),
+        ("Answer: - 5", -5.0),
+        ("#### - 5", -5.0),
+        (r"\boxed{x = - 5}", -5.0),
+        ("(- 5)", -5.0),
         ("> 42", 42.0),
         ("`42`", 42.0),
         ("**42**", 42.0),
@@ -653,3 +673,12 @@ def test_a_part_of_something_larger_is_undecided(text: str) -> None:
 )
 def test_names_and_idioms_hold_no_number(text: str) -> None:
     assert last_number(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("#### - 5", "-5"), ("x = - 5", "-5"), ("The answer is: - 5 apples", "-5"), ("- 5 apples", "5")],
+)
+def test_a_stated_final_answer_is_no_item_of_a_list(text: str, number: str) -> None:
+    found = final_answer(text)
+    assert found is not None and found.value == Decimal(number)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
+from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast, pipeline
 
 from bench.refusals import labelled, precision_recall_f1
 from engine.data.example import Example
@@ -345,6 +345,20 @@ class TestToxicity:
         folder = make_classifier(tmp_path, {0: "rude", 1: "toxic", 2: "threat"}, "multi_label_classification")
         value = Toxicity(str(folder)).score(ask(), answer("the cat"))[0].value
         assert value == pytest.approx(self.probability(folder, "the cat"), abs=1e-5)
+
+    @pytest.mark.parametrize("kind", ["multi_label_classification", "single_label_classification", None])
+    def test_the_configuration_decides_as_in_transformers_own_pipeline(
+        self, tmp_path: Path, kind: str | None
+    ) -> None:
+        folder = make_classifier(tmp_path, {0: "rude", 1: "toxic", 2: "threat"}, kind)
+        theirs = pipeline("text-classification", str(folder), top_k=None, device="cpu")(["the cat sat"])[0]
+        value = Toxicity(str(folder)).score(ask(), answer("the cat sat"))[0].value
+        assert value == pytest.approx({each["label"]: each["score"] for each in theirs}["toxic"], abs=1e-5)
+
+    def test_a_regression_gives_no_probability(self, tmp_path: Path) -> None:
+        folder = make_classifier(tmp_path, {0: "toxicity"}, "regression")
+        with pytest.raises(BadInput, match="numbers of a regression, not probabilities"):
+            Toxicity(str(folder))
 
     def test_a_known_classifier_brings_its_label_and_whether_several_hold(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -306,12 +306,13 @@ def pairs(
         out(f"{counted(len(found.records), 'record')} in {printable(str(file))}")
         for reason, count in found.skipped.items():
             paragraph(f"left out {count:,}: {reason}", "  ", "  ")
+    synthetic = sum(each.synthetic is not None for each in in_eval)
+    parts = (len(in_eval) - synthetic, "correction"), (synthetic, "synthetic example")
+    told = " and ".join(counted(count, what) for count, what in parts if count)
     if in_eval and accepted:
-        told = f"{counted(len(in_eval), 'correction')} of the eval set are in them"
-        err(f"{told}: a model that trains on these has seen it")
+        err(f"{told} of the eval set are in them: a model that trains on these has seen it")
     elif in_eval:
-        told = f"{counted(len(in_eval), 'correction')} left out: in the eval set, which nobody may train on"
-        paragraph(told, "  ", "  ")
+        paragraph(f"{told} left out: in the eval set, which nobody may train on", "  ", "  ")
 
 
 # Questions that a model writes

@@ -55,7 +55,10 @@ class PhaseName(StrEnum):
 
 
 Detach = Annotated[bool, typer.Option("--detach", help="Start it and return; `assay watch` shows it.")]
-Limit = Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="Only the first N examples.")]
+Limit = Annotated[
+    int | None,
+    typer.Option("--limit", min=1, metavar="N", help="The first N examples, and N questions of suites."),
+]
 Only = Annotated[
     PhaseName | None, typer.Option("--only", help="Only this phase; `assay resume` does the rest.")
 ]
@@ -173,7 +176,7 @@ def run(
     settings, quiet = settings or [], asked.quiet
     if plan is None or model or adapter or data or metric:
         plan = make_plan(plan, model, adapter or (), data, metric or (), yes=yes)
-    _confirm_cost(plan, limit, number, settings, yes=yes)
+    _confirm_cost(plan, folder, limit, number, settings, yes=yes)
     phase = only.value if only else None
     if fold == "all":
         if detach or only or against or json:
@@ -489,6 +492,7 @@ def rerun(
 
 def _confirm_cost(
     plan_file: Path,
+    store: Path,
     limit: int | None,
     fold: int | None,
     settings: Sequence[str],
@@ -505,15 +509,18 @@ def _confirm_cost(
     from engine.plan.plan import read_plan
     from engine.plan.selection import asked, whole_set
     from engine.plan.sweep import count_folds
+    from engine.preflight.check import beside, remaining
 
     plan = read_plan(plan_file, fold or (1 if count_folds(plan_file, settings) else None), settings=settings)
     if all(judge.server is None for judge in plan.judges):
         return
-    examples = whole_set(plan.data)
+    whole = whole_set(plan.data)
+    examples = remaining(whole, store)
+    of_suites = beside(plan, store, {example.id for example in whole}, limit).questions
     together = plan.data.folds is not None and fold is None
     parts = range(1, (plan.data.folds or 0) + 1) if together else [plan.data.fold]
     chosen = [asked(examples, plan.data.model_copy(update={"fold": part}), limit) for part in parts]
-    found = estimate(plan, list(chain.from_iterable(chosen)))
+    found = estimate(plan, list(chain.from_iterable(chosen)), suites=of_suites * len(chosen))
     for each in found:
         remark(f"judge {each.judge}: {each.text()}")
     cap = plan.judging.max_cost
