@@ -4,6 +4,8 @@
 ours, and a package that is installed into the same folder writes over ours.
 """
 
+import atexit
+import gc
 import importlib.util
 import os
 import sys
@@ -18,6 +20,9 @@ INSTALL_AGAIN = "install assay again with --force-reinstall --no-deps"
 
 def main() -> None:
     """The console script."""
+    # To look for garbage among all that modules define took a fifth of a command's time.
+    gc.set_threshold(50_000)
+    atexit.register(gc.freeze)
     _leave_out_current_folder()
     foreign = next(shadowed(), None)
     if shell := os.environ.pop("_ASSAY_COMPLETE", ""):  # a key was pressed: nothing more is looked at or told

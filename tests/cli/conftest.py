@@ -14,7 +14,7 @@ from tests.engine.runs import work_here
 from tests.tui.history import build
 from tui.cli.main import command, guarded
 
-ASSAY = [sys.executable, "-c", "from tui.cli.main import main; main()"]
+ASSAY = [sys.executable, "-m", "assay"]
 
 
 @dataclass(frozen=True)

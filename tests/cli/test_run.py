@@ -47,8 +47,8 @@ def test_a_run_of_recorded_answers_loads_no_model_library(assay: Assay, plan: Wr
     assert assay("show", "last", "--json", "--store", store).json["passed"] is True
 
 
-def test_a_failed_gate_is_exit_code_1(process: Assay, plan: Write, tmp_path: Path) -> None:
-    done = process("run", plan(candidate="wrong"), "--quiet", "--store", tmp_path / "store")
+def test_a_failed_gate_is_exit_code_1(assay: Assay, plan: Write, tmp_path: Path) -> None:
+    done = assay("run", plan(candidate="wrong"), "--quiet", "--store", tmp_path / "store")
     assert done.code == 1
     assert "A GATE FAILED" in done.out and "CRITICAL" in done.out and done.err == ""
     assert "exact_match" in done.out and "Scores" not in done.out and "Judges" not in done.out
@@ -197,7 +197,7 @@ def long_run(plan: Write, slow: SlowServer, tmp_path: Path) -> Iterator[subproce
 
 
 def test_ctrl_c_pauses_the_run_and_nothing_is_generated_twice(
-    long_run: subprocess.Popen[str], slow: SlowServer, process: Assay, assay: Assay, tmp_path: Path
+    long_run: subprocess.Popen[str], slow: SlowServer, assay: Assay, tmp_path: Path
 ) -> None:
     long_run.send_signal(signal.SIGINT)
     _, told = long_run.communicate(timeout=DEADLINE)
@@ -207,25 +207,23 @@ def test_ctrl_c_pauses_the_run_and_nothing_is_generated_twice(
     before = len(slow.asked)
     assert 0 < before < 60
     slow.release.set()
-    assert process("resume", "1", "--store", tmp_path / "store").code in (0, 1)
+    assert assay("resume", "1", "--store", tmp_path / "store").code in (0, 1)
     assert len(slow.asked) - before <= 60 - before + 1 and len(set(slow.asked)) == 60
 
 
 def test_closing_the_terminal_ends_the_follower_and_not_the_run(
-    long_run: subprocess.Popen[str], slow: SlowServer, process: Assay, assay: Assay, tmp_path: Path
+    long_run: subprocess.Popen[str], slow: SlowServer, assay: Assay, tmp_path: Path
 ) -> None:
     long_run.send_signal(signal.SIGHUP)
     long_run.communicate(timeout=DEADLINE)
     run = assay("show", "1", "--json", "--store", tmp_path / "store").json["run"]
     assert run["status"] == "running"
     slow.release.set()
-    watched = process("watch", "1", "--store", tmp_path / "store")
+    watched = assay("watch", "1", "--store", tmp_path / "store")
     assert watched.code in (0, 1) and "compare: 100%" in watched.err
 
 
-def test_a_killed_worker_is_told_with_the_way_on(
-    long_run: subprocess.Popen[str], process: Assay, tmp_path: Path
-) -> None:
+def test_a_killed_worker_is_told_with_the_way_on(long_run: subprocess.Popen[str], tmp_path: Path) -> None:
     connection = connect(tmp_path / "store")
     (pid,) = connection.execute("SELECT worker_pid FROM run").fetchone()
     connection.close()
@@ -275,9 +273,9 @@ def test_memory_that_is_limited_is_told_as_that(process: Assay, plan: Write, tmp
 
 
 def test_cancel_from_elsewhere_ends_the_run(
-    long_run: subprocess.Popen[str], process: Assay, tmp_path: Path
+    long_run: subprocess.Popen[str], assay: Assay, tmp_path: Path
 ) -> None:
-    assert process("cancel", "last", "--store", tmp_path / "store").code == 0
+    assert assay("cancel", "last", "--store", tmp_path / "store").code == 0
     _, told = long_run.communicate(timeout=DEADLINE)
     assert long_run.returncode == 3 and "was cancelled" in told
-    assert process("resume", "1", "--store", tmp_path / "store").code == 2
+    assert assay("resume", "1", "--store", tmp_path / "store").code == 2

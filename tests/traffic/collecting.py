@@ -15,7 +15,7 @@ from typing import Any
 from store import database
 
 TOKEN = "c0ffee-5f1d2e"
-ASSAY = [sys.executable, "-c", "from tui.cli.main import main; main()"]
+ASSAY = [sys.executable, "-m", "assay"]
 
 
 @dataclass(frozen=True)
