@@ -87,13 +87,35 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.parent.name not in LONGEST)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """What importing all test modules makes stays: nothing is looked for in it, then or later."""
+    global _frozen
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+        _frozen = len(sys.modules)
+
+
 def pytest_runtest_teardown() -> None:
     """Each full collection would look through all that modules hold, for half a second with torch."""
-    global _frozen
     if len(sys.modules) > _frozen + 200:
-        gc.collect()
-        gc.freeze()
-        _frozen = len(sys.modules)
+        _freeze()
+
+
+def pytest_unconfigure() -> None:
+    """Pytest collects five times at the end, to hear of errors in finalizers; one of them sees everything."""
+    _freeze()
+
+
+def _freeze() -> None:
+    global _frozen
+    gc.collect()
+    gc.freeze()
+    _frozen = len(sys.modules)
 
 
 @pytest.fixture
