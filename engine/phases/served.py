@@ -64,9 +64,10 @@ class Serving:
         if self._server is None or group is not self._held:
             self._close()
             work, generation = self._work, self._work.plan.generation
-            compute = work.plan.compute
-            most = None
-            if compute.max_model_len is None and work.plan.benchmarks is None:
+            compute, most = work.plan.compute, None
+            # Texts of benchmarks and corpora may be as long as the model's context.
+            whole = self._engine.reads and (work.plan.benchmarks or work.plan.metrics.corpora)
+            if compute.max_model_len is None and not whole:
                 variants = [each.example for each in work.variants]
                 asked = [*work.examples, *work.suites, *variants, *work.validation]
                 most = longest(group, asked, generation.max_new_tokens)

@@ -247,6 +247,30 @@ def test_noise_tells_how_many_answers_are_those_of_transformers(
         assert same is not None and (same.identical, same.n) == (0, 2)  # the stand-in is no model
 
 
+def test_a_run_s_server_has_room_for_the_texts_of_a_corpus(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Vllm, "least", 0)  # which is more than this model reads
+    monkeypatch.setenv("FAKE_VLLM", json.dumps({"folder": str(tmp_path)}))
+    program = installed_in(tmp_path / "environment")
+    (tmp_path / "eval.jsonl").write_text('{"query": "the cat"}\n')
+    (tmp_path / "corpus.jsonl").write_text(json.dumps({"text": "the cat sat on the mat " * 40}) + "\n")
+    (tmp_path / "plan.toml").write_text(
+        'name = "corpus"\n[data]\nexamples = "eval.jsonl"\n'
+        + "".join(
+            f'[[models]]\nname = "{role}"\nrole = "{role}"\npath = "{base}"\n'
+            for role in ("baseline", "candidate")
+        )
+        + '[metrics]\nuse = ["length"]\ncorpora = { general = "corpus.jsonl" }\n'
+        f'[generation]\nengine = "vllm"\nmax_new_tokens = 4\n[compute]\nvllm = "{program}"\n'
+    )
+    reading = carry_out(tmp_path / "store", queue(tmp_path / "store", tmp_path / "plan.toml"))
+    found = reading.rows(records.CorpusScore)
+    reading.close()
+    assert len(found) == 2
+    assert all(row.tokens > CONTEXT and row.nll == pytest.approx(row.tokens) for row in found)
+
+
 class TestGguf:
     """llama.cpp's server, by its stand-in: GGUF files alone, and no likelihoods."""
 

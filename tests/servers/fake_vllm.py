@@ -39,7 +39,7 @@ def installed_in(folder: Path) -> Path:
 def main() -> None:
     ways = json.loads(os.environ.get("FAKE_VLLM", "{}"))
     flags = sys.argv[1:]
-    port = int(flags[flags.index("--port") + 1])
+    port, length = (int(flags[flags.index(name) + 1]) for name in ("--port", "--max-model-len"))
     names = ["base"]
     if "--lora-modules" in flags:
         rest = flags[flags.index("--lora-modules") + 1 :]
@@ -83,6 +83,8 @@ def main() -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             if not self.allowed() or body["model"] not in names:
                 return self.tell(401, {"error": "Unauthorized"})
+            if len(body["prompt"]) + body["max_tokens"] > length:
+                return self.tell(400, {"error": f"the maximum context length is {length} tokens"})
             with lock:
                 state["under_way"] += 1
                 mixed = "mixes" in ways and state["under_way"] > 1
