@@ -111,10 +111,10 @@ def _followed(entries: Sequence[Any], pattern: str) -> tuple[list[Any], list[Pro
     return [*others, own], [Problem("models", several)] if len(sweeps) > 1 else []
 
 
-def followed_pattern(plan: Path, training: Path) -> str:
+def followed_pattern(plan: Path, training: Path, settings: Sequence[str] = ()) -> str:
     """The pattern of a training's checkpoints in its folder: they are named as the plan's sweep has them."""
     try:
-        models = tomllib.loads(read_text(plan)).get("models")
+        models = tomllib.loads(override(read_text(plan), settings, str(plan))).get("models")
     except (BadInput, tomllib.TOMLDecodeError, RecursionError):
         models = None  # which is said when the plan is read
     entries = [models] if isinstance(models, Mapping) else _each(models)

@@ -88,15 +88,21 @@ def create(
 
 
 def follow(
-    plan_path: Path, store: Path, outputs: Path, *, until: int | None = None, once: bool = False
+    plan_path: Path,
+    store: Path,
+    outputs: Path,
+    *,
+    until: int | None = None,
+    once: bool = False,
+    settings: Sequence[str] = (),
 ) -> int:
     """Stores a queued run that follows the training in a folder by a plan, and returns its id; where a run
     has followed it by this plan already, that one goes on.
 
-    `until` is the last step that is evaluated; `once` ends when what is there is evaluated. Raises BadInput
-    like `create`, for a folder that is not there, and while a worker follows it.
+    `until` is the last step that is evaluated; `once` ends when what is there is evaluated; `settings` are as
+    in `create`. Raises BadInput like `create`, for a folder that is not there, and while a worker follows it.
     """
-    plan, pattern = read_followed(plan_path, outputs)
+    plan, pattern = read_followed(plan_path, outputs, settings)
     asked = {"pattern": pattern, "until": until, "once": once, "over": False}
     if (earlier := follower(plan, pattern, store)) is not None:
         if earlier.status == "running":
@@ -110,7 +116,7 @@ def follow(
     return _queue(plan, store, plan.name, plan_path.name, {FOLLOW: asked})
 
 
-def read_followed(plan_path: Path, outputs: Path) -> tuple[Plan, str]:
+def read_followed(plan_path: Path, outputs: Path, settings: Sequence[str] = ()) -> tuple[Plan, str]:
     """The plan without candidates, and the pattern of the checkpoints in a training's folder.
 
     Raises BadInput for a folder that is not there, and like `read_plan`.
@@ -119,8 +125,8 @@ def read_followed(plan_path: Path, outputs: Path) -> tuple[Plan, str]:
         raise BadInput(
             f"{outputs}: no such folder", "give the folder that the training writes its checkpoints to"
         )
-    pattern = followed_pattern(plan_path, outputs.resolve())
-    plan = read_plan(plan_path, followed=pattern)
+    pattern = followed_pattern(plan_path, outputs.resolve(), settings)
+    plan = read_plan(plan_path, followed=pattern, settings=settings)
     if VALIDATION in plan.metrics.corpora:
         raise BadInput(
             f"{plan_path}: metrics.corpora.{VALIDATION} has the name of the validation split's own loss",

@@ -11,8 +11,10 @@ from tests.cli.conftest import ASSAY, Assay
 from tests.timers import add_crontab
 from tui.cli.main import build
 
-# What waits or works long where its store is one, and what speaks with another machine.
-WAITS = {("collect",), ("queue", "work"), ("demo",), ("pull",), ("push",), ("remote",)}
+# What works long or waits for others where its store can be one.
+LONG = {("collect",), ("demo",)}
+# What makes a command end that would wait otherwise.
+ENDS = {("collect",): ("--no-token", "--port", "0"), ("queue", "work"): ("--once",)}
 
 
 def leaves(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -39,9 +41,11 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     add_crontab(tmp_path, monkeypatch)
+    monkeypatch.setenv("ASSAY_SSH", "false")  # no other machine answers
 
 
-def is_told(assay: Assay, arguments: list[str]) -> None:
+def is_told(assay: Assay, arguments: list[str]) -> int:
+    """Holds a command to a message without a traceback or controls; its exit code."""
     done = assay(*arguments)
     assert done.code in (0, 1, 2, 3), arguments
     for text in (done.out, done.err):
@@ -49,6 +53,7 @@ def is_told(assay: Assay, arguments: list[str]) -> None:
         assert "\x1b" not in text and "\u202e" not in text
     if done.code in (2, 3):
         assert done.err.startswith("assay: ") or "cannot run" in done.out, (arguments, done.err)
+    return done.code
 
 
 AWFUL: dict[str, Callable[[Path], str]] = {
@@ -64,11 +69,7 @@ AWFUL: dict[str, Callable[[Path], str]] = {
 }
 
 
-NEEDY = [
-    words
-    for words, found in COMMANDS.items()
-    if words not in WAITS and any(each.required for each in found.params)
-]
+NEEDY = [words for words, found in COMMANDS.items() if any(each.required for each in found.params)]
 
 
 @pytest.mark.parametrize("words", NEEDY, ids=" ".join)
@@ -76,8 +77,11 @@ def test_awful_arguments_are_a_message(
     assay: Assay, own_store: Path, words: tuple[str, ...], tmp_path: Path
 ) -> None:
     (tmp_path / "binary").write_bytes(bytes(range(256)) * 20)
-    for awful in AWFUL.values():
-        is_told(assay, [*line(words, awful(tmp_path)), "--store", str(own_store)])
+    codes = {
+        name: is_told(assay, [*line(words, awful(tmp_path)), "--store", str(own_store)])
+        for name, awful in AWFUL.items()
+    }
+    assert len(codes) == len(AWFUL) and 2 in codes.values(), "nothing was refused"
 
 
 def text_in_place(folder: Path) -> str:
@@ -93,17 +97,30 @@ STORES: dict[str, Callable[[Path], str]] = {
     "a name too long": lambda _: "x" * 5_000,
 }
 OF_A_STORE = [
-    words
-    for words, found in COMMANDS.items()
-    if words not in WAITS and any("--store" in each.opts for each in found.params)
+    words for words, found in COMMANDS.items() if any("--store" in each.opts for each in found.params)
 ]
+
+
+# What asks nothing of the database.
+UNREAD = {("plan-size",), ("schedule", "list"), ("suite", "list")}
+
+
+def test_the_sweeps_leave_no_command_out() -> None:
+    for words in (("collect",), ("demo",), ("queue", "work"), ("pull",), ("push",)):
+        assert words in OF_A_STORE
+    assert {("pull",), ("push",)} <= set(NEEDY)
 
 
 @pytest.mark.parametrize("words", OF_A_STORE, ids=" ".join)
 def test_an_awful_store_is_a_message(assay: Assay, tmp_path: Path, words: tuple[str, ...]) -> None:
     (tmp_path / "file").write_text("text")
-    for store in STORES.values():
-        is_told(assay, [*line(words, "1"), "--store", store(tmp_path)])
+    codes = {
+        name: is_told(assay, [*line(words, "1"), *ENDS.get(words, ()), "--store", store(tmp_path)])
+        for name, store in STORES.items()
+        if words not in LONG or name != "none"
+    }
+    refused = {codes[name] for name in STORES if name != "none"}
+    assert words in UNREAD or refused <= {1, 2, 3}, "a store that cannot be was taken for one"
 
 
 @EVERY

@@ -1,4 +1,4 @@
-"""`--set KEY=VALUE`: values in place of a plan's, for `run` and `check`."""
+"""`--set KEY=VALUE`: values in place of a plan's, for the commands that take a plan to run it."""
 
 import sqlite3
 import tomllib
@@ -76,6 +76,15 @@ def test_what_cannot_be_set_is_an_error_that_names_the_key(
         done = assay(command, file, "--set", setting, "--store", tmp_path / "store")
         assert done.code == 2 and said in done.err + done.out, done.err
     assert not (tmp_path / "store").exists()
+
+
+def test_the_noise_floor_and_a_run_that_follows_take_them_too(
+    assay: Assay, plan: Write, tmp_path: Path
+) -> None:
+    file, store = plan(), ("--store", tmp_path / "store")
+    for words in (("noise", file), ("follow", tmp_path, "--plan", file, *store)):
+        done = assay(*words, "--set", "generation.temprature=1")
+        assert done.code == 2 and 'unknown key "temprature"' in done.err, done.err
 
 
 def test_a_secret_is_refused_and_not_repeated(assay: Assay, plan: Write, tmp_path: Path) -> None:

@@ -214,10 +214,11 @@ def test_the_picture_follows_the_size_of_the_terminal(
     terminal.until("tickets-v2", "q quit")
     for columns, lines in ((80, 24), (40, 10), (10, 3), (160, 48)):
         terminal("resize-window", "-x", str(columns), "-y", str(lines))
-        terminal.when(partial(_shows_runs, columns, lines), f"Runs on {columns}x{lines}")
-    terminal.until("tickets-v2", "q quit")
+        shown = terminal.when(partial(_shows_runs, columns, lines), f"Runs on {columns}x{lines}")
+        assert len(shown.splitlines()) == lines
+    assert "[R Runs]" in terminal.until("tickets-v2", "q quit")
     terminal.press("q")
-    terminal.when(lambda screen: "Runs" not in screen and PROMPT in screen, "the shell")
+    assert PROMPT in terminal.when(lambda screen: "Runs" not in screen and PROMPT in screen, "the shell")
 
 
 def _shows_runs(columns: int, lines: int, screen: str) -> bool:
@@ -238,8 +239,8 @@ def test_two_people_on_one_store_see_what_the_other_does(
         terminal.until("!! critical", "not acknowledged yet")
     ours.press("a")
     ours.press(*"seen", "Enter")
-    ours.until("seen by")
-    theirs.until("seen by")
+    for terminal in (ours, theirs):
+        assert "not acknowledged yet" not in terminal.until("seen by")
     for terminal in (ours, theirs):
         terminal.press("q")
         terminal.when(lambda screen: "Alerts" not in screen and PROMPT in screen, "the shell")

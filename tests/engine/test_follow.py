@@ -672,3 +672,15 @@ def test_the_curve_of_a_followed_training_goes_to_the_trackers_of_its_plan(
     while steps() != [1, 2]:
         assert time.monotonic() < deadline, history.tracks(connected(store), run)
         time.sleep(0.1)
+
+
+def test_values_in_place_of_the_plans_are_in_the_run_and_another_value_is_another_run(
+    land: Landed, tmp_path: Path
+) -> None:
+    land(1)
+    plan, store, outputs = plan_in(tmp_path), tmp_path / "store", tmp_path / "outputs"
+    given = ("generation.max_new_tokens=3",)
+    run = launch.follow(plan, store, outputs, settings=given)
+    assert "max_new_tokens = 3" in history.run(connected(store), run).plan
+    assert launch.follow(plan, store, outputs, settings=given) == run
+    assert launch.follow(plan, store, outputs) != run

@@ -217,7 +217,9 @@ def test_two_metrics_of_one_plan_may_not_give_the_same_measure(tmp_path: Path) -
 
 
 def test_no_two_metrics_of_assays_own_share_a_measure() -> None:
-    load_metrics(REGISTRY, {})
+    found = load_metrics(REGISTRY, {})
+    names = [measure.name for metric in found.values() for measure in metric.measures]
+    assert found.keys() == set(REGISTRY) and len(names) == len(set(names)) > len(found)
 
 
 def test_what_names_a_place_in_a_file() -> None:

@@ -118,8 +118,10 @@ async def test_a_pause_ends_at_once_when_somebody_says_so() -> None:
     limiter.pause(3600)
     waiting = [asyncio.create_task(use(limiter)) for _ in range(8)]
     await asyncio.sleep(0)
+    assert not any(task.done() for task in waiting)
     limiter.resume()
     await asyncio.wait_for(asyncio.gather(*waiting), 5)
+    assert all(task.done() and task.exception() is None for task in waiting)
 
 
 async def test_a_shorter_wait_replaces_a_longer_one() -> None:
@@ -127,9 +129,11 @@ async def test_a_shorter_wait_replaces_a_longer_one() -> None:
     limiter.pause(3600)
     waiting = asyncio.create_task(use(limiter))
     await asyncio.sleep(0)
+    assert not waiting.done()
     limiter.collapse(0.01)
     waiting.cancel()
     await asyncio.wait_for(use(limiter), 5)
+    assert limiter.limit == 2, "the one that went first did not count"
 
 
 async def test_after_a_collapse_one_goes_first() -> None:
@@ -179,7 +183,8 @@ async def test_a_cancelled_wait_leaves_no_place_taken() -> None:
         await asyncio.sleep(0)
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
-    await asyncio.wait_for(use(limiter), 1)
+        assert waiting.cancelled()
+    assert await asyncio.wait_for(all_in(limiter, 1), 5) == 1
 
 
 def test_loops_in_different_threads_share_its_places() -> None:

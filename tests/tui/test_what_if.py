@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 
+from engine.plan.plan import Gates
 from tests.engine.runs import queue, work_here
 from tests.engine.test_what_if import plan
 from tests.tui.conftest import Settled
@@ -15,7 +16,7 @@ from tests.tui.history import NOW, build_sweep
 from tui.app.app import AssayApp
 from tui.app.settings import AppSettings
 from tui.screens.decision import DecisionScreen
-from tui.screens.what_if import WhatIfScreen
+from tui.screens.what_if import COLUMNS, WhatIfScreen
 
 GATES = "[gates]  # what must hold\nmax_metric_drop = 0.3 # of the range\nwarn_metric_drop = 0.2\n"
 
@@ -78,6 +79,12 @@ async def test_each_figure_says_its_side_of_the_limit_how_sure_and_what_would_se
         assert "+ worse: exact_match against base 0.783 → 0.767, [" in ui.text and "], p 1.000" in ui.text
         await ui.press("o")
         assert "max_metric_drop is always on" in ui.text
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_no_gates_name_is_cut(width: int) -> None:
+    for gate in Gates.model_fields:
+        assert gate in COLUMNS.row(["0.05", gate, "off", "", ""], width - 2).plain
 
 
 async def test_limits_go_no_further_than_they_can(gated: Path) -> None:

@@ -227,7 +227,7 @@ def _show(proposal: Proposal) -> None:
 Sample = Annotated[int, typer.Option("--sample", min=1, metavar="N", help="How many examples to measure on.")]
 
 
-def noise(plan: Plan, sample: Sample = 50, json: Json = False) -> None:
+def noise(plan: Plan, sample: Sample = 50, settings: Settings = None, json: Json = False) -> None:
     """Measure the noise floor of a plan's local models: the share of answers that batching alone changes.
 
     Each example is answered alone, in one batch with the others, and in two batches of another order. Nothing
@@ -238,7 +238,7 @@ def noise(plan: Plan, sample: Sample = 50, json: Json = False) -> None:
     from engine.plan.plan import read_plan
     from store.read.history import as_values
 
-    read = read_plan(plan)
+    read = read_plan(plan, settings=settings or ())
     if all(model.kind != "local" for model in read.models):
         raise BadInput(
             f"{plan} has no model that runs here", "the noise floor is that of weights: give a path"

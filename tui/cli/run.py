@@ -249,6 +249,7 @@ def follow(
     once: Annotated[
         bool, typer.Option("--once", help="End once the checkpoints that are there are evaluated.")
     ] = False,
+    settings: Settings = None,
     detach: Detach = False,
     summary: SummaryFile = None,
     store: Store = None,
@@ -261,7 +262,7 @@ def follow(
     from engine.run import launch
 
     folder = store_folder(context, store)
-    run_id = launch.follow(plan, folder, outputs, until=until, once=once)
+    run_id = launch.follow(plan, folder, outputs, until=until, once=once, settings=settings or ())
     raise typer.Exit(carry_out(folder, run_id, detach=detach, quiet=asked.quiet, summary=summary))
 
 

@@ -36,7 +36,7 @@ SIDES = {
 }
 COLUMNS = Columns(
     FlexColumn("limit", 6, align="right"),
-    FlexColumn("gate", 24),
+    FlexColumn("gate", 27),  # the longest name
     FlexColumn("plan", 6, align="right"),
     FlexColumn("against it", 22),
     FlexColumn("about", 20, grow=1, drop=1),
