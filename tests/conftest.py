@@ -3,6 +3,7 @@
 Garbage is looked for rarely, and only among what tests made.
 """
 
+import atexit
 import fcntl
 import gc
 import os
@@ -31,6 +32,7 @@ settings.register_profile("shared", deadline=None, suppress_health_check=[Health
 settings.load_profile("shared")
 
 gc.set_threshold(5_000, 20, 20)  # of the garbage of tests there is little, and the processes are short
+atexit.register(gc.freeze)  # at its end, a process would look once more through all of its modules
 _frozen = 0  # modules that the collector need not look through any more
 
 LONGEST = ("e2e", "docs", "cluster", "benchmarks", "cli")  # folders

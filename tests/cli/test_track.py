@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import socket
 import struct
@@ -45,15 +46,22 @@ def write_plan(folder: Path, more: str = "") -> Path:
     return plan
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with one finished run; not to be written to."""
+    folder = tmp_path_factory.mktemp("finished")
+    work_here(folder / "store", queue(folder / "store", write_plan(folder)))
+    return folder / "store"
+
+
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def store(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A store with one finished run; no tracker waits between its tries, and none finds the tester's own."""
     for name in [name for name in os.environ if name.startswith(("MLFLOW_", "WANDB_", "TRACKIO_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr(tracking, "WAITS", ())
-    work_here(tmp_path / "store", queue(tmp_path / "store", write_plan(tmp_path)))
-    return tmp_path / "store"
+    return Path(shutil.copytree(finished, tmp_path / "store"))
 
 
 def connected(store: Path) -> history.Connection:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[2]
+LIMIT = 30  # the first examples, among them those that leaked
 
 pytestmark = pytest.mark.e2e
 
@@ -31,7 +32,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
             check=False,
         )
 
-    ran = assay("run", "samples/plans/quickstart.toml", "--limit", "40", "--quiet")
+    ran = assay("run", "samples/plans/quickstart.toml", "--limit", str(LIMIT), "--quiet")
     assert ran.returncode == 1, ran.stderr
     shown: dict[str, Any] = json.loads(assay("show", "last", "--json").stdout)
     return shown
@@ -47,7 +48,7 @@ def critical(story: dict[str, Any], candidate: str) -> list[dict[str, Any]]:
 
 def score(story: dict[str, Any], model: str, metric: str) -> float:
     [found] = [row for row in story["scores"] if (row["model"], row["metric"]) == (model, metric)]
-    assert found["n"] == 40 and found["missing"] == 0
+    assert found["n"] == LIMIT and found["missing"] == 0
     value: float = found["value"]
     return value
 
@@ -137,4 +138,4 @@ def test_the_planted_leaks_among_the_examples_are_found_exactly(story: dict[str,
     }
     assert story["data"]["leaked"] == 3 < story["data"]["similar"]
     clean = [row for row in story["slice_scores"] if row["slice"] == "not leaked" and row["model"] == "good"]
-    assert {row["n"] for row in clean if row["measure"] == "exact_match"} == {37}
+    assert {row["n"] for row in clean if row["measure"] == "exact_match"} == {LIMIT - 3}

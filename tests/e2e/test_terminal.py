@@ -307,12 +307,12 @@ def held() -> Iterator[Held]:
     server.stop()
 
 
-@pytest.mark.parametrize("how", ["window", "signal"])
 def test_closing_the_terminal_ends_the_app_and_not_the_run(
-    tmux: Callable[..., Tmux], tmp_path: Path, held: Held, how: str
+    tmux: Callable[..., Tmux], tmp_path: Path, held: Held
 ) -> None:
+    """Its window, for the app that started the run, and by the signal alone, for another that shows it."""
     own = build(tmp_path / "store")
-    terminal = tmux()
+    terminal, other = tmux(), tmux()
     terminal.assay(own)
     terminal.until("tickets-v2")
     terminal.press("s", "p")
@@ -320,15 +320,15 @@ def test_closing_the_terminal_ends_the_app_and_not_the_run(
     terminal.press("Enter", "Enter")
     assert held.asked.wait(DEADLINE), terminal.screen()  # the check and the run are processes of their own
     terminal.until("served")
+    other.assay(own)
+    other.until("served")
     with closing(reader(own)) as connection:
         run = history.run(connection, 4)
         assert run.status == "running" and run.worker_pid
-        app = terminal.app()
-        if how == "window":
-            terminal("kill-window")
-        else:
-            os.kill(app, signal.SIGHUP)
-        wait_for(lambda: gone(app), "the app's end")
+        starter, shower = terminal.app(), other.app()
+        terminal("kill-window")
+        os.kill(shower, signal.SIGHUP)
+        wait_for(lambda: gone(starter) and gone(shower), "the apps' end")
         assert not gone(run.worker_pid)
         held.release.set()
         wait_for(lambda: history.run(connection, 4).status == "finished", "the run's end")
