@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 
 from engine.data.example import normalise
 from engine.data.numbers import (
@@ -26,6 +27,7 @@ _LABEL_WORDS = 5
 _END = 400  # characters of a sentence in which its final answer stands
 _SHOWN = 40
 _DIGIT = re.compile(r"\d")
+_KEPT = 256  # answers, and pairs of them: each of a set is compared with many, and labels are few
 _REFILLED = 0.6  # share of words in common from which two answers are one template filled in twice
 
 _MARK = re.compile(r"####[ \t]*([^\s#][^\n]*)")
@@ -114,6 +116,7 @@ def marked(text: str) -> str | None:
     return None
 
 
+@lru_cache(maxsize=_KEPT)
 def final_answer(text: str) -> Final | None:
     """What a text answers in the end, None for free text.
 
@@ -144,6 +147,7 @@ def final_number(text: str) -> Decimal | None:
     return final.value if final and final.sure and isinstance(final.value, Decimal) else None
 
 
+@lru_cache(maxsize=_KEPT)
 def same_final(one: str, other: str) -> bool | None:
     """Whether two answers are the same; None where they are free text that may say the same in other words.
 
