@@ -10,6 +10,7 @@ import pytest
 from peft import LoraConfig, get_peft_model
 from transformers import GenerationConfig, LlamaForCausalLM
 
+from engine.benchmarks.results import asked_as
 from engine.errors import CannotRun
 from engine.models.holder import MOST_ADAPTERS, Holder, served, why_not
 from engine.models.local import LocalBase, Pending
@@ -24,6 +25,7 @@ from engine.servers.started import StartedServer
 from engine.servers.wire import Reply
 from store import records
 from store.write import Recorder
+from tests.benchmarks.tiny_tasks import CHOICE, write_tasks
 from tests.engine.runs import carry_out, queue
 from tests.models.tiny import CONTEXT, ask, make_gguf
 from tests.servers.fake_llama import program_in
@@ -247,28 +249,47 @@ def test_noise_tells_how_many_answers_are_those_of_transformers(
         assert same is not None and (same.identical, same.n) == (0, 2)  # the stand-in is no model
 
 
+def served_run(folder: Path, base: Path, compute: str, rest: str) -> Recorder:
+    """A run of two models of one base on the stand-in for vLLM."""
+    program = installed_in(folder / "environment")
+    (folder / "eval.jsonl").write_text('{"query": "the cat"}\n')
+    (folder / "plan.toml").write_text(
+        'name = "served"\n[data]\nexamples = "eval.jsonl"\n'
+        + "".join(
+            f'[[models]]\nname = "{role}"\nrole = "{role}"\npath = "{base}"\n'
+            for role in ("baseline", "candidate")
+        )
+        + f'[generation]\nengine = "vllm"\nmax_new_tokens = 4\n[compute]\nvllm = "{program}"\n{compute}{rest}'
+    )
+    return carry_out(folder / "store", queue(folder / "store", folder / "plan.toml"))
+
+
 def test_a_run_s_server_has_room_for_the_texts_of_a_corpus(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Vllm, "least", 0)  # which is more than this model reads
     monkeypatch.setenv("FAKE_VLLM", json.dumps({"folder": str(tmp_path)}))
-    program = installed_in(tmp_path / "environment")
-    (tmp_path / "eval.jsonl").write_text('{"query": "the cat"}\n')
     (tmp_path / "corpus.jsonl").write_text(json.dumps({"text": "the cat sat on the mat " * 40}) + "\n")
-    (tmp_path / "plan.toml").write_text(
-        'name = "corpus"\n[data]\nexamples = "eval.jsonl"\n'
-        + "".join(
-            f'[[models]]\nname = "{role}"\nrole = "{role}"\npath = "{base}"\n'
-            for role in ("baseline", "candidate")
-        )
-        + '[metrics]\nuse = ["length"]\ncorpora = { general = "corpus.jsonl" }\n'
-        f'[generation]\nengine = "vllm"\nmax_new_tokens = 4\n[compute]\nvllm = "{program}"\n'
-    )
-    reading = carry_out(tmp_path / "store", queue(tmp_path / "store", tmp_path / "plan.toml"))
+    rest = '[metrics]\nuse = ["length"]\ncorpora = { general = "corpus.jsonl" }\n'
+    reading = served_run(tmp_path, base, "", rest)
     found = reading.rows(records.CorpusScore)
     reading.close()
     assert len(found) == 2
     assert all(row.tokens > CONTEXT and row.nll == pytest.approx(row.tokens) for row in found)
+
+
+def test_benchmarks_of_a_run_keep_to_the_plan_s_limit_and_say_what_they_cut(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_VLLM", json.dumps({"folder": str(tmp_path)}))
+    write_tasks(tmp_path / "tasks", CHOICE)
+    rest = '[metrics]\nuse = ["length"]\n[benchmarks]\ntasks = ["tiny_choice"]\ninclude = "tasks"\n'
+    reading = served_run(tmp_path, base, "max_model_len = 16\n", rest)
+    (score,) = reading.rows(records.StoredBenchmarkScore)
+    details = reading.rows(records.StoredModel, id=score.model_id)[0].details
+    reading.close()
+    assert "24 of 24 texts were cut" in score.reason and "the plan's max_model_len of 16" in score.reason
+    assert asked_as(details)["longest text"] == "16 tokens"
 
 
 class TestGguf:

@@ -114,7 +114,7 @@ def answer(model: str, body: dict) -> dict:
     if isinstance(ids, list) and "stop_token_ids" in body:
         choice["token_ids"] = [(sum(ids) + shift + place) % 250 + 10 for place in range(body["max_tokens"])]
     if body.get("logprobs") == -1:
-        values = {f"token_id:{token}": -0.1 * ((token + shift) % 7) for token in range(20)}
+        values = {f"token_id:{token}": -0.1 * ((token + shift) % 7) for token in range(300)}
         choice["logprobs"] = {"top_logprobs": [values]}
     if "prompt_logprobs" in body:
         found = [{str(token): {"logprob": -1.0 - shift, "rank": 1 + token % 2}} for token in ids[1:]]
