@@ -87,7 +87,7 @@ class Sample:
 
 
 def sample_of(rows: Sequence[Observed], corrections: bool) -> Sample:
-    """Events as a sample. `corrections`: people correct answers at all, so no correction says something."""
+    """Events as a sample. `corrections`: people could correct answers, so that none says something."""
 
     def column(name: str) -> Floats:
         return np.array([getattr(row, name) for row in rows], dtype=np.float64)

@@ -163,10 +163,11 @@ def _periods(
     connection: Connection, days: int, variant: str | None
 ) -> Iterator[tuple[tuple[float, str], Sample]]:
     """Each period's events of each variant, by time."""
-    corrections = monitor.has_corrections(connection)
+    since = monitor.correctable_since(connection)
     for start, rows in groupby(
         monitor.observed(connection, variant), key=lambda row: start_of(row.time, days)
     ):
+        corrections = since is not None and start >= start_of(since, days)
         waiting: dict[str, list[Observed]] = {}
         parts: dict[str, list[Sample]] = {}
         for row in rows:

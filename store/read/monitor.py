@@ -143,10 +143,16 @@ def times_of(connection: sqlite3.Connection, event_ids: Sequence[str]) -> dict[s
     return dict(tuple(row) for row in connection.execute(sql, (json.dumps(event_ids),)))
 
 
-def has_corrections(connection: sqlite3.Connection) -> bool:
-    """Whether people correct answers at all."""
-    sql = "SELECT EXISTS (SELECT 1 FROM trafficfeedback WHERE correction IS NOT NULL)"
-    return bool(connection.execute(sql).fetchone()[0])
+def correctable_since(connection: sqlite3.Connection) -> float | None:
+    """When the first event was asked of which people said anything, so that they could have corrected it;
+    None where nobody has corrected any answer.
+    """
+    sql = (
+        "SELECT min(e.time) FROM trafficevent e JOIN trafficfeedback f ON f.event_id = e.id "
+        "WHERE EXISTS (SELECT 1 FROM trafficfeedback WHERE correction IS NOT NULL)"
+    )
+    time: float | None = connection.execute(sql).fetchone()[0]
+    return time
 
 
 def count_unmeasured(connection: sqlite3.Connection, version: str) -> int:

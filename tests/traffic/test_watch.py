@@ -169,6 +169,18 @@ def test_a_correction_that_repeats_the_answer_corrects_nothing(tmp_path: Path) -
     assert same > 2 and row.figures["corrected"].value == other / 60
 
 
+def test_weeks_before_people_could_say_anything_have_no_share_of_corrected_answers(tmp_path: Path) -> None:
+    connection = store(tmp_path, lambda week: Week(corrected=0.0 if week < 5 else 0.5), weeks=8)
+    connection.execute(
+        "DELETE FROM trafficfeedback WHERE event_id IN (SELECT id FROM trafficevent WHERE time < ?)",
+        (FIRST + 3 * 7 * DAY,),
+    )
+    shares = [row.figures["corrected"] for row in watch(connection, now=NOW).rows]
+    assert [share.value for share in shares[:5]] == [None, None, None, 0.0, 0.0]
+    assert all(share.value for share in shares[5:])
+    assert {share.reason for share in shares[:3]} == {"nobody has corrected any answer yet"}
+
+
 def test_a_week_without_events_is_a_row_and_no_period_of_the_reference(tmp_path: Path) -> None:
     found = watched(tmp_path, lambda week: Week(events=0 if week in (1, 6) else 60))
     assert [row.events for row in found.rows] == [60, 0, 60, 60, 60, 60, 0, 60]
