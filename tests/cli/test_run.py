@@ -8,11 +8,13 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 
 from store.database import connect
@@ -246,6 +248,8 @@ def test_a_stopped_worker_is_told_and_another_takes_its_run(
     alive = assay("resume", "1", "--take-over", "--store", store)
     assert alive.code == 2 and "its worker answers" in alive.err and "`assay pause 1`" in alive.err
     os.kill(pid, signal.SIGSTOP)
+    while psutil.Process(pid).status() != psutil.STATUS_STOPPED:  # a busy machine stops it later
+        time.sleep(0.01)
     monkeypatch.setattr(history, "SILENT_AFTER", -1.0)  # in place of waiting
     shown = assay("show", "1", "--store", store)
     assert "running: no heartbeat" in shown.out and f"{pid} is stopped" in " ".join(shown.out.split())
