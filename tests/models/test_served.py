@@ -168,10 +168,12 @@ def test_the_text_is_decoded_here_from_the_servers_tokens(
 
 
 def test_a_stop_string_cuts_the_text_as_it_does_here(base: Path, server: StartedServer) -> None:
-    (whole,) = next(iter(Holder(None, server).model(model(base)).generate([ask("the dog")], SETTINGS)))
+    opened = Holder(None, server).model(model(base))
+    [whole] = [one for batch in opened.generate([ask("the dog")], SETTINGS) for one in batch]
     assert whole.text is not None and len(whole.text) > 3
     stop = Settings(max_new_tokens=6, stop=(whole.text[2],))
-    (cut,) = next(iter(Holder(None, server).model(model(base)).generate([ask("the dog")], stop)))
+    opened = Holder(None, server).model(model(base))
+    [cut] = [one for batch in opened.generate([ask("the dog")], stop) for one in batch]
     assert (cut.text, cut.finish_reason) == (whole.text.partition(whole.text[2])[0], "stop")
 
 
@@ -203,7 +205,7 @@ def test_what_the_plan_allows_at_most_limits_prompts_and_answers(base: Path, tmp
     short = opened(most)._prepare(ask("the dog"), Settings(max_new_tokens=20))
     assert isinstance(short, Pending) and short.request.room == 4
     assert short.key != whole.key  # a shorter answer does not stand for the whole one
-    (told,) = next(iter(opened(most - 4).generate([ask("the dog")], SETTINGS)))
+    [told] = [one for batch in opened(most - 4).generate([ask("the dog")], SETTINGS) for one in batch]
     assert told.reason == f"prompt of {most - 4} tokens fills the plan's max_model_len of {most - 4}"
     assert (opened(most).context, opened(None).context) == (most, CONTEXT)
 
