@@ -147,7 +147,8 @@ def test_what_the_set_the_training_data_or_another_proposal_asks_is_left_out(wor
     answers = [asked, about(1), about(2), about(2), about(3)]
     workshop.writes(lambda prompt, number: answers[number] | {"quote": PASSAGE.search(prompt)[1][:20]})
     found = workshop.order(count=5, train=train)
-    assert [each.reference for each in found.new] == ["Yes, until 2002.", "Yes, until 2003."]
+    # Which request is answered first is chance.
+    assert sorted(each.reference for each in found.new) == ["Yes, until 2002.", "Yes, until 2003."]
     assert found.left_out == {
         "the eval set asks it already": 1,
         "the training data hold it": 1,
