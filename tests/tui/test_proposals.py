@@ -214,3 +214,12 @@ async def test_a_store_that_is_not_there_is_no_error(tmp_path: Path) -> None:
         await go_there(ui)
         assert "nothing to decide: `assay traffic propose EVAL`" in ui.text
         await ui.press("a", "u", "escape")
+
+
+async def test_a_screen_that_lost_its_widgets_while_it_read_no_store_is_no_error(tmp_path: Path) -> None:
+    async with driven(app(tmp_path)) as ui:
+        await go_there(ui)
+        screen = ui.app.screen
+        await screen.query_children().remove()
+        screen.reload()  # type: ignore[attr-defined]
+        await ui.app.workers.wait_for_complete()

@@ -322,7 +322,8 @@ class AssayScreen(Screen[None]):
                     self.show(data)
                 self._go_on()
         except NoStore:
-            self.show_nothing()
+            if self._has_parts:
+                self.show_nothing()
             self._go_on()
         except StoreFailed as error:
             self.assay.store_failed(str(error))
