@@ -19,6 +19,7 @@ import logging
 import os
 import random
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -334,6 +335,7 @@ def timed(
             began = Taken(time.perf_counter(), time.process_time())
             last[name] = way()
             taken[name].append(Taken(time.perf_counter() - began.wall, time.process_time() - began.processor))
+            print(f"{name}: {taken[name][-1].wall:.1f} s", file=sys.stderr, flush=True)
     return taken, last
 
 
