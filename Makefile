@@ -49,7 +49,7 @@ lint: setup ## Check style, types, imports, dependencies, licences and the Docke
 
 test: lint ## Check everything: lint, then all tests but those of test-dist
 	@sh .ci/requirements $(PYTHON) tmux
-	$(BIN)/pytest -n 5 --dist loadfile -m 'not dist'
+	$(BIN)/pytest -n 4 --dist loadfile -m 'not dist'
 
 test-fast: setup ## Check style and the parts without models or terminals, in less than a minute
 	$(BIN)/ruff check .

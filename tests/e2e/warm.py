@@ -5,6 +5,7 @@ from sklearn.cluster import MiniBatchKMeans
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
 from engine.benchmarks import harness
+from engine.metrics.language import languages
 from engine.models import local
 from engine.run import execute as run
 from engine.servers import control
@@ -20,3 +21,5 @@ __all__ = [
     "local",
     "run",
 ]  # fmt: skip
+
+languages()  # reads the model that tells them
