@@ -94,7 +94,6 @@ LIBRARY = 1 << 30  # bytes that the library takes by itself
 # As engine.models.batcher has them, which needs torch to say so.
 SLOTS, SLOTS_ELSEWHERE = {"cuda": 256}, 128
 PREFILL, PREFILL_ELSEWHERE = {"cuda": 8192}, 1024
-COPIES = 1 << 30  # bytes of weights
 SHARE = 0.6
 _TAKERS, _SHARE = ("vllm", "sglang"), 0.9
 _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
@@ -240,13 +239,13 @@ def need_of(models: Sequence[Model], device: Device, row: int, *, packed: bool =
     context = _number(config, "max_position_embeddings", "n_positions") or row
     adapters = {adapter for model in models if (adapter := adapter_of(model))}
     weights = folder.stat().st_size if packed else weight_bytes(folder, dtype, models[0].quantize)
-    copies = _copies(config, weights) if device.kind == "cpu" and dtype == "float32" else 0
+    copy = _copied_head(config) if device.kind == "cpu" and dtype == "float32" else 0
     return Need(
         weights=weights,
         adapters=sum(weight_bytes(adapter, dtype) for adapter in adapters),
         token=_token_bytes(config, _BYTES[dtype]),
         row=min(row, context),
-        activations=_activations(config, device.kind, _BYTES[dtype]) + copies,
+        activations=_activations(config, device.kind, _BYTES[dtype]) + copy,
         packed=packed,
     )
 
@@ -417,10 +416,13 @@ def _activations(config: dict[str, Any], kind: str, size: int) -> int:
     return prefill + 2 * 4 * SLOTS.get(kind, SLOTS_ELSEWHERE) * vocabulary
 
 
-def _copies(config: dict[str, Any], weights: int) -> int:
-    """The most that copies of the weights take, with which a processor multiplies in 32 bits."""
-    head = 4 * (_number(config, "vocab_size") or 0) * (_number(config, "hidden_size", "n_embd") or 0)
-    return max(head, min(weights, COPIES))
+def _copied_head(config: dict[str, Any]) -> int:
+    """The copy of the output layer with which a processor multiplies in 32 bits.
+
+    Those of other layers are not counted: they take a share of what is left, so they never decide whether a
+    model fits.
+    """
+    return 4 * (_number(config, "vocab_size") or 0) * (_number(config, "hidden_size", "n_embd") or 0)
 
 
 def _number(config: dict[str, Any], *names: str) -> int | None:

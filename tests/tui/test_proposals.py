@@ -223,3 +223,4 @@ async def test_a_screen_that_lost_its_widgets_while_it_read_no_store_is_no_error
         await screen.query_children().remove()
         screen.reload()  # type: ignore[attr-defined]
         await ui.app.workers.wait_for_complete()
+        assert ui.app.screen is screen and not screen.query("#proposals")
