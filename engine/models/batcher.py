@@ -31,9 +31,9 @@ from engine.models.slots import Slots, bands_of, prefill, shared_beginning, side
 # A step reads all weights, so more rows share that; with more than these it gains little and takes memory.
 MOST_SLOTS = {"cuda": 256}
 MOST_SLOTS_ELSEWHERE = 128
-# About what fills the device in one pass of prompts; more only takes memory.
+# About what fills the device in one pass of prompts; more only takes memory, and pads prompts more.
 MOST_TOKENS = {"cuda": 8192}
-MOST_TOKENS_ELSEWHERE = 1024
+MOST_TOKENS_ELSEWHERE = 512
 # The share of the free memory that keys and values may take; the rest is for activations and for others.
 SHARE = 0.6
 
@@ -82,8 +82,9 @@ def _bytes_per_token(cache: Any) -> int:
 # The most positions of a prefill that may be padding, as a share of its tokens: of one that fills at most
 # half of its budget, whose fixed costs weigh more, and of a larger one.
 _PADDING, _PADDING_OF_LARGE = 0.25, 0.05
-# Rows whose attention is computed together, up to the longest of them.
-BAND = 16
+# Rows whose attention is computed together, up to the longest of them. On a GPU each call has its cost.
+BAND = {"cuda": 64}
+BAND_ELSEWHERE = 8
 
 # Prompts for which copies of the weights pay; fewer are answered before they are made.
 PACKED_FROM = 16
@@ -136,6 +137,7 @@ class Batcher:
         self._slots: Any = None
         self._tokens: Any = None
         self._positions: Any = None
+        self._band = BAND_ELSEWHERE
 
     @property
     def done(self) -> bool:
@@ -227,7 +229,7 @@ class Batcher:
         """Copies prefilled rows into slots, and closes the gaps: rows of similar length are neighbours."""
         if ahead and (self._slots is None or self._limits.slots == 1):
             self._allocate([row for _, row in ahead])
-        order = side_by_side(self._rows, [row for _, row in ahead], BAND)
+        order = side_by_side(self._rows, [row for _, row in ahead], self._band)
         place_of = {row: place for place, row in enumerate(order)}
         moved = {
             place: place_of[row]
@@ -250,6 +252,7 @@ class Batcher:
         self._slots = None
         self._slots = Slots(self._source, self._limits.slots, max(row.need for row in rows))
         device = self._source.layers[0].keys.device
+        self._band = BAND.get(device.type, BAND_ELSEWHERE)
         self._tokens = torch.zeros(self._limits.slots, dtype=torch.long, device=device)
         self._positions = torch.zeros_like(self._tokens)
 
@@ -258,7 +261,7 @@ class Batcher:
         began = time.perf_counter()
         rows = [row for row in self._rows if row is not None]
         tokens, positions = self._tokens[: len(rows)], self._positions[: len(rows)]
-        logits = self._slots.step(model, tokens, positions, bands_of(rows, BAND))
+        logits = self._slots.step(model, tokens, positions, bands_of(rows, self._band))
         chosen = next_tokens(logits, rows, self._settings)
         host = chosen.tolist()
         tokens.copy_(chosen)

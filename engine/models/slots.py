@@ -9,11 +9,11 @@ batch is cut into bands, and each band's keys are read only up to its own longes
 
 import inspect
 import math
+import mmap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from transformers import AttentionInterface
 from transformers.cache_utils import Cache, CacheLayerMixin, DynamicCache, DynamicLayer
@@ -122,12 +122,14 @@ def _zeros(like: Any, slots: int, capacity: int) -> Any:
     if like.device.type != "cpu":
         return like.new_zeros(shape)
     size = math.prod(shape) * like.element_size()
-    room = np.zeros(size + _ALIGNED, np.uint8)  # which, unlike torch's, are not written at once
-    start = -room.ctypes.data % _ALIGNED
-    return torch.from_numpy(room[start : start + size]).view(like.dtype).view(shape)
-
-
-_ALIGNED = 64  # bytes, as torch's own
+    try:
+        room = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    except OSError as error:
+        raise torch.OutOfMemoryError(f"{size:,} bytes: {error.strerror}") from error
+    if hasattr(mmap, "MADV_NOHUGEPAGE"):
+        # A huge page would be zeroed as a whole for the few tokens of a row that it holds.
+        room.madvise(mmap.MADV_NOHUGEPAGE)
+    return torch.frombuffer(room, dtype=like.dtype).view(shape)
 
 
 class _Layer(CacheLayerMixin):  # type: ignore[misc]  # transformers is untyped here

@@ -93,7 +93,7 @@ _JUDGE_PROMPT = 700  # tokens of a judge's instructions with a long rubric
 LIBRARY = 1 << 30  # bytes that the library takes by itself
 # As engine.models.batcher has them, which needs torch to say so.
 SLOTS, SLOTS_ELSEWHERE = {"cuda": 256}, 128
-PREFILL, PREFILL_ELSEWHERE = {"cuda": 8192}, 1024
+PREFILL, PREFILL_ELSEWHERE = {"cuda": 8192}, 512
 SHARE = 0.6
 _TAKERS, _SHARE = ("vllm", "sglang"), 0.9
 _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}

@@ -1,10 +1,12 @@
 """Continuous batching: whatever shares the steps, every answer is the one that the prompt gets alone."""
 
+import resource
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -13,7 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from engine.models.batcher import Batcher, BatchLimits, limits_for
 from engine.models.model import Settings
-from engine.models.rows import Completion, DecodingRow, Request, Rules, decode, processed
+from engine.models.rows import Completion, DecodingRow, Request, Rules, decode, next_tokens, processed
 from engine.models.slots import Slots, shared_beginning, why_static
 
 VOCABULARY = 300
@@ -288,6 +290,27 @@ def test_out_of_memory_while_slots_are_filled_loses_nothing(
     monkeypatch.setattr(Slots, "fill", hungry)
     assert together(model, requests, rules, BatchLimits(4, 64)) == expected
     assert calls[0] > 3
+
+
+def test_slots_that_the_system_has_no_memory_for_are_halved(model: Any, tokenizer: Any) -> None:
+    rules = Rules(tokenizer, frozenset(), Settings())
+    requests = requests_of([[8 + place] * (place + 1) for place in range(7)], [3, 6])
+    expected = alone(model, requests, rules)
+    halved: list[int] = []
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (psutil.Process().memory_info().vms + (1 << 30), before[1]))
+    try:
+        found = together(model, requests, rules, BatchLimits(1 << 20, 64), halved.append)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+    assert found == expected
+    assert halved[0] == 1 << 19 and 64 < halved[-1] < 1 << 18
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_of_equal_scores_the_first_token_is_taken(dtype: torch.dtype) -> None:
+    scores = torch.tensor([[0.5, 3.0, 3.0, 1.0], [-1.0, -1.0, -2.0, -1.0]], dtype=dtype)
+    assert next_tokens(scores, [], Settings()).tolist() == [1, 0]
 
 
 def test_only_the_prompt_that_fits_no_memory_is_left_out(model: Any, tokenizer: Any) -> None:
