@@ -74,7 +74,7 @@ class _Share:
             count, self._looked = computing(), time.monotonic()
             before, self._threads = self._threads, max(1, self._whole // count)
             if self._threads != before:
-                log.info("%d of %d threads: %d runs compute here", self._threads, self._whole, count)
+                log.info("%d of %d threads; runs that compute here: %d", self._threads, self._whole, count)
         # Each thread of a process has a number of its own.
         if torch.get_num_threads() != self._threads:
             torch.set_num_threads(self._threads)
