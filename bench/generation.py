@@ -215,7 +215,7 @@ class Bench:
         by_prompt = {tuple(one.prompt_ids): self.text(one.generated_tokens) for one in found.values()}
         return {place: by_prompt.get(tuple(prompt), "") for place, prompt in enumerate(self.prompts)}, None
 
-    def slots_of(self, slots: int) -> Way:
+    def slots_of(self, slots: int, between: Callable[[], None] = lambda: None) -> Way:
         def run() -> tuple[Answers, float]:
             tokens = MOST_TOKENS.get(self.model.device.type, MOST_TOKENS_ELSEWHERE)
             batcher = Batcher(self.requests, self.rules, BatchLimits(slots, tokens), print)
@@ -227,6 +227,7 @@ class Bench:
                     answers[place], self.tokens[place] = answer.text, answer.tokens
                     # Each answer's first token comes from its prompt's pass, not from a step.
                     useful += answer.tokens - 1
+                between()
             self.figures = batcher.figures
             return answers, useful / batcher.figures.rows
 

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from engine.data.example import Example
 from engine.errors import BadInput
 from engine.metrics.metric import Direction, Measure, Score, gap, missing, no_text
+from engine.models import cores
 from engine.models.fingerprint import FileHashes, model_hash
 from engine.models.folder import check_model_folder
 from engine.models.model import Response
@@ -122,6 +123,8 @@ class Encoder:
                 tokenizer.pad_token = tokenizer.eos_token
             tokenizer.padding_side = "right"
             self._loaded = tokenizer, model.to(device).eval()
+        if self._loaded[1].device.type == "cpu":
+            cores.compute()
         return self._loaded
 
     def context(self) -> int:

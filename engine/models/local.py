@@ -23,6 +23,7 @@ from safetensors.torch import load_file
 from engine.data.calls import is_mark
 from engine.data.example import Example
 from engine.errors import BadInput, CannotRun
+from engine.models import cores
 from engine.models.batcher import Batcher, BatcherTotals, limits_for
 from engine.models.fingerprint import (
     FileHashes,
@@ -276,6 +277,8 @@ class LocalBase:
     @contextmanager
     def active(self, adapter: Path | None) -> Iterator[Any]:
         """The transformers model with this adapter on and all others off; None is the bare base."""
+        if self.device.startswith("cpu"):
+            cores.compute()
         model = self.model
         if adapter is not None:
             self._peft_with(adapter).set_adapter(self._attached[adapter], inference_mode=True)

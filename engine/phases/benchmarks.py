@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from engine.benchmarks.results import ASKED, LONGEST, NO_COMMAND, KnownTask, TaskResult, asked_as
 from engine.compare.benchmarks import BenchmarkQuestion, Key, Measured, compare_scores, group_samples
 from engine.compare.comparison import Comparison
+from engine.models import cores
 from engine.models.gguf_file import is_gguf
 from engine.models.prompt import PINNED_DATE
 from engine.phases.generate import Loader
@@ -166,6 +167,7 @@ def _reporter(work: Work, model: Model) -> Callable[[str, int, int], None]:
             meters[task] = work.meter(PHASE, _item(model, task), "questions", total=total, done=0)
             _announce(work, task, total)
         meters[task].reach(answered, total=total)
+        cores.adapt()  # a task may take hours
 
     return report
 

@@ -22,6 +22,7 @@ from engine.data.versions import example_of, file_hash, refuse_used_test, traini
 from engine.errors import BadInput
 from engine.metrics.slices import of_the_set
 from engine.metrics.suites import unscored
+from engine.models import cores
 from engine.phases.work import FOLLOW, Meter, Work
 from engine.plan.selection import (
     asked,
@@ -141,7 +142,10 @@ def _meaning(work: Work, chosen: Sequence[Example]) -> Search | None:
 
     from engine.data.meaning import LocalEmbedder, Meaning
 
-    embedder = LocalEmbedder(folder, "cuda" if torch.cuda.is_available() else "cpu")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cpu":
+        cores.compute()
+    embedder = LocalEmbedder(folder, device)
     search = Meaning(chosen, embedder, work.plan.data.meaning_least)
     work.recorder.event("info" if search.calibrated else "warning", "data", search.rule)
     return search

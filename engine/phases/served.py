@@ -6,6 +6,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
+from engine.models import cores
 from engine.models.fingerprint import FileHashes
 from engine.models.holder import served
 from engine.models.served import holding, longest
@@ -76,6 +77,9 @@ class Serving:
                 work.recorder.event(level, "generate", said)
 
             held = holding(self._engine, group, compute, most, settings_of(generation).slots)
+            if self._engine.on_cpu or held.device == "cpu":
+                cores.compute()
+                held = replace(held, parts=cores.divisor())
             self._server = StartedServer(self._engine, held, tell, work.checkpoint)
             self._held = group
         return self._server

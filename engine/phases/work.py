@@ -11,6 +11,7 @@ from engine.compare.forgetting import DROP, INVARIANCE, ROBUST
 from engine.data.example import Example
 from engine.metrics.metric import Measure, Score
 from engine.metrics.perplexity import VALIDATION_LOSS
+from engine.models import cores
 from engine.plan.plan import Model, Plan, parse_plan
 from store import records
 
@@ -121,7 +122,12 @@ class Work:
         )
 
     def checkpoint(self) -> None:
-        """Called after each stored piece of work: stops here when asked to."""
+        """Called after each stored piece of work: stops here when asked to, and shares the cores anew."""
+        self.heed()
+        cores.adapt()
+
+    def heed(self) -> None:
+        """Stops here when asked to, and changes nothing between what is compared."""
         asked = self.request()
         if asked:
             raise Stopped(asked)

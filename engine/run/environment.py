@@ -16,6 +16,7 @@ from typing import Any
 
 from engine.data.versions import file_hash
 from engine.errors import CannotRun
+from engine.models import cores
 from engine.models.vitals import Sensors
 from engine.phases.work import Work
 from engine.plan.plan import Plan
@@ -83,7 +84,11 @@ def _devices(plan: Plan) -> dict[str, Any]:
     import torch
 
     devices = [torch.cuda.get_device_name(place) for place in range(torch.cuda.device_count())]
-    return {"devices": devices or ["cpu"], "threads": torch.get_num_threads()}
+    threads = torch.get_num_threads()
+    return {
+        "devices": devices or ["cpu"],
+        "threads": threads if cores.are_set() or plan.generation.deterministic else f"up to {threads}",
+    }
 
 
 def git_commit(folder: Path) -> str | None:

@@ -19,6 +19,7 @@ from engine.data.textfile import write_text
 from engine.errors import AssayError, BadInput, Paused, refused
 from engine.gates.checks import all_passed
 from engine.metrics.suites import suite_metrics
+from engine.models import cores
 from engine.models.folder import unfinished
 from engine.phases import data
 from engine.phases.benchmarks import benchmark
@@ -131,7 +132,8 @@ def _evaluate(
     for phases, step in _STEPS if work.plan.candidates else _STEPS[:2]:
         if only is None or only in phases or "data" in phases:
             recorder.set_run(phase=phases[0])
-            step(work)
+            with cores.shared(fixed=work.plan.generation.deterministic):
+                step(work)
             work.checkpoint()
             if ends_with_phase() and step is not compare:
                 raise Stopped("pause")

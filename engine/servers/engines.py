@@ -33,8 +33,8 @@ class Holding:
     `rank` is the largest of the adapters', `modules` are the layers that any of them changes. `length` is the
     most tokens of a prompt and its answer, and one that may follow; `limit` is what the plan allows of them,
     None for all that the model can read. `slots` is how many of these are under way at once where that has
-    to be known at the start. `device` is "cpu", or the number of a GPU, None for any. `options` are flags of
-    the engine's own.
+    to be known at the start. `device` is "cpu", or the number of a GPU, None for any. On a processor it takes
+    one of `parts` of the cores. `options` are flags of the engine's own.
     """
 
     base: Path
@@ -47,6 +47,7 @@ class Holding:
     trusted: bool = False
     slots: int | None = None
     limit: int | None = None
+    parts: int = 1
     options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -207,7 +208,7 @@ class Vllm(_Packaged):
         }
         if self.on_cpu:
             room = min(8, max(1, psutil.virtual_memory().available // (8 * _GIB)))
-            threads = len(os.sched_getaffinity(0))
+            threads = max(1, len(os.sched_getaffinity(0)) // holding.parts)
             found.setdefault("VLLM_CPU_KVCACHE_SPACE", str(room))  # GiB, all of which it takes
             found.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
             found.setdefault("OMP_NUM_THREADS", str(threads))
@@ -380,7 +381,7 @@ class Llama(Engine):
             *("--parallel", str(slots), "--ctx-size", str(slots * (holding.length + 1))),
             *("--no-kv-unified", "--no-context-shift", "--cache-ram", "0"),
             *("--cache-type-k", "f16", "--cache-type-v", "f16"),
-            *("--threads", str(_threads())),
+            *("--threads", str(max(1, _threads() // holding.parts))),
             *(["--device", "none"] if holding.device == "cpu" and self.devices else ()),
             *("--offline", "--no-webui"),
         ]

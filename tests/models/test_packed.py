@@ -52,6 +52,21 @@ def test_copies_give_the_plain_layers_logits(model: Any, products: list[Any]) ->
     assert len(products) == len(linear_layers(model))
 
 
+def test_copies_made_with_other_threads_give_the_same(model: Any, products: list[Any]) -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        copies = PackedLayers(model, 8)
+        with copies.used():
+            first = logits_of(model)
+            torch.set_num_threads(1)
+            second = logits_of(model)
+    finally:
+        torch.set_num_threads(before)
+    torch.testing.assert_close(first, second)
+    torch.testing.assert_close(second, logits_of(model))
+
+
 def test_afterwards_the_layers_are_as_before(model: Any, products: list[Any]) -> None:
     with pytest.raises(KeyboardInterrupt), PackedLayers(model, 8).used():
         raise KeyboardInterrupt

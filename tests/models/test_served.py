@@ -12,6 +12,7 @@ from transformers import GenerationConfig, LlamaForCausalLM
 
 from engine.benchmarks.results import asked_as
 from engine.errors import CannotRun
+from engine.models import cores
 from engine.models.holder import MOST_ADAPTERS, Holder, served, why_not
 from engine.models.local import LocalBase, Pending
 from engine.models.model import Response, Settings
@@ -278,6 +279,25 @@ def test_a_run_s_server_has_room_for_the_texts_of_a_corpus(
     reading.close()
     assert len(found) == 2
     assert all(row.tokens > CONTEXT and row.nll == pytest.approx(row.tokens) for row in found)
+
+
+def test_a_run_s_server_has_the_run_s_share_of_the_cores(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in cores.SET_BY_USER:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(cores, "computing", lambda: 4)
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(8)))
+    monkeypatch.setenv("FAKE_VLLM", json.dumps({"folder": str(tmp_path)}))
+    given: list[dict[str, str]] = []
+    environment = Vllm.environment
+    monkeypatch.setattr(
+        Vllm,
+        "environment",
+        lambda self, held, key: given.append(environment(self, held, key)) or given[-1],
+    )
+    served_run(tmp_path, base, "", '[metrics]\nuse = ["length"]\n').close()
+    assert [each["OMP_NUM_THREADS"] for each in given] == ["2"]
 
 
 def test_benchmarks_of_a_run_keep_to_the_plan_s_limit_and_say_what_they_cut(

@@ -74,6 +74,12 @@ class TestLlama:
         assert "--no-context-shift --cache-ram 0" in flags and "--no-kv-unified" in flags
         assert "--parallel 8 --ctx-size 784" in " ".join(LLAMA.flags(holding()))
 
+    def test_its_threads_are_a_part_of_the_cores(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(8)))
+        monkeypatch.setattr("psutil.cpu_count", lambda logical: 4)
+        threads = {n: LLAMA.flags(holding(parts=n)) for n in (1, 2, 5)}
+        assert [flags[flags.index("--threads") + 1] for flags in threads.values()] == ["4", "2", "1"]
+
     def test_a_machine_with_gpus_can_be_told_to_use_none(self) -> None:
         with_gpu = Llama(LLAMA.program, LLAMA.version, ("CUDA0",))
         assert "--device none" in " ".join(with_gpu.flags(holding(device="cpu")))
