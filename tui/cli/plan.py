@@ -102,7 +102,7 @@ def check(
     findings += prompt_findings(shown)
     if measure and all(finding.level != "error" for finding in findings):
         # What was measured takes the place of what earlier runs took.
-        findings = [finding for finding in findings if finding.subject != "time"] + measured(read)
+        findings = [finding for finding in findings if finding.subject != "time"] + measured(read, folder)
     if json:
         _print_values(findings, shown if show_prompt else None)
         return
