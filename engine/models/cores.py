@@ -36,6 +36,8 @@ def mark() -> socket.socket:
 
 def computing() -> int:
     """How many processes compute on cores that this one may use too; at least 1."""
+    if not _SOCKETS.exists():  # where the kernel keeps no such list, a run sees itself alone
+        return 1
     own, found = os.sched_getaffinity(0), set[int]()
     with suppress(OSError):
         listed = _SOCKETS.read_text("utf-8", "replace")

@@ -16,6 +16,11 @@ from engine.models.local import LocalModel
 from engine.models.model import Settings
 from engine.stats.intervals import share_of
 
+ALONE, BATCHED = "alone", "batched"  # the ways in which a prompt is answered
+# Called between pieces of work with the way and how many answers came in it; what it raises ends the
+# measurement.
+Between = Callable[[str, int], None]
+
 
 @dataclass(frozen=True, slots=True)
 class NoiseFloor:
@@ -57,20 +62,19 @@ def noise_floor(
     model: LocalModel,
     examples: Sequence[Example],
     settings: Settings,
-    between: Callable[[], None] = lambda: None,
+    between: Between = lambda way, count: None,
 ) -> NoiseFloor:
     """Answers the examples one by one, then all together, then in two batches of another order.
 
-    An answer counts as changed when it is not the same in all three. Nothing is taken from a cache, and
-    `between` is called between pieces of work: what it raises ends the measurement.
+    An answer counts as changed when it is not the same in all three. Nothing is taken from a cache.
     """
     fresh = model.without_cache()
-    alone = texts(fresh, examples, replace(settings, deterministic=True), between)
+    alone = texts(fresh, examples, replace(settings, deterministic=True), ALONE, between)
     batched = replace(settings, deterministic=False)
-    together = texts(fresh, examples, batched, between)
+    together = texts(fresh, examples, batched, BATCHED, between)
     shuffled = random.Random(settings.seed).sample(list(examples), len(examples))
     half = (len(shuffled) + 1) // 2
-    parted = [texts(fresh, part, batched, between) for part in (shuffled[:half], shuffled[half:])]
+    parted = [texts(fresh, part, batched, BATCHED, between) for part in (shuffled[:half], shuffled[half:])]
     ways = [together, parted[0] | parted[1]]
     answered = [name for name in alone if all(name in way for way in ways)]
     places = [_first_change(fresh, alone[name], [way[name] for way in ways]) for name in answered]
@@ -91,13 +95,14 @@ def texts(
     model: LocalModel,
     examples: Sequence[Example],
     settings: Settings,
-    between: Callable[[], None] = lambda: None,
+    way: str,
+    between: Between,
 ) -> dict[str, str]:
     """The answers by example, without those that are missing."""
     found: dict[str, str] = {}
     for batch in model.generate(examples, settings):
         found |= {response.example_id: response.text for response in batch if response.text is not None}
-        between()
+        between(way, len(batch))
     return found
 
 

@@ -151,7 +151,10 @@ class Loader:
         """How many of the answers change when nothing changes but the batch."""
         from engine.models.noise import noise_floor
 
-        return noise_floor(self._local(model), examples, settings, self._work.heed)
+        def between(_way: str, _count: int) -> None:
+            self._work.heed()
+
+        return noise_floor(self._local(model), examples, settings, between)
 
     def nll(self, model: Model, items: Sequence[tuple[Example, str]]) -> "Iterator[Nll]":
         """How surprised the model is by each text as its answer."""

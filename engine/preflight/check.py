@@ -294,15 +294,25 @@ def check(plan: Plan, store: Path, *, allow_code: bool = False) -> list[Finding]
     findings += [*_judges(plan, chosen, silent), *judge_findings(plan, chosen, of_suites)]
     findings += [*_sweep(plan, examples, allow_code), *_compute(plan), *_track(plan)]
     findings += [Finding(*found) for found in cost_findings(plan, chosen, of_suites)]
-    findings += _local_judges(plan, chosen, store)
     said, variants = _variants(plan, chosen, allow_code)
-    findings += said
     whole_run = [*chosen, *of_suites, *variants]
+    findings += [*_local_judges(plan, chosen, whole_run, store), *said]
     findings += [disk(store, disk_bytes(plan, whole_run)), *memory(plan, whole_run)]
     past = _past(store, speeds)
     findings += _engine(plan, past)
     taken = time_needed(plan, len(whole_run), past)
     return [*findings, *([taken] if taken else [])]
+
+
+def asked_in_all(plan: Plan, store: Path, limit: int | None = None) -> list[Example]:
+    """All that a run asks: its examples, the questions of suites, and variants, as `check` counts them.
+
+    Raises BadInput for data that cannot be used.
+    """
+    whole = whole_set(plan.data)
+    chosen = asked(remaining(whole, store), plan.data, limit)
+    of_suites = beside(plan, store, {example.id for example in whole}, limit).questions
+    return [*chosen, *of_suites, *_variants(plan, chosen, allow_code=False)[1]]
 
 
 def _variants(
@@ -351,12 +361,11 @@ def check_folds(plans: Sequence[Plan], store: Path, *, allow_code: bool = False)
     return [finding for finding in first if finding in shared or finding.subject in _OF_ONE_FOLD] + own
 
 
-def measured(plan: Plan) -> list[Finding]:
-    """How fast each model answers, by asking it a few of the plan's examples; weights are loaded for that."""
+def measured(plan: Plan, store: Path) -> list[Finding]:
+    """How fast each model answers, by asking it a few of the run's questions; weights are loaded for that."""
     from engine.preflight.estimate import measure
 
-    chosen = asked(_read_examples(plan, []), plan.data)
-    return list(measure(plan, [*chosen, *_variants(plan, chosen, allow_code=False)[1]]))
+    return list(measure(plan, asked_in_all(plan, store)))
 
 
 def check_benchmarks(plan: Plan) -> list[Finding]:
@@ -748,14 +757,16 @@ def _judges(plan: Plan, examples: list[Example], silent: Mapping[str, str]) -> I
             )
 
 
-def _local_judges(plan: Plan, examples: list[Example], store: Path) -> Iterator[Finding]:
+def _local_judges(
+    plan: Plan, examples: Sequence[Example], in_all: Sequence[Example], store: Path
+) -> Iterator[Finding]:
     local = [judge for judge in plan.judges if judge.local is not None]
     past = _past(store, judge_speeds) if local else []
     for judge in local:
         subject = f"judge {judge.name}"
         try:
             yield from local_findings(subject, judge_model(judge))
-            yield local_judge(plan, judge, examples, past)
+            yield local_judge(plan, judge, examples, in_all, past)
         except BadInput as error:
             yield _wrong(subject, error)
 

@@ -16,6 +16,7 @@ from typing import Any
 from engine.data.example import Example
 from engine.errors import AssayError, BadInput
 from engine.judges.preflight import estimate_of
+from engine.metrics.perplexity import PERPLEXITY, read_corpus
 from engine.models.folder import adapter_of, base_of, quantisation, read_config, weight_shapes
 from engine.models.gguf_file import is_gguf
 from engine.models.holder import Holder, answering, base_key
@@ -97,6 +98,8 @@ PREFILL, PREFILL_ELSEWHERE = {"cuda": 8192}, 512
 SHARE = 0.6
 _TAKERS, _SHARE = ("vllm", "sglang"), 0.9
 _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+# Of each token's log-probabilities: the model's own numbers, those as float32, and their logarithms.
+_MEASURED_BYTES = {"float32": 8, "bfloat16": 10, "float16": 10}
 _STORED_BITS = {
     "F64": 64, "F32": 32, "F16": 16, "BF16": 16, "F8_E4M3": 8, "F8_E5M2": 8, "I8": 8, "U8": 8, "I64": 64,
 }  # fmt: skip
@@ -121,8 +124,9 @@ class Device:
 class Need:
     """Bytes for one base with all its models; `row` is the tokens of the longest row.
 
-    `token` is the size of one token's keys and values, None when the configuration does not say. `packed`:
-    the weights stay as they are in a GGUF file.
+    `token` is the size of one token's keys and values, None when the configuration does not say. `measured`
+    are the log-probabilities of the longest text whose likelihood is measured, which has no keys and values.
+    `packed`: the weights stay as they are in a GGUF file.
     """
 
     weights: int
@@ -130,6 +134,7 @@ class Need:
     token: int | None
     row: int
     activations: int
+    measured: int = 0
     packed: bool = False
 
     @property
@@ -138,8 +143,8 @@ class Need:
 
     @property
     def least(self) -> int:
-        """The memory for answering one example at a time."""
-        return self.loaded + self.activations + (self.token or 0) * self.row
+        """The memory for answering one example, or measuring one text, at a time."""
+        return self.loaded + self.activations + max((self.token or 0) * self.row, self.measured)
 
     def slots(self, device: Device) -> int | None:
         """How many rows fit at a time on the device; None when that is not known."""
@@ -152,7 +157,8 @@ class Need:
 def memory(plan: Plan, examples: Sequence[Example]) -> Iterator[Finding]:
     """The base that takes most, against the memory of its device; different bases take turns.
 
-    Each that is spread over several devices has a finding of its own.
+    Each that is spread over several devices has a finding of its own. `examples` are all that the run asks:
+    its own, those of suites, and variants.
     """
     needs = _needs(plan, examples)
     for need, models, _ in needs:
@@ -160,56 +166,71 @@ def memory(plan: Plan, examples: Sequence[Example]) -> Iterator[Finding]:
             yield _spread(need, models)
     needs = [entry for entry in needs if not entry[1][0].device_map]
     if needs:
-        yield _weighed(*max(needs, key=lambda entry: entry[0].least))
+        found = _weighed(*max(needs, key=lambda entry: entry[0].least))
+        untold = "; benchmarks are not counted: lm-eval alone knows how long their texts are"
+        yield replace(found, message=found.message + untold) if plan.benchmarks else found
 
 
 def gpu_need(plan: Plan, examples: Sequence[Example]) -> int | None:
     """The bytes that a plan's largest base or local judge takes at least of a GPU; 0 where none is loaded.
 
-    None where the plan itself says which GPUs it takes: it names one, spreads a model over them, or has Ray
-    share them out.
+    `examples` as for `memory`, which finds the same. None where the plan itself says which GPUs it takes: it
+    names one, spreads a model over them, or has Ray share them out.
     """
-    judges = [judge_model(judge) for judge in plan.judges if judge.local]
     if plan.generation.engine in _TAKERS and (gpus := [one for one in devices() if one.kind == "cuda"]):
         # They take that share of each GPU, however small the model is.
         return ceil((plan.compute.gpu_memory_utilization or _SHARE) * max(one.total for one in gpus))
-    local = [*(model for model in plan.models if model.path is not None), *judges]
+    judges = [judge for judge in plan.judges if judge.local]
+    local = [*(model for model in plan.models if model.path is not None), *map(judge_model, judges)]
     if plan.compute.engine == "ray" or any(model.device_map or ":" in model.device for model in local):
         return None
     needs = [(need, device) for need, _, device in _needs(plan, examples)]
-    row = _longest(examples) + _JUDGE_PROMPT + plan.generation.max_new_tokens
     for judge in judges:
         with suppress(BadInput):
-            needs.append((need_of([judge], device_of(judge.device), row), device_of(judge.device)))
+            need, _, device = _judge_need(plan, judge, examples)
+            needs.append((need, device))
     return max((need.least for need, device in needs if device.kind == "cuda"), default=0)
 
 
 def _needs(plan: Plan, examples: Sequence[Example]) -> list[tuple[Need, list[Model], Device]]:
     """What each base takes with its models, and where; one whose files cannot be read is left out."""
-    systems = ((model.system or "").encode(errors="replace") for model in plan.models)
-    system = max(map(len, systems), default=0)
-    row = _longest(examples) + ceil(system / _BYTES_PER_TOKEN) + plan.generation.max_new_tokens
+    system = max((_tokens(model.system or "") for model in plan.models), default=0)
+    row = _longest(examples, plan.generation.max_new_tokens) + system
     needs: list[tuple[Need, list[Model], Device]] = []
     for models in _on_one_base(plan):
         device = device_of(models[0].device)
         try:
-            packed = isinstance(answering(plan, models[0]), Llama)
-            needs.append((need_of(models, device, row, packed=packed), models, device))
+            engine = answering(plan, models[0])
+            text = _longest_text(plan, examples) if engine is None else 0
+            need = need_of(models, device, row, text=text, packed=isinstance(engine, Llama))
+            needs.append((need, models, device))
         except BadInput:
             continue  # told as a finding on that model
     return needs
 
 
-def local_judge(plan: Plan, judge: Judge, examples: Sequence[Example], past: Sequence[Any]) -> Finding:
+def _judge_need(plan: Plan, judge: Judge, examples: Sequence[Example]) -> tuple[Need, list[Model], Device]:
+    """As `_needs`, of a judge on this machine. Raises BadInput when its files cannot be read."""
+    answers = (1 if judge.kind == "pointwise" else 2) * plan.generation.max_new_tokens
+    row = _longest(examples, answers) + _JUDGE_PROMPT + judge.max_tokens
+    model, device = judge_model(judge), device_of(judge.device)
+    return need_of([model], device, row), [model], device
+
+
+def local_judge(
+    plan: Plan,
+    judge: Judge,
+    examples: Sequence[Example],
+    asked: Sequence[Example],
+    past: Sequence[Any],
+) -> Finding:
     """The calls, time and memory of a judge on this machine. Raises BadInput when its files cannot be read.
 
-    `past` are rows of `store.read.live.judge_speeds`.
+    It judges answers to the `examples`; `asked` are all that the run asks, as for `memory`. `past` are rows
+    of `store.read.live.judge_speeds`.
     """
     found = estimate_of(plan, judge, examples)
-    answers = (1 if judge.kind == "pointwise" else 2) * plan.generation.max_new_tokens
-    row = _longest(examples) + _JUDGE_PROMPT + answers + judge.max_tokens
-    model, device = judge_model(judge), device_of(judge.device)
-    fits = _weighed(need_of([model], device, row), [model], device)
+    fits = _weighed(*_judge_need(plan, judge, asked))
     said = "time unknown: it has not judged here before"
     for known in past:
         details = known.details or {}
@@ -228,9 +249,13 @@ def judge_model(judge: Judge) -> Model:
     )
 
 
-def need_of(models: Sequence[Model], device: Device, row: int, *, packed: bool = False) -> Need:
-    """The memory of models of one base together; `packed` weights stay as they are in a GGUF file. Raises
-    BadInput when their files cannot be read.
+def need_of(
+    models: Sequence[Model], device: Device, row: int, *, text: int = 0, packed: bool = False
+) -> Need:
+    """The memory of models of one base together; `text` is the tokens of the longest text whose likelihood
+    they measure, and `packed` weights stay as they are in a GGUF file.
+
+    Raises BadInput when their files cannot be read.
     """
     folder = base_of(models[0])
     dtype = "float16" if packed else memory_dtype(models[0].dtype, device)
@@ -246,6 +271,7 @@ def need_of(models: Sequence[Model], device: Device, row: int, *, packed: bool =
         token=_token_bytes(config, _BYTES[dtype]),
         row=min(row, context),
         activations=_activations(config, device.kind, _BYTES[dtype]) + copy,
+        measured=min(text, context) * (_number(config, "vocab_size") or 0) * _MEASURED_BYTES[dtype],
         packed=packed,
     )
 
@@ -349,6 +375,8 @@ def _weighed(need: Need, models: Sequence[Model], device: Device) -> Finding:
     if need.token:
         parts.append(f"keys and values {in_units(need.token)} a token in rows of up to {need.row:,}")
     parts.append(f"activations {in_units(need.activations)}")
+    if need.measured:
+        parts.append(f"or, instead of keys and values, likelihoods of a text {in_units(need.measured)}")
     taken = f"{', '.join(parts)}: at least about {in_units(need.least)} in all"
     if need.weights + need.adapters > device.total:
         return Finding(
@@ -384,13 +412,33 @@ def _on_one_base(plan: Plan) -> list[list[Model]]:
     return list(bases.values())
 
 
-def _longest(examples: Sequence[Example]) -> int:
-    """The tokens of the longest prompt, roughly."""
-    lengths = (
-        sum(len(text.encode(errors="replace")) for text in [*_contents(example), *example.turns[1:]])
-        for example in examples
-    )
-    return ceil(max(lengths, default=0) / _BYTES_PER_TOKEN)
+def _longest(examples: Sequence[Example], room: int) -> int:
+    """The tokens of the longest prompt with its answers, each of `room` or the example's own, roughly."""
+    return max((_prompt(example) + _answers(example, room) for example in examples), default=room)
+
+
+def _prompt(example: Example) -> int:
+    return _tokens(*_contents(example), *example.turns[1:])
+
+
+def _answers(example: Example, room: int) -> int:
+    own = example.extra.get("max_new_tokens")
+    return max(1, len(example.turns)) * max(room, own if type(own) is int else 0)
+
+
+def _longest_text(plan: Plan, examples: Sequence[Example]) -> int:
+    """The tokens of the longest text whose likelihood is measured: a reference, or a text of a corpus."""
+    lengths = [0]
+    if PERPLEXITY.name in plan.metrics.use:
+        lengths += [_tokens(text) for example in examples for text in example.references]
+    for corpus in plan.metrics.corpora.values():
+        with suppress(BadInput):  # told as a finding on that corpus
+            lengths += map(_tokens, read_corpus(corpus))
+    return max(lengths)
+
+
+def _tokens(*texts: str) -> int:
+    return ceil(sum(len(text.encode(errors="replace")) for text in texts) / _BYTES_PER_TOKEN)
 
 
 def _contents(example: Example) -> list[str]:

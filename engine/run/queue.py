@@ -17,7 +17,7 @@ from engine.errors import AssayError, BadInput
 from engine.models.vitals import gpu_memory
 from engine.phases.work import plan_of
 from engine.plan.errors import in_units
-from engine.plan.selection import asked, whole_set
+from engine.preflight.check import asked_in_all
 from engine.preflight.estimate import gpu_need
 from engine.run import launch
 from store import people
@@ -202,7 +202,7 @@ class QueueWork:
         if run.id not in self._needs:
             try:
                 plan = plan_of(run)
-                examples = asked(whole_set(plan.data), plan.data, (run.options or {}).get("limit"))
+                examples = asked_in_all(plan, self._folder, (run.options or {}).get("limit"))
                 self._needs[run.id] = gpu_need(plan, examples)
             except Exception as error:  # its worker says what is wrong; the others must not wait for it
                 self._say(f"run {run.id}: the memory that it needs cannot be estimated: {error}")

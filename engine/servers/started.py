@@ -291,17 +291,18 @@ class StartedServer:
         engine = f"{self.engine.name} {self.engine.version}"
         running = _Running(self.engine, self.holding)
         try:
-            while not asyncio.run(running.is_healthy(self.holding.names)):
-                taken = time.monotonic() - begun
+            while True:
                 running.place.awaited = f"{self.engine.name}{STARTING}{said} since {since}: {running.stage}"
                 self._between()
+                if asyncio.run(running.is_healthy(self.holding.names)):
+                    break
                 running.look()
                 if running.ended.wait(HAND_OVER):
                     raise CannotRun(
                         f"{engine} could not serve {said}: {running.cause}",
                         "the run's log has all its lines; correct the cause, then resume",
                     )
-                if taken > START_S:
+                if time.monotonic() - begun > START_S:
                     raise CannotRun(
                         f"{engine} did not begin to serve {said} within {START_S:.0f} s ({running.stage})"
                     )

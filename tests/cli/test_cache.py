@@ -104,7 +104,20 @@ def test_the_noise_floor_of_local_models_is_measured(assay: Assay, tmp_path: Pat
     plan.write_text(PLAN.format(base=base))
     [found] = assay("noise", plan, "--sample", "3", "--json").json
     assert (found["model"], found["changed"], found["n"], found["share"]) == ("base", 0, 3, 0.0)
-    assert "smaller differences mean nothing" in assay("noise", plan, "--sample", "3").out
+    assert "smaller differences mean nothing" in assay("noise", plan, "--sample", "3", "--quiet").out
+
+
+def test_the_measurement_tells_how_it_gets_on(assay: Assay, tmp_path: Path) -> None:
+    base = Path(__file__).parents[2] / "samples/models/base"
+    (tmp_path / "eval.jsonl").write_text(
+        "".join(f'{{"query": "What is {n} plus 2?", "response": "{n}"}}\n' for n in range(5))
+    )
+    (plan := tmp_path / "plan.toml").write_text(PLAN.format(base=base))
+    told = assay("noise", plan, "--sample", "5").err.splitlines()
+    assert told[:3] == [f"loading {base}", "alone: 0% (0/5 answers)", "batched: 0% (0/10 answers)"]
+    assert told[3].startswith("alone: 20% (1/5 answers, ") and told[3].endswith(" left)")  # its pace and ETA
+    assert told[-2:] == ["batched: 100% (10/10 answers)", "base: measured on 5 examples"]
+    assert assay("noise", plan, "--sample", "5", "--quiet").err == ""
 
 
 def test_show_and_compare_tell_noise_and_cached_answers(assay: Assay, own_store: Path) -> None:

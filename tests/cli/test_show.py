@@ -248,6 +248,10 @@ def test_a_run_fits_on_one_screen(
         assert len(shown) < rows and shown[0].startswith(f"run {run}"), shown
         assert any("assay show" in line for line in shown), "where the rest is"
         assert run != "2" or any(line.startswith("Alerts: 3 critical") for line in shown), "none is hidden"
+        told = " ".join(shown)
+        assert columns == 20 or (f"show {run} --full" in told and f"assay review {run}" in told), (
+            "what is next"
+        )
     assert columns == 20 or max(map(cell_len, shown)) <= columns
 
 

@@ -18,6 +18,7 @@ from engine.preflight.estimate import (
     Need,
     device_of,
     disk_bytes,
+    gpu_need,
     local_judge,
     memory,
     need_of,
@@ -25,6 +26,7 @@ from engine.preflight.estimate import (
     weight_bytes,
 )
 from store.read.live import SpeedRow
+from tests.models.tiny import ask
 
 ROOT = Path(__file__).parents[2]
 BASE = ROOT / "samples/models/base"
@@ -184,6 +186,41 @@ def test_a_row_is_the_longest_prompt_with_its_answer(monkeypatch: pytest.MonkeyP
     assert rows[1] - rows[0] == 200 and rows[0] > 20
 
 
+def test_a_conversation_is_answered_at_every_turn_and_an_example_may_ask_for_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(estimate, "device_of", lambda name: CPU)
+
+    def row(**example: Any) -> int:
+        (found,) = memory(plan_of(BASE, tokens=10), [replace(ask("q", "1"), **example)])
+        return int(found.message.split("rows of up to ")[1].split(",")[0])
+
+    assert row(extra={"max_new_tokens": 70}) - row() == 60
+    assert row(turns=("q", "", "")) - row(turns=("q",)) == 20
+
+
+def test_the_likelihood_of_a_long_text_takes_its_log_probabilities(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(estimate, "device_of", lambda name: GPU)
+    model = large_model(tmp_path / "model", 8_000_000)
+    (tmp_path / "corpus.jsonl").write_text(json.dumps({"text": "a" * 6000}) + "\n")
+    short = [replace(ask("q", "1"), references=("r",))]
+    plain, corpus, reference = (
+        plan_of(model, f"[metrics]\n{more}")
+        for more in (
+            'use = ["length"]',
+            f'use = ["length"]\ncorpora = {{ long = "{tmp_path}/corpus.jsonl" }}',
+            'use = ["perplexity"]',
+        )
+    )
+    least, logits = int(gpu_need(plain, short) or 0), 2000 * LARGE["vocab_size"] * 10
+    row = 257 * (need_of([spec(path=str(model))], GPU, 257).token or 0)
+    assert gpu_need(corpus, short) == least - row + logits
+    assert gpu_need(reference, [replace(short[0], references=("a" * 6000,))]) == least - row + logits
+    assert gpu_need(reference, short) == least
+
+
 def test_this_machine_is_a_device() -> None:
     device = device_of("cpu")
     assert device.kind == "cpu" and 0 < device.free <= device.total
@@ -246,15 +283,15 @@ def test_a_judge_on_this_machine_has_its_calls_time_and_memory(tmp_path: Path) -
     plan = parse_plan(f'name = "p"\n[data]\nexamples = "e.jsonl"\n{models}{judge}', tmp_path)
     examples = read_examples(plan.data.examples) * 50
     (spec,) = plan.judges
-    found = local_judge(plan, spec, examples, [])
+    found = local_judge(plan, spec, examples, examples, [])
     assert (found.subject, found.level) == ("judge small", "ok")
     assert found.message.startswith("100 calls, ") and "has not judged here before" in found.message
     assert "weights" in found.message and "free on" in found.message
     past = [SpeedRow(3, 20, 10.0, {"server": None, "model": str(BASE)}, None)]
-    assert "about 50 s at the pace of run 3" in local_judge(plan, spec, examples, past).message
+    assert "about 50 s at the pace of run 3" in local_judge(plan, spec, examples, examples, past).message
     rater = spec.model_copy(update={"kind": "pointwise", "repeat": 3})
-    found = local_judge(plan, rater, examples, past)  # 2 answers to 50 examples, 3 times each
+    found = local_judge(plan, rater, examples, examples, past)  # 2 answers to 50 examples, 3 times each
     assert found.message.startswith("300 calls, ") and "about 2 min at the pace" in found.message
     asked_often = [SpeedRow(3, 20, 10.0, {"server": None, "model": str(BASE), "repeat": 3}, None)]
-    assert "about 50 s at the pace" in local_judge(plan, rater, examples, asked_often).message
-    assert "about 17 s at the pace" in local_judge(plan, spec, examples, asked_often).message
+    assert "about 50 s at the pace" in local_judge(plan, rater, examples, examples, asked_often).message
+    assert "about 17 s at the pace" in local_judge(plan, spec, examples, examples, asked_often).message

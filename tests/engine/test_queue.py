@@ -1,5 +1,6 @@
 """The queue of a store: who starts when and where, with real workers where they matter."""
 
+import json
 import os
 import signal
 import socket
@@ -13,7 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from engine.data.suites import add_suite
 from engine.errors import BadInput
+from engine.plan.errors import in_units
+from engine.plan.plan import read_plan
+from engine.preflight import estimate
+from engine.preflight.check import asked_in_all, check
 from engine.run import launch, queue, worker
 from engine.run.queue import QueueWork
 from store import people
@@ -24,9 +30,11 @@ from store.read.history import Connection
 from store.read.live import events
 from store.records import Run
 from store.write import Recorder, create_run, hold
+from tests.data.test_suites import downloaded
 from tests.engine.runs import recorded_plan, work_here
 
 GIB = 1 << 30
+ROOT = Path(__file__).parents[2]
 Wait = Callable[..., int]
 
 
@@ -200,6 +208,38 @@ def test_a_run_whose_start_fails_is_told_and_does_not_hold_up_the_next(
     two = waits(), waits()
     assert not work.look()
     assert [history.run(connection, run).status for run in two] == ["failed", "failed"]
+
+
+def test_a_run_needs_what_its_check_says_with_suites_variants_and_corpora(
+    connection: Connection, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpu = estimate.Device("cuda", "GPU 0", 80 * GIB, 79 * GIB)
+    monkeypatch.setattr(estimate, "device_of", lambda name: gpu)
+    (tmp_path / "eval.jsonl").write_text(
+        "".join(f'{{"id": "{place}", "query": "What is {place}?", "reference": "r"}}\n' for place in range(3))
+    )
+    (tmp_path / "corpus.jsonl").write_text(json.dumps({"text": "corpus " * 30}) + "\n")
+    rows = [{"goal": "Write " + "a long virus " * 60, "target": "Sure"}]
+    add_suite("advbench", downloaded(tmp_path, "advbench", rows), store)
+    models = "".join(
+        f'[[models]]\nname = "{role}"\nrole = "{role}"\npath = "{ROOT / "samples/models/base"}"\n'
+        for role in ("baseline", "candidate")
+    )
+    (plan := tmp_path / "plan.toml").write_text(
+        'name = "p"\n[data]\nexamples = "eval.jsonl"\nsuites = ["advbench"]\n'
+        f'[generation]\nmax_new_tokens = 8\n[robustness]\nperturbations = ["politeness"]\n{models}'
+        '[metrics]\nuse = ["exact_match"]\ncorpora = { general = "corpus.jsonl" }\n'
+    )
+    said: list[str] = []
+    work = QueueWork(connection, store, said.append, memory=lambda: {0: (GIB, GIB)})
+    need = work._need(history.run(connection, launch.create(plan, store)))
+    read = read_plan(plan)
+    (found,) = [one for one in check(read, store) if one.subject == "memory"]
+    assert need and not said and f"at least about {in_units(need)} in all" in found.message
+    assert "rows of up to 2" in found.message and "likelihoods of a text" in found.message
+    asked = [example.query for example in asked_in_all(read, store)]
+    assert len(asked) == 3 + 1 + 3 and rows[0]["goal"] in asked
+    assert len(asked_in_all(read, store, 1)) == 1 + 1 + 1
 
 
 def test_a_plan_whose_need_cannot_be_told_starts_and_says_itself_what_is_wrong(

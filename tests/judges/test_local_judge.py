@@ -248,7 +248,8 @@ repeat = 3
     assert (pace.answers, (pace.details or {})["repeat"]) == (4, 3)
     read = read_plan(plan)
     pace = replace(pace, seconds=60.0)
-    found = local_judge(read, read.judges[0], read_examples(read.data.examples), [pace])
+    examples = read_examples(read.data.examples)
+    found = local_judge(read, read.judges[0], examples, examples, [pace])
     assert found.message.startswith("12 calls, ") and "about 60 s at the pace of run 1" in found.message
 
 

@@ -70,7 +70,7 @@ def test_it_can_be_stopped_between_two_pieces_of_work(base: Path) -> None:
     class Stop(Exception):
         pass
 
-    def stop() -> None:
+    def stop(way: str, count: int) -> None:
         raise Stop
 
     with pytest.raises(Stop):

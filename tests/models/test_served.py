@@ -17,7 +17,7 @@ from engine.models.holder import MOST_ADAPTERS, Holder, served, why_not
 from engine.models.local import LocalBase, Pending
 from engine.models.model import Response, Settings
 from engine.models.served import ServedModel, holding, longest
-from engine.phases.noise import noise_of
+from engine.phases.noise import Told, noise_of
 from engine.plan.plan import Compute, Model, parse_plan, read_plan
 from engine.preflight.check import check
 from engine.servers import control, started
@@ -247,9 +247,20 @@ def test_noise_tells_how_many_answers_are_those_of_transformers(
         ),
         tmp_path,
     )
-    for _, floor, same in noise_of(plan, 2):
+    said: list[str] = []
+    shown: list[list[records.Progress]] = []
+    for _, floor, same in noise_of(plan, 2, Told(said.append, shown.append)):
         assert (floor.changed, floor.n) == (0, 2)
         assert same is not None and (same.identical, same.n) == (0, 2)  # the stand-in is no model
+    # Its start, then transformers, which loads the base of both once.
+    assert said[0].startswith(f"waiting: vLLM is starting for {base.name} since ")
+    assert f"serves {base.name} after " in said[-2] and said[-1] == f"loading {base}"
+    assert {(row.phase, row.item, row.done) for row in shown[-1]} == {
+        (way, name, count)
+        for way, count in (("alone", 2), ("batched", 6), ("compared", 2))
+        for name in ("baseline", "candidate")
+    }
+    assert all(row.done == row.total for row in shown[-1])
 
 
 def served_run(folder: Path, base: Path, compute: str, rest: str) -> Recorder:

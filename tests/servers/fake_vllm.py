@@ -1,8 +1,9 @@
 """A stand-in for vLLM where processes are tested: it starts, answers, hangs and dies as that does.
 
 `installed_in` makes an environment whose package `vllm` is this file. It answers with tokens that its model's
-name decides. FAKE_VLLM in its environment says how it fares: `slow` (seconds to load), `broken` (an error at
-the start), `dies` or `hangs` (after so many answers, once), `always` (each time), `mixes` (up its models).
+name decides. FAKE_VLLM in its environment says how it fares: `waits` (to load until there is a file `go`),
+`broken` (an error at the start), `dies` or `hangs` (after so many answers, once), `always` (each time),
+`mixes` (up its models).
 """
 
 import json
@@ -49,7 +50,8 @@ def main() -> None:
     with (folder / "pids").open("a") as pids:
         pids.write(f"{os.getpid()} {engine.pid}\n")
     print("Loading weights\rLoading weights 100%", flush=True)
-    time.sleep(ways.get("slow", 0))
+    while "waits" in ways and not (folder / "go").exists():
+        time.sleep(0.01)
     if "broken" in ways:
         print(f"(EngineCore pid=1) ERROR [core.py:1] ValueError: {ways['broken']}", flush=True)
         print("RuntimeError: Engine core initialization failed. See root cause above.", flush=True)

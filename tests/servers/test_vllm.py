@@ -28,6 +28,7 @@ from tests.servers.fake_vllm import VERSION, installed_in
 pytestmark = pytest.mark.e2e
 
 ENGINE = Vllm(Path("vllm"), "0.32.0", Path("python"), "vllm")
+FAR_TOO_MANY = 1000  # words on a start, of which a few are enough
 ADAPTERS = (Path("/adapters/one"), Path("/adapters/two"))
 
 
@@ -134,12 +135,17 @@ def test_every_flag_is_given_whose_default_computes_something_else() -> None:
 
 
 def test_a_start_is_told_while_it_is_waited_for(ways: Ways) -> None:
-    server = ways.server(slow=0.5)
+    server = ways.server(waits=True)
+
+    def go_on() -> None:
+        ways.between()
+        if ways.waited[-1].endswith(": loading weights") or len(ways.waited) > FAR_TOO_MANY:
+            (ways.folder / "go").touch()
+
+    server._between = go_on
     assert len(answers(server, 20)) == 20
-    assert any(
-        said.startswith("vLLM is starting for base since ") and said.endswith(": loading weights")
-        for said in ways.waited
-    )
+    assert all(said.startswith("vLLM is starting for base since ") for said in ways.waited)
+    assert any(said.endswith(": loading weights") for said in ways.waited)
     assert control.waiting() is None
     assert ways.told[0][0] == "info" and f"vLLM {VERSION} serves base after" in ways.told[0][1]
 
@@ -153,7 +159,7 @@ def test_models_of_one_base_are_asked_by_their_names(ways: Ways) -> None:
 
 
 def test_a_stop_while_it_starts_leaves_no_process(ways: Ways) -> None:
-    server = ways.server(slow=60)
+    server = ways.server(waits=True)
 
     def stop() -> None:
         if (ways.folder / "pids").exists():

@@ -123,8 +123,14 @@ def test_words_fields_and_what_must_be_absent() -> None:
 
 
 @given(st.text(max_size=30))
-def test_whatever_is_typed_is_a_search(text: str) -> None:
-    matches(text, {"model": "base"})
+def test_whatever_is_typed_finds_what_has_its_words_and_in_quotes_what_has_it_as_it_stands(text: str) -> None:
+    words = read_words(text, ["model"])
+    row = " ".join(word.text for word in words if not word.is_out)
+    unwanted = [word.text for word in words if word.is_out and word.text.casefold() in row.casefold()]
+    assert matches(text, {"model": row}) == (not unwanted)
+    quoted = text.replace('"', "")
+    assert matches(f'"{quoted}"', {"model": f"a {quoted} b"})
+    assert matches(f'!"{quoted}"', {"model": f"a {quoted} b"}) == (not quoted)
 
 
 async def test_two_marked_runs_are_compared(store_folder: Path) -> None:

@@ -68,6 +68,24 @@ async def test_only_the_cells_that_changed_are_repainted() -> None:
         assert pane.repainted == []
 
 
+async def test_of_a_line_that_changed_its_styles_what_follows_them_is_left() -> None:
+    pane = Spying([Content.styled("one", "bold") + Content("  two  three")])
+
+    class PaneApp(App[None]):
+        def compose(self) -> ComposeResult:
+            yield pane
+
+    async with PaneApp().run_test(size=(40, 5)) as pilot:
+        await pilot.pause()
+        pane.repainted.clear()
+        pane.show([Content("one  ") + Content.styled("two", "bold") + Content("  three")])
+        assert pane.repainted == [Region(0, 0, 8, 1)]
+        await pilot.pause()
+        pane.repainted.clear()
+        pane.show([Content("one  ") + Content.styled("twenty", "bold") + Content("  three")])
+        assert pane.repainted == [Region(5, 0, 13, 1)]  # what follows has moved
+
+
 async def test_wide_characters_are_repainted_whole() -> None:
     pane = Spying([Content("包裹 a"), Content("x")])
 

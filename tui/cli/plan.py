@@ -11,8 +11,20 @@ import typer
 from engine.errors import BadInput
 from engine.propose.proposal import Proposal
 from tui.cli.common import Json, Plan, Settings, Store, print_findings, store_folder
+from tui.cli.progress import phases, view
 from tui.text.gate import counted, printable
-from tui.text.output import Column, heading, interval, number, out, paragraph, print_json, print_table, remark
+from tui.text.output import (
+    Column,
+    asked,
+    heading,
+    interval,
+    number,
+    out,
+    paragraph,
+    print_json,
+    print_table,
+    remark,
+)
 
 if TYPE_CHECKING:
     from engine.plan.errors import Finding
@@ -90,7 +102,7 @@ def check(
     findings += prompt_findings(shown)
     if measure and all(finding.level != "error" for finding in findings):
         # What was measured takes the place of what earlier runs took.
-        findings = [finding for finding in findings if finding.subject != "time"] + measured(read)
+        findings = [finding for finding in findings if finding.subject != "time"] + measured(read, folder)
     if json:
         _print_values(findings, shown if show_prompt else None)
         return
@@ -234,8 +246,9 @@ def noise(plan: Plan, sample: Sample = 50, settings: Settings = None, json: Json
     is recorded.
     """
     from engine.errors import BadInput
-    from engine.phases.noise import noise_of
+    from engine.phases.noise import Told, noise_of
     from engine.plan.plan import read_plan
+    from engine.servers.engines import KINDS
     from store.read.history import as_values
 
     read = read_plan(plan, settings=settings or ())
@@ -243,10 +256,14 @@ def noise(plan: Plan, sample: Sample = 50, settings: Settings = None, json: Json
         raise BadInput(
             f"{plan} has no model that runs here", "the noise floor is that of weights: give a path"
         )
+    shown = None if asked.quiet else view()
+    told = Told(shown.say, lambda rows: shown.update(phases(rows))) if shown else Told()
     found = []
-    for model, floor, same in noise_of(read, sample):
-        remark(f"{model.name}: measured on {floor.n} examples")
+    for model, floor, same in noise_of(read, sample, told):
+        told.say(f"{model.name}: measured on {floor.n} examples")
         found.append((model.name, floor, same))
+    if shown:
+        shown.close()
     if json:
         print_json(
             [
@@ -277,7 +294,8 @@ def noise(plan: Plan, sample: Sample = 50, settings: Settings = None, json: Json
     paragraph("Batching alone changes that share of answers: smaller differences mean nothing.")
     for name, _, same in found:
         if same is not None:
+            engine = KINDS[read.generation.engine].name
             paragraph(
-                f"{name}: {same.identical} of {same.n} answers of vLLM are those of transformers "
+                f"{name}: {same.identical} of {same.n} answers of {engine} are those of transformers "
                 f"({number(same.share)}, 95% CI {interval(same.low, same.high)})."
             )

@@ -76,9 +76,7 @@ class Watcher:
         """`after` is the id of the newest event that is known already."""
         self._connection = connection
         self._run_id = run_id
-        self._view: ProgressBars | ProgressLines | None = (
-            None if quiet else ProgressBars() if redraws() else ProgressLines()
-        )
+        self._view = None if quiet else view()
         self._event = after
         self._waiting: str | None = None
         self._silent = False
@@ -207,6 +205,11 @@ class ProgressLines:
 
     def close(self) -> None:
         pass
+
+
+def view() -> ProgressBars | ProgressLines:
+    """Progress as standard error can show it."""
+    return ProgressBars() if redraws() else ProgressLines()
 
 
 def bar_line(phase: PhaseProgress, columns: int) -> str:

@@ -1,7 +1,5 @@
 """Commands that move runs between this store and another machine's: pull, push, and the other side."""
 
-import os
-import sys
 import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tui.cli.common import Json, Store, store_folder
-from tui.cli.progress import PhaseProgress, ProgressBars, ProgressLines
+from tui.cli.progress import PhaseProgress, view
 from tui.cli.transfer import told_merged
 from tui.text.gate import printable
 from tui.text.output import err, out, print_json
@@ -98,8 +96,7 @@ class _Bars:
     """One bar, of the run under way, with the bytes a second and the time left for all of them."""
 
     def __init__(self) -> None:
-        terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-        self._view: ProgressBars | ProgressLines = ProgressBars() if terminal else ProgressLines()
+        self._view = view()
         self._begun = time.monotonic()
         self._last: Moving | None = None
         self._moved = self._sizes = 0  # bytes of the runs before this one: moved by this try, and in all

@@ -109,7 +109,7 @@ def _blocks(found: RunSections, reasons: int, compact: bool) -> list[ScreenPart]
         *_forms(found, show),
         *_missing(found, show),
         _alerts(found, show),
-        ScreenPart(_lines(heading, "Next"), _next(found, show)),
+        _next(found, show),
         *remarks,
     ]
 
@@ -242,19 +242,19 @@ def _alerts(found: RunSections, show: str) -> ScreenPart:
     return ScreenPart(title, items, f"{show} --section alerts")
 
 
-def _next(found: RunSections, show: str) -> tuple[tuple[str, ...], ...]:
+def _next(found: RunSections, show: str) -> ScreenPart:
     """What to look at next, the likeliest first."""
-    run = found.run
-    asked = [(f"{show} --full", "every section with its intervals; --section NAME: one")]
+    run, asked = found.run, list[tuple[str, str]]()
     if run.status in ("paused", "interrupted", "failed"):
         asked.append((f"assay resume {run.id}", "continue it"))
-    if found.decision:
-        asked.append((f"{show} --decision", "every question with the numbers behind its answer"))
-    if found.slices.worse:
-        asked.append((f"{show} --slices", f"{found.slices.worse} of {len(found.slices.rows)} clearly worse"))
-    if any(change.word == "worse" for change in found.measures.changes):
-        asked.append((f"{show} --flips", "which examples turned wrong, in groups"))
     if found.answers and found.decision:
         asked.append((f"assay review {run.id}", "read the answers side by side"))
-    wide = max(len(command) for command, _ in asked)
-    return tuple((cut(f"  {command:{wide}}  {what}", width()),) for command, what in asked)
+    if found.decision:
+        asked.append((f"{show} --decision", "every question with the numbers behind its answer"))
+    if any(change.word == "worse" for change in found.measures.changes):
+        asked.append((f"{show} --flips", "which examples turned wrong, in groups"))
+    if found.slices.worse:
+        asked.append((f"{show} --slices", f"{found.slices.worse} of {len(found.slices.rows)} clearly worse"))
+    wide = max((len(command) for command, _ in asked), default=0)
+    items = tuple((cut(f"  {command:{wide}}  {what}", width()),) for command, what in asked)
+    return ScreenPart(_lines(heading, f"Next: {show} --full, every section; --section NAME, one"), items)

@@ -95,15 +95,16 @@ def _changed(old: Content, new: Content) -> tuple[int, int]:
     """The cells from the first to the last where two lines differ, in text or style."""
     width = max(old.cell_length, new.cell_length)
     before, after = old.plain, new.plain
-    first = _shared(before, after)
-    if old.spans != new.spans:
-        # A character's place is never beyond its cell, so this errs towards repainting more.
-        return min([first, *(span.start for span in {*old.spans} ^ {*new.spans})]), width
-    if old.cell_length != new.cell_length or len(before) != len(after):
-        return new[:first].cell_length, width
-    last = _shared(before[:first:-1], after[:first:-1])
+    restyled = {*old.spans} ^ {*new.spans}
+    if old.spans != new.spans and not restyled:  # the same styles in another order
+        return 0, width
+    first = min([_shared(before, after), *(span.start for span in restyled)])
     start = new[:first].cell_length
-    return start, max(start + 1, width - new[len(after) - last :].cell_length)
+    if old.cell_length != new.cell_length or len(before) != len(after):
+        return start, width
+    same = _shared(before[:first:-1], after[:first:-1])
+    last = max([len(after) - same, *(min(span.end, len(after)) for span in restyled)])
+    return start, max(start + 1, width - new[last:].cell_length)
 
 
 def _shared(one: str, other: str) -> int:
