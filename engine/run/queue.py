@@ -136,7 +136,7 @@ class QueueWork:
             del self._under_way[run_id]
             return
         if run.status == "queued":
-            if history.worker_alive(started.pid, socket.gethostname(), 0.0):
+            if history.worker_alive(started.pid, socket.gethostname(), time.time()):
                 return
             # Told to end by a signal, it waits again; where it never began, its start has failed.
             if run.worker_pid != started.pid:

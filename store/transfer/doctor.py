@@ -311,7 +311,7 @@ def leftovers(connection: sqlite3.Connection, folder: Path) -> list[Path]:
 
 def _is_being_made(path: Path) -> bool:
     maker = path.name.removeprefix(f".{database.FILE}.").partition(".")[0]
-    return maker.isdecimal() and worker_alive(int(maker), socket.gethostname(), 0.0)
+    return maker.isdecimal() and worker_alive(int(maker), socket.gethostname(), time.time())
 
 
 def _number(path: Path) -> int:
