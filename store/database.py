@@ -232,6 +232,21 @@ def hold(path: Path) -> int | None:
         os.close(lock)
 
 
+def is_held(path: Path) -> bool:
+    """Whether a process has the lock on a file, also where nothing can be written."""
+    try:
+        lock = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
+
+
 def identity(folder: Path) -> tuple[int, int] | None:
     """Which file the store is at this moment: device and inode; None when there is none."""
     try:

@@ -21,7 +21,7 @@ from engine.plan.selection import asked, whole_set
 from engine.preflight.estimate import gpu_need
 from engine.run import launch
 from store import people
-from store.database import Unavailable, explain, hold, prepare
+from store.database import Unavailable, explain, hold, is_held, prepare
 from store.errors import StoreError
 from store.read import history, runs
 from store.read.history import Connection
@@ -39,10 +39,7 @@ def _lock(folder: Path) -> Path:
 
 def is_worked(folder: Path) -> bool:
     """Whether a process starts the runs of a store's queue."""
-    if (held := hold(_lock(folder))) is None:
-        return True
-    os.close(held)
-    return False
+    return is_held(_lock(folder))
 
 
 @contextmanager

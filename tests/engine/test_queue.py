@@ -237,6 +237,7 @@ def test_a_store_that_is_locked_for_long_does_not_end_the_work(
 
 
 def test_one_process_works_on_a_queue(store: Path) -> None:
+    assert not queue.is_worked(store) and not (store / "queue.lock").exists(), "looking writes nothing"
     held = hold(store / "queue.lock")
     assert held is not None and queue.is_worked(store)
     with pytest.raises(BadInput, match="worked on already"):
