@@ -137,6 +137,8 @@ def prepare(folder: Path) -> None:
             from store.migrations import create
 
             create(folder / FILE, SCHEMA)
+    except sqlite3.OperationalError as error:
+        raise explain(error, folder) from error
     except OSError as error:
         raise StoreError(
             f"the store {folder} cannot be written: {error.strerror}",

@@ -11,13 +11,14 @@ import os
 import re
 import shlex
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tarfile
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -26,7 +27,7 @@ from urllib.parse import unquote
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from engine.errors import AssayError, BadInput, CannotRun
+from engine.errors import AssayError, BadInput, CannotRun, refused
 from store import database
 from store.errors import StoreError
 from store.read import traffic
@@ -481,14 +482,22 @@ def _parcels(
 @contextmanager
 def _packed(store: Path, parcel: _Parcel) -> Iterator[IO[bytes]]:
     """The parcel as a tar file: the same bytes every time, so that a second try finds the first one's."""
-    with tempfile.TemporaryDirectory(prefix="assay-send-") as place:
-        folder, packed = Path(place) / "store", Path(place) / "run.tar"
-        extract(store, parcel.whole, parcel.named, folder)
-        with tarfile.open(packed, "w") as made:
-            for path in (folder / database.FILE, *sorted(folder.glob("logs/*"))):
-                made.add(path, path.relative_to(folder), filter=_bare)
-        with packed.open("rb") as file:
-            yield file
+    with ExitStack() as kept:
+        try:
+            place = Path(kept.enter_context(tempfile.TemporaryDirectory(prefix="assay-send-")))
+            folder, packed = place / "store", place / "run.tar"
+            extract(store, parcel.whole, parcel.named, folder)
+            with tarfile.open(packed, "w") as made:
+                for path in (folder / database.FILE, *sorted(folder.glob("logs/*"))):
+                    made.add(path, path.relative_to(folder), filter=_bare)
+            file = kept.enter_context(packed.open("rb"))
+        except (OSError, sqlite3.OperationalError, StoreError) as error:
+            reason = error.message if isinstance(error, StoreError) else refused(error) or error
+            raise CannotRun(
+                f"run {parcel.run.id} can't be packed in {tempfile.gettempdir()}: {reason}",
+                "free some space there, or name another folder in $TMPDIR",
+            ) from error
+        yield file
 
 
 def _bare(member: tarfile.TarInfo) -> tarfile.TarInfo:

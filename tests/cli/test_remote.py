@@ -5,6 +5,7 @@ import io
 import json
 import os
 import random
+import resource
 import shlex
 import shutil
 import subprocess
@@ -381,6 +382,18 @@ def test_where_nothing_can_be_kept_says_so(fake: Fake, assay: Assay, tmp_path: P
     fake(sending(b"x" * 100))
     said = assay("pull", "box", "--store", tmp_path / "ours")
     assert said.code == 3 and "run 1 of box can't be kept in" in said.err
+
+
+def test_a_full_temporary_folder_is_named(fake: Fake, assay: Assay, own_store: Path) -> None:
+    lines = f'{HELLO}want {{"runs": null, "known": []}}\n'
+    fake(f"import sys\nprint({lines!r}, end='', flush=True)\nsys.stdin.read()\n")
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, most))
+    try:
+        said = assay("push", "box", "--store", own_store)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+    assert said.code == 3 and "run 1 can't be packed in" in said.err and "$TMPDIR" in said.err
 
 
 def test_the_other_side_prints_nothing_but_its_lines(own_store: Path) -> None:
