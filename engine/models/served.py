@@ -38,7 +38,7 @@ def holding(
         for tensor in weight_shapes(adapter)
     }
     limit = compute.max_model_len
-    length = 1 + limit if limit else _length(base.context, longest, engine.least)
+    length = _length(base.context, limit or longest, 0 if limit else engine.least)
     _, *keys = ENGINES[engine.key]
     given = {name: value for name in keys if (value := getattr(compute, name)) is not None}
     given.pop("max_model_len", None)
