@@ -111,7 +111,7 @@ def test_finished_runs_arrive_whole_with_their_numbers_and_logs_and_only_once(
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
     again = moved(*arguments, "--json")
     assert json.loads(again.out) == {
-        "joined": {}, "known": 2, "unfinished": 1, "deleted": 0, "bytes": 0, "traffic": 0
+        "joined": {}, "known": 2, "unfinished": 1, "deleted": 0, "bytes": 0, "traffic": 0, "behind": []
     }  # fmt: skip
     assert not (ours / "incoming").exists() and not (tmp_path / "gone").exists()
 
@@ -172,6 +172,24 @@ def test_runs_that_are_named_come_alone_with_what_they_were_held_against(
         with closing(database.connect(tmp_path / store)) as connection:
             assert [tuple(row) for row in connection.execute(sides)] == [(2, 1, 1)]
             assert [row[0] for row in connection.execute("SELECT deleted FROM run")] == [None, None]
+
+
+@needs_sshd
+@pytest.mark.parametrize("word", ["pull", "push"])
+def test_a_run_that_finished_after_it_was_moved_is_told(
+    word: str, moved: Assay, theirs: Path, tmp_path: Path
+) -> None:
+    ours = tmp_path / "ours"
+    with closing(database.connect(theirs)) as connection:
+        connection.execute("UPDATE run SET status = 'paused', finished = NULL WHERE id = 1")
+    arguments = between(word, theirs, ours)
+    assert moved(*arguments).code == 0
+    with closing(database.connect(theirs)) as connection:
+        connection.execute("UPDATE run SET status = 'finished' WHERE id = 1")
+    said = moved(*arguments).out
+    taker, origin = ("here", "there") if word == "pull" else ("there", "here")
+    assert f"run 1 is {taker} as it was when it came, and has finished {origin} since" in said
+    assert "`assay delete --purge`" in said
 
 
 @needs_sshd
