@@ -310,6 +310,8 @@ def destination(text: str) -> tuple[str, str | None]:
 
 def _program(assay: str) -> str:
     """A program's path as one word of the other side's shell, which still finds the home folder."""
+    if assay.startswith("-"):  # ssh here would take it for an option of its own
+        raise BadInput(f"{assay!r} names no program", "give a path, as --assay '~/venv/bin/assay'")
     return f"~/{shlex.quote(assay[2:])}" if assay.startswith("~/") else shlex.quote(assay)
 
 

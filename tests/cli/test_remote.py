@@ -388,6 +388,14 @@ def test_what_is_no_machine_is_refused_before_ssh_sees_it(text: str) -> None:
         destination(text)
 
 
+def test_a_program_that_ssh_would_take_for_an_option_is_refused(
+    fake: Fake, assay: Assay, tmp_path: Path
+) -> None:
+    fake("import pathlib\npathlib.Path('started').touch()\n")
+    said = assay("pull", "box", "--assay", "-oProxyCommand=reboot", "--store", tmp_path / "ours")
+    assert said.code == 2 and "names no program" in said.err and not Path("started").exists()
+
+
 def test_a_password_in_an_address_is_not_repeated() -> None:
     with pytest.raises(BadInput) as refused:
         destination("ssh://ann:geheim@box/work")
