@@ -137,6 +137,8 @@ def prepare(folder: Path) -> None:
             from store.migrations import create
 
             create(folder / FILE, SCHEMA)
+    except sqlite3.OperationalError as error:
+        raise explain(error, folder) from error
     except OSError as error:
         raise StoreError(
             f"the store {folder} cannot be written: {error.strerror}",
@@ -230,6 +232,21 @@ def hold(path: Path) -> int | None:
         except FileNotFoundError:
             pass
         os.close(lock)
+
+
+def is_held(path: Path) -> bool:
+    """Whether a process has the lock on a file, also where nothing can be written."""
+    try:
+        lock = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
 
 
 def identity(folder: Path) -> tuple[int, int] | None:

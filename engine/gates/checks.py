@@ -260,10 +260,10 @@ class ComplianceRate:
 
 @dataclass(frozen=True, slots=True)
 class AdapterEffect:
-    """The largest difference an adapter makes to its base's logits, over so many prompts."""
+    """The largest difference an adapter makes to its base's logits over so many prompts; None: not finite."""
 
     candidate: str
-    max_difference: float
+    max_difference: float | None
     prompts: int
 
 
@@ -288,9 +288,10 @@ def probe_alerts(effects: Sequence[AdapterEffect]) -> list[Alert]:
     alerts = []
     for effect in effects:
         largest = effect.max_difference
-        # NaN fails this comparison, as it should.
-        if effect.prompts and NO_EFFECT < largest < math.inf:
+        # NaN, which older runs stored, fails this comparison, as it should.
+        if effect.prompts and largest is not None and NO_EFFECT < largest < math.inf:
             continue
+        known = largest if effect.prompts and largest is not None and math.isfinite(largest) else None
         alerts.append(
             Alert(
                 "critical",
@@ -299,7 +300,7 @@ def probe_alerts(effects: Sequence[AdapterEffect]) -> list[Alert]:
                 None,
                 "logits",
                 _probe_message(effect),
-                ProbeEvidence(max_difference=largest if math.isfinite(largest) else None, n=effect.prompts),
+                ProbeEvidence(max_difference=known, n=effect.prompts),
             )
         )
     return alerts
@@ -424,7 +425,7 @@ def _range(low: float | None, high: float | None) -> str:
 def _probe_message(effect: AdapterEffect) -> str:
     if not effect.prompts:
         return f"Whether the adapter of {effect.candidate} does anything is unknown: no prompt was tried."
-    if effect.max_difference <= NO_EFFECT:
+    if effect.max_difference is not None and effect.max_difference <= NO_EFFECT:
         return (
             f"The adapter of {effect.candidate} has no effect: over {effect.prompts} prompts its logits "
             f"equal the base's (largest difference {effect.max_difference:.3g}). Its scores are the base's. "

@@ -4,6 +4,7 @@ import copy
 import hashlib
 import json
 import logging
+import math
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -662,22 +663,32 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """How much an adapter changes the logits, over every position of a few prompts; 0 means no effect."""
+    """How much an adapter changes the logits, over every position of a few prompts; 0 means no effect.
+
+    NaN where no prompt was tried, and where logits are not numbers.
+    """
 
     max_difference: float
     mean_difference: float
     prompts: int
 
+    @classmethod
+    def of(cls, largest: Sequence[float], total: float, count: int) -> "Probe":
+        """From the largest difference of each prompt, and the sum and number of all differences."""
+        # `max` passes over a NaN that is not the first.
+        known = max(largest, default=math.nan) if not any(map(math.isnan, largest)) else math.nan
+        return cls(known, total / count if count else math.nan, len(largest))
+
 
 def probe_adapter(base: LocalBase, adapter: Path, prompts: Sequence[list[int]]) -> Probe:
     """Compares the logits with the adapter on and off over these prompts."""
-    largest, total, count = 0.0, 0.0, 0
+    largest, total, count = [], 0.0, 0
     for ids in prompts:
         difference = (_logits(base, adapter, ids) - _logits(base, None, ids)).abs()
-        largest = max(largest, float(difference.max()))
+        largest.append(float(difference.max()))
         total += float(difference.sum(dtype=torch.float64))
         count += difference.numel()
-    return Probe(largest, total / count if count else 0.0, len(prompts))
+    return Probe.of(largest, total, count)
 
 
 def _logits(base: LocalBase, adapter: Path | None, ids: list[int]) -> Any:

@@ -38,7 +38,7 @@ def holding(
         for tensor in weight_shapes(adapter)
     }
     limit = compute.max_model_len
-    length = 1 + limit if limit else _length(base.context, longest, engine.least)
+    length = _length(base.context, limit or longest, 0 if limit else engine.least)
     _, *keys = ENGINES[engine.key]
     given = {name: value for name in keys if (value := getattr(compute, name)) is not None}
     given.pop("max_model_len", None)
@@ -185,12 +185,12 @@ class ServedModel(LocalModel):
             raise ValueError(f"{self.name} has no adapter to probe")
         prompts = list(islice(self._askable(examples), PROBE_PROMPTS))
         pairs = zip(*(self.server.next_logprobs(name, prompts) for name in self._both), strict=True)
-        largest, total, count = 0.0, 0.0, 0
+        largest, total, count = [], 0.0, 0
         for own, bare in pairs:
-            largest = max(largest, distance(own, bare))
+            largest.append(distance(own, bare))
             total += sum(abs(value - bare.get(token, value)) for token, value in own.items())
             count += len(own)
-        return Probe(largest, total / count if count else 0.0, len(prompts))
+        return Probe.of(largest, total, count)
 
     @property
     def _both(self) -> tuple[str, str]:

@@ -1,5 +1,6 @@
 """Generation: every model answers every example that it has not answered yet."""
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
@@ -108,9 +109,6 @@ def _details(work: Work, model: Model) -> dict[str, object]:
     return work.recorder.rows(records.StoredModel, id=work.model_ids[model.name])[0].details or {}
 
 
-PROBE_PROMPTS = 4
-
-
 class Loader:
     """Opens the plan's models and does the work that needs weights; one base at a time is in memory.
 
@@ -144,7 +142,7 @@ class Loader:
         return self._local(model)
 
     def probe(self, model: Model, examples: Sequence[Example]) -> "Probe":
-        """Whether the model's adapter does something, over a few of the examples."""
+        """Whether the model's adapter does something, over the first examples that it can be asked."""
         return self._local(model).probe(examples)
 
     def noise(self, model: Model, examples: Sequence[Example], settings: Settings) -> "NoiseFloor":
@@ -320,15 +318,19 @@ def probe(work: Work, model: Model, loader: Loader) -> None:
     """Stores whether the model's adapter does something, where that is not known yet."""
     if not _needs_probe(work, model):
         return
-    found = loader.probe(model, work.examples[:PROBE_PROMPTS])
+    found = loader.probe(model, work.examples)
     work.recorder.set_model(
         work.model_ids[model.name],
         probe={
-            "max_difference": found.max_difference,
-            "mean_difference": found.mean_difference,
+            "max_difference": _finite(found.max_difference),
+            "mean_difference": _finite(found.mean_difference),
             "prompts": found.prompts,
         },
     )
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _keep(work: Work, model_id: int, batch: list[tuple[Response, Example]]) -> None:

@@ -711,8 +711,8 @@ def _engine(plan: Plan, past: Sequence[SpeedRow]) -> Iterator[Finding]:
     if names:
         yield Finding("ok", "engine", f"{name} {engine.version} answers for {names}{told}")
         yield from _unread(plan, engine.reads, names)
-    for name, why in others.items():
-        yield Finding("warning", f"model {name}", f"transformers answers, and not {name}: {why}")
+    for model, why in others.items():
+        yield Finding("warning", f"model {model}", f"transformers answers, and not {name}: {why}")
 
 
 def _unread(plan: Plan, reads: bool, names: str) -> Iterator[Finding]:

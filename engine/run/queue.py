@@ -21,7 +21,7 @@ from engine.preflight.check import asked_in_all
 from engine.preflight.estimate import gpu_need
 from engine.run import launch
 from store import people
-from store.database import Unavailable, explain, hold, prepare
+from store.database import Unavailable, explain, hold, is_held, prepare
 from store.errors import StoreError
 from store.read import history, runs
 from store.read.history import Connection
@@ -39,10 +39,7 @@ def _lock(folder: Path) -> Path:
 
 def is_worked(folder: Path) -> bool:
     """Whether a process starts the runs of a store's queue."""
-    if (held := hold(_lock(folder))) is None:
-        return True
-    os.close(held)
-    return False
+    return is_held(_lock(folder))
 
 
 @contextmanager
@@ -136,7 +133,7 @@ class QueueWork:
             del self._under_way[run_id]
             return
         if run.status == "queued":
-            if history.worker_alive(started.pid, socket.gethostname(), 0.0):
+            if history.worker_alive(started.pid, socket.gethostname(), time.time()):
                 return
             # Told to end by a signal, it waits again; where it never began, its start has failed.
             if run.worker_pid != started.pid:

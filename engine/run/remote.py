@@ -11,13 +11,14 @@ import os
 import re
 import shlex
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tarfile
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -26,7 +27,7 @@ from urllib.parse import unquote
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from engine.errors import AssayError, BadInput, CannotRun
+from engine.errors import AssayError, BadInput, CannotRun, refused
 from store import database
 from store.errors import StoreError
 from store.read import traffic
@@ -40,6 +41,7 @@ _LONGEST = 1 << 24  # bytes of one line: the keys of 250,000 runs
 _BLOCK = 1 << 18
 _SAID = 4096  # bytes of the other side's standard error that are kept, its last
 _SPARE = 1 << 26  # bytes of a disk that are left alone
+_OPEN = ("paused", "interrupted", "failed")  # can be resumed
 _MEMBER = r"assay\.db|logs/run-\d{1,19}\.log"
 _OPTIONS = ("-T", "-o", "Compression=yes", "-o", "ServerAliveInterval=15", "-o", "RemoteCommand=none",
             "-o", "ClearAllForwardings=yes")  # fmt: skip
@@ -69,6 +71,7 @@ class _Want(_Message):
     TAG = "want"
     runs: list[str] | None
     known: list[_Hash]
+    open: list[_Hash] = []  # of the known ones, those that could still go on
 
 
 class _Outline(_Message):
@@ -78,6 +81,7 @@ class _Outline(_Message):
     unfinished: _Size
     deleted: _Size
     traffic: _Size
+    ended: list[_Hash] = []  # of the open ones, those that have finished at the sender
 
 
 class _Offer(_Message):
@@ -135,6 +139,7 @@ class Moved:
     merged: Merged
     bytes: int  # sent by this try
     traffic: int  # events of production that stay where they are
+    behind: tuple[int, ...]  # runs of this store that finished after they were moved
 
 
 Told = Callable[[Moving], None]
@@ -305,6 +310,8 @@ def destination(text: str) -> tuple[str, str | None]:
 
 def _program(assay: str) -> str:
     """A program's path as one word of the other side's shell, which still finds the home folder."""
+    if assay.startswith("-"):  # ssh here would take it for an option of its own
+        raise BadInput(f"{assay!r} names no program", "give a path, as --assay '~/venv/bin/assay'")
     return f"~/{shlex.quote(assay[2:])}" if assay.startswith("~/") else shlex.quote(assay)
 
 
@@ -398,7 +405,7 @@ def _explained(wire: _Wire, code: int | None, said: str, assay: str) -> AssayErr
 
 def _send(wire: _Wire, store: Path, runs: Sequence[str] | None, told: Told | None) -> Moved:
     want = wire.get(_Want)
-    known = frozenset(want.known)
+    known, still_open = frozenset(want.known), frozenset(want.open)
     with opened(store) as connection:
         all_runs = {run.id: run for run in movable(connection)}
         chosen = _chosen(connection, all_runs, want.runs if runs is None else runs)
@@ -412,6 +419,7 @@ def _send(wire: _Wire, store: Path, runs: Sequence[str] | None, told: Told | Non
         unfinished=sum(run.unfinished and not run.deleted for run in left),
         deleted=sum(run.deleted for run in left),
         traffic=events,
+        ended=[run.key for run in chosen if run.key in still_open and run.status == "finished"],
     )
     wire.put(outline)
     joined: dict[int, int] = {}
@@ -431,7 +439,8 @@ def _send(wire: _Wire, store: Path, runs: Sequence[str] | None, told: Told | Non
                 _tell(told, Moving(run.id, run.name, place, len(parcels), done.stop, size, start))
             sent += size - start
             joined |= wire.get(_Took).joined
-    return Moved(Merged(joined, outline.known, outline.unfinished, outline.deleted), sent, events)
+    behind = tuple(run.id for run in chosen if run.key in outline.ended)
+    return Moved(Merged(joined, outline.known, outline.unfinished, outline.deleted), sent, events, behind)
 
 
 def _chosen(
@@ -481,14 +490,22 @@ def _parcels(
 @contextmanager
 def _packed(store: Path, parcel: _Parcel) -> Iterator[IO[bytes]]:
     """The parcel as a tar file: the same bytes every time, so that a second try finds the first one's."""
-    with tempfile.TemporaryDirectory(prefix="assay-send-") as place:
-        folder, packed = Path(place) / "store", Path(place) / "run.tar"
-        extract(store, parcel.whole, parcel.named, folder)
-        with tarfile.open(packed, "w") as made:
-            for path in (folder / database.FILE, *sorted(folder.glob("logs/*"))):
-                made.add(path, path.relative_to(folder), filter=_bare)
-        with packed.open("rb") as file:
-            yield file
+    with ExitStack() as kept:
+        try:
+            place = Path(kept.enter_context(tempfile.TemporaryDirectory(prefix="assay-send-")))
+            folder, packed = place / "store", place / "run.tar"
+            extract(store, parcel.whole, parcel.named, folder)
+            with tarfile.open(packed, "w") as made:
+                for path in (folder / database.FILE, *sorted(folder.glob("logs/*"))):
+                    made.add(path, path.relative_to(folder), filter=_bare)
+            file = kept.enter_context(packed.open("rb"))
+        except (OSError, sqlite3.OperationalError, StoreError) as error:
+            reason = error.message if isinstance(error, StoreError) else refused(error) or error
+            raise CannotRun(
+                f"run {parcel.run.id} can't be packed in {tempfile.gettempdir()}: {reason}",
+                "free some space there, or name another folder in $TMPDIR",
+            ) from error
+        yield file
 
 
 def _bare(member: tarfile.TarInfo) -> tarfile.TarInfo:
@@ -511,8 +528,9 @@ def _steps(start: int, end: int) -> Iterator[range]:
 def _receive(wire: _Wire, store: Path, runs: list[str] | None, told: Told | None) -> Moved:
     database.prepare(store)
     with opened(store) as connection:
-        known = [run.key for run in movable(connection)]
-        wire.put(_Want(runs=runs, known=known))
+        here = {run.key: run for run in movable(connection)}
+        known = list(here)
+        wire.put(_Want(runs=runs, known=known, open=[key for key in known if here[key].status in _OPEN]))
         outline = wire.get(_Outline)
         incoming = store / "incoming"
         joined: dict[int, int] = {}
@@ -540,7 +558,9 @@ def _receive(wire: _Wire, store: Path, runs: list[str] | None, told: Told | None
             for key in known:
                 (incoming / f"{key}.part").unlink(missing_ok=True)
             incoming.rmdir()
-    return Moved(Merged(joined, outline.known, outline.unfinished, outline.deleted), came, outline.traffic)
+    merged = Merged(joined, outline.known, outline.unfinished, outline.deleted)
+    behind = tuple(here[key].id for key in outline.ended if key in here)
+    return Moved(merged, came, outline.traffic, behind)
 
 
 def _fill(file: IO[bytes], wire: _Wire, offer: _Offer, place: int, runs: int, told: Told | None) -> int:

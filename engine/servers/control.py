@@ -363,6 +363,7 @@ class Server:
         self._calls: set[tuple[asyncio.Task[object], asyncio.AbstractEventLoop]] = set()
         self._asked_to_wait = ""
         self.awaited: str | None = None  # what somebody waits for: its start, or a batch
+        self.is_gone = False  # it has ended for good, so nobody waits for it
 
     @property
     def is_down(self) -> bool:
@@ -371,6 +372,8 @@ class Server:
     @property
     def waiting(self) -> str | None:
         """Why this server is waited for, for people; None when it is not."""
+        if self.is_gone:
+            return None
         if (outage := self.breaker.outage) is not None:
             return outage.text(self.address)
         left = self.limiter.resume_at - time.monotonic()
@@ -460,6 +463,11 @@ class Server:
         """Somebody begins to ask: what others gave up may have changed."""
         self._given_up = None
         self._interrupted = False
+
+    def answers_others(self) -> None:
+        """It answered another question while calls failed in a row: these failed by themselves."""
+        self.breaker.success()
+        self.limiter.resume()
 
     def pause(self, seconds: float, reason: str) -> None:
         """Waits as long as the server says, all calls together."""

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +23,7 @@ from typing import Any
 
 from engine.data.textfile import write_text
 from engine.errors import CannotRun, Paused
-from engine.servers.address import Redactor, read_address
+from engine.servers.address import Address, Redactor, read_address
 from engine.servers.client import Access, CallFailed, Client, Pool
 from engine.servers.control import Server, clock, server_at
 from engine.servers.engines import Engine, Holding
@@ -53,6 +53,7 @@ class _Running:
         self.ended = threading.Event()
         self.stage = "starting"
         self.why: str | None = None  # it was ended by us, and not by a stop
+        self.answered = False
         self._lines: deque[str] = deque(maxlen=_LAST_LINES)
         self._redact = Redactor(self.key)
         self._process: subprocess.Popen[bytes] | None = None
@@ -97,6 +98,7 @@ class _Running:
         if self._folder is not None:
             self._folder.cleanup()
         self.ended.set()
+        self.place.is_gone = True
         if not self._stopping:
             self.place.give_up(f"the {self.engine.name} server of this run has ended")
 
@@ -131,7 +133,7 @@ class _Running:
 
     async def is_healthy(self, names: Sequence[str]) -> bool:
         """Whether it answers under the key, and has these models."""
-        transport = Transport(read_address(self.address), self.key)
+        transport = self._to(read_address(self.address))
         try:
             answer = await transport.get("/models", 5.0)
         except (NoConnection, Broken, TimeoutError):
@@ -144,10 +146,25 @@ class _Running:
         except (TypeError, KeyError):
             return False
 
+    async def is_answering(self, name: str, timeout_s: float) -> bool:
+        """Whether one of its models answers a short question now."""
+        asked = {"model": name, "prompt": list(_TRIAL), "max_tokens": 1, "temperature": 0}
+        native = self.engine.native
+        transport = self._to(read_address(self.address)) if native is None else self._to_root()
+        try:
+            if native is None:
+                answer = await transport.post("/completions", asked, timeout_s)
+            else:
+                answer = await transport.post(native.path, native.ask(asked), timeout_s)
+        except (NoConnection, Broken, TimeoutError):
+            return False
+        finally:
+            await transport.close()
+        return answer.status == 200
+
     async def tokens(self, text: str) -> list[int] | None:
         """How it cuts a text; None where it does not tell."""
-        address = read_address(self.address)
-        transport = Transport(replace(address, base=address.base.removesuffix("/v1")), self.key)
+        transport = self._to_root()
         try:
             answer = await transport.post("/tokenize", {"content": text, "add_special": False}, TIMEOUT_S)
         except (NoConnection, Broken, TimeoutError):
@@ -157,6 +174,14 @@ class _Running:
         told = answer.json() if answer.status == 200 else None
         found = told.get("tokens") if isinstance(told, dict) else None
         return found if isinstance(found, list) else None
+
+    def _to(self, address: Address) -> Transport:
+        return Transport(address, self.key)
+
+    def _to_root(self) -> Transport:
+        """For what is no part of the OpenAI API."""
+        address = read_address(self.address)
+        return self._to(replace(address, base=address.base.removesuffix("/v1")))
 
     def stop(self, why: str | None = None) -> None:
         """Ends it and all that it started; `why`: what was wrong with it, None for an ordinary stop."""
@@ -226,14 +251,18 @@ class StartedServer:
             running = self._ready()
             try:
                 for batch in _asked(running, name, left, most, timeout_s):
-                    for place, _ in batch:
+                    for place, reply in batch:
                         del left[place]
+                        running.answered |= isinstance(reply, Reply)
                     yield batch
                     running.look()
                     outage = running.place.breaker.outage
                     # One that dies refuses connections before its end is noticed.
                     if outage is not None and not running.ended.wait(_NOTICE_S):
-                        running.stop(f"it did not answer any more: {outage.reason}")
+                        if running.answered and (yield from _is_up(running, name, timeout_s)):
+                            running.place.answers_others()
+                        else:
+                            running.stop(f"it did not answer any more: {outage.reason}")
                     if running.ended.is_set():
                         break  # a request that began since then would wait for an address that nobody has
             except CannotRun as error:
@@ -337,10 +366,22 @@ class StartedServer:
 
 _TRIAL = (3, 1, 4, 1, 5, 9, 2, 6)
 _TRIALS = 4  # of each model in the mixed batch
+_TRIAL_S = 30.0  # for the answer of a server that is suspected not to give any
 
 
 async def _nothing() -> None:
     pass
+
+
+def _is_up(
+    running: _Running, name: str, timeout_s: float
+) -> Generator[list[tuple[int, Reply | CallFailed]], None, bool]:
+    """Whether it answers now; each list that is yielded is empty, a moment to stop."""
+    with Pool[bool](lambda: _nothing()) as pool:
+        pool.start(running.is_answering(name, min(timeout_s, _TRIAL_S)))
+        while not (found := pool.batch(HAND_OVER)):
+            yield []
+    return found[0]
 
 
 async def _tried(running: _Running, name: str, trial: Mapping[str, Any]) -> tuple[str, dict[int, float]]:

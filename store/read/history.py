@@ -29,6 +29,8 @@ from store.records import Run, SplitUse, StoredJudge, StoredMetric, Track
 Connection = sqlite3.Connection
 STALE_AFTER = 15.0  # seconds without a heartbeat before a worker elsewhere counts as dead
 SILENT_AFTER = 20.0  # seconds without one before people are told of a worker here
+_CLOCK_STEP = 5.0  # seconds by which the clock may be set forward without a worker counting as another
+_BEGAN = 19  # the place of `starttime` in what Linux tells of a process, see proc_pid_stat(5)
 ROOM_FOR_WORDS = 512  # bytes of a lock file in which a worker can say why it ends, also on a full disk
 
 _DEAD = "r.status = 'running' AND NOT worker_alive(r.worker_pid, r.worker_host, r.heartbeat)"
@@ -44,7 +46,10 @@ def attach(connection: Connection) -> Connection:
 
 
 def worker_alive(pid: int | None, host: str | None, heartbeat: float | None) -> bool:
-    """Whether a run's worker lives: by its process id on this machine, by its heartbeat on another."""
+    """Whether a run's worker lives: by its process id on this machine, by its heartbeat on another.
+
+    A process that began after the worker was last heard of has its id since a start of the machine.
+    """
     if pid is None or heartbeat is None:
         return False
     if host == socket.gethostname():
@@ -53,17 +58,32 @@ def worker_alive(pid: int | None, host: str | None, heartbeat: float | None) -> 
         except ProcessLookupError:
             return False
         except PermissionError:
-            return True
-        return _state(pid) != "Z"
+            pass
+        return _state(pid) != "Z" and _began(pid) < heartbeat + _CLOCK_STEP
     return time.time() - heartbeat < STALE_AFTER
 
 
 def _state(pid: int) -> str:
     """The state of a process as Linux tells it: "T" is stopped, "Z" has ended; "" where nobody tells."""
+    return next(iter(_told(pid)), "")
+
+
+def _began(pid: int) -> float:
+    """When a process began, by the clock of now; 0 where nobody tells."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        since_boot = int(_told(pid)[_BEGAN]) / os.sysconf("SC_CLK_TCK")
+        age = time.clock_gettime(time.CLOCK_BOOTTIME) - since_boot
+    except (IndexError, ValueError, OSError, AttributeError):
+        return 0.0
+    return time.time() - age if age >= 0 else 0.0
+
+
+def _told(pid: int) -> list[str]:
+    """What Linux tells of a process, after its name."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
-        return ""
+        return []
 
 
 def silence(run: Run) -> str | None:

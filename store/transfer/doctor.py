@@ -1,6 +1,5 @@
 """What can be wrong with a store, found without changing it, and repaired after a copy was put beside it."""
 
-import fcntl
 import os
 import shutil
 import socket
@@ -301,7 +300,7 @@ def leftovers(connection: sqlite3.Connection, folder: Path) -> list[Path]:
     whose transfer nobody has gone on with for days.
     """
     known = {int(row[0]) for row in connection.execute("SELECT id FROM run")}
-    locks = [path for path in folder.glob("run-*.lock") if not _is_held(path)]
+    locks = [path for path in folder.glob("run-*.lock") if not database.is_held(path)]
     logs = [path for path in folder.glob("logs/run-*.log") if _number(path) not in known]
     made = [path for path in folder.glob(f".{database.FILE}.*") if not _is_being_made(path)]
     old = time.time() - _PARTS_KEPT
@@ -311,23 +310,12 @@ def leftovers(connection: sqlite3.Connection, folder: Path) -> list[Path]:
 
 def _is_being_made(path: Path) -> bool:
     maker = path.name.removeprefix(f".{database.FILE}.").partition(".")[0]
-    return maker.isdecimal() and worker_alive(int(maker), socket.gethostname(), 0.0)
+    return maker.isdecimal() and worker_alive(int(maker), socket.gethostname(), time.time())
 
 
 def _number(path: Path) -> int:
     digits = path.stem.removeprefix("run-")
     return int(digits) if digits.isdecimal() else -1
-
-
-def _is_held(lock: Path) -> bool:
-    handle = os.open(lock, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(handle)
-    return False
 
 
 def repair(folder: Path, found: list[StoreCheck]) -> list[str]:

@@ -401,6 +401,16 @@ def test_vllm_says_which_models_it_answers_for_and_how_much_faster_it_was(
     assert gain("vllm", [model], past[:1]) is None
 
 
+def test_a_model_that_an_engine_leaves_to_transformers_is_named_with_the_engine_and_the_reason(
+    tmp_path: Path,
+) -> None:
+    file = vllm_plan(tmp_path, installed_in(tmp_path / "environment"))
+    file.write_text(file.read_text().replace('role = "candidate"', 'role = "candidate"\nquantize = "int8"'))
+    said = {f.subject: f.message for f in check(read_plan(file), tmp_path) if "transformers" in f.message}
+    why = 'transformers answers, and not vLLM: quantize = "int8" is bitsandbytes\' in transformers'
+    assert said == {"model after": why}
+
+
 def test_a_model_that_a_run_downloads_is_no_error_of_the_engine(tmp_path: Path) -> None:
     program = installed_in(tmp_path / "environment")
     file = vllm_plan(tmp_path, program)

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import random
+import resource
 import shlex
 import shutil
 import subprocess
@@ -110,7 +111,7 @@ def test_finished_runs_arrive_whole_with_their_numbers_and_logs_and_only_once(
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
     again = moved(*arguments, "--json")
     assert json.loads(again.out) == {
-        "joined": {}, "known": 2, "unfinished": 1, "deleted": 0, "bytes": 0, "traffic": 0
+        "joined": {}, "known": 2, "unfinished": 1, "deleted": 0, "bytes": 0, "traffic": 0, "behind": []
     }  # fmt: skip
     assert not (ours / "incoming").exists() and not (tmp_path / "gone").exists()
 
@@ -171,6 +172,24 @@ def test_runs_that_are_named_come_alone_with_what_they_were_held_against(
         with closing(database.connect(tmp_path / store)) as connection:
             assert [tuple(row) for row in connection.execute(sides)] == [(2, 1, 1)]
             assert [row[0] for row in connection.execute("SELECT deleted FROM run")] == [None, None]
+
+
+@needs_sshd
+@pytest.mark.parametrize("word", ["pull", "push"])
+def test_a_run_that_finished_after_it_was_moved_is_told(
+    word: str, moved: Assay, theirs: Path, tmp_path: Path
+) -> None:
+    ours = tmp_path / "ours"
+    with closing(database.connect(theirs)) as connection:
+        connection.execute("UPDATE run SET status = 'paused', finished = NULL WHERE id = 1")
+    arguments = between(word, theirs, ours)
+    assert moved(*arguments).code == 0
+    with closing(database.connect(theirs)) as connection:
+        connection.execute("UPDATE run SET status = 'finished' WHERE id = 1")
+    said = moved(*arguments).out
+    taker, origin = ("here", "there") if word == "pull" else ("there", "here")
+    assert f"run 1 is {taker} as it was when it came, and has finished {origin} since" in said
+    assert "`assay delete --purge`" in said
 
 
 @needs_sshd
@@ -369,6 +388,14 @@ def test_what_is_no_machine_is_refused_before_ssh_sees_it(text: str) -> None:
         destination(text)
 
 
+def test_a_program_that_ssh_would_take_for_an_option_is_refused(
+    fake: Fake, assay: Assay, tmp_path: Path
+) -> None:
+    fake("import pathlib\npathlib.Path('started').touch()\n")
+    said = assay("pull", "box", "--assay", "-oProxyCommand=reboot", "--store", tmp_path / "ours")
+    assert said.code == 2 and "names no program" in said.err and not Path("started").exists()
+
+
 def test_a_password_in_an_address_is_not_repeated() -> None:
     with pytest.raises(BadInput) as refused:
         destination("ssh://ann:geheim@box/work")
@@ -381,6 +408,18 @@ def test_where_nothing_can_be_kept_says_so(fake: Fake, assay: Assay, tmp_path: P
     fake(sending(b"x" * 100))
     said = assay("pull", "box", "--store", tmp_path / "ours")
     assert said.code == 3 and "run 1 of box can't be kept in" in said.err
+
+
+def test_a_full_temporary_folder_is_named(fake: Fake, assay: Assay, own_store: Path) -> None:
+    lines = f'{HELLO}want {{"runs": null, "known": []}}\n'
+    fake(f"import sys\nprint({lines!r}, end='', flush=True)\nsys.stdin.read()\n")
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, most))
+    try:
+        said = assay("push", "box", "--store", own_store)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+    assert said.code == 3 and "run 1 can't be packed in" in said.err and "$TMPDIR" in said.err
 
 
 def test_the_other_side_prints_nothing_but_its_lines(own_store: Path) -> None:

@@ -454,7 +454,8 @@ def test_an_adapter_without_effect_is_critical_and_one_with_effect_is_not() -> N
     [
         (AdapterEffect("lora", math.nan, 8), "breaks the model"),
         (AdapterEffect("lora", math.inf, 8), "breaks the model"),
-        (AdapterEffect("lora", 0.0, 0), "no prompt was tried"),
+        (AdapterEffect("lora", None, 8), "breaks the model"),
+        (AdapterEffect("lora", None, 0), "no prompt was tried"),
     ],
 )
 def test_a_probe_that_proves_nothing_never_passes(effect: AdapterEffect, said: str) -> None:

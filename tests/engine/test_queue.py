@@ -277,6 +277,7 @@ def test_a_store_that_is_locked_for_long_does_not_end_the_work(
 
 
 def test_one_process_works_on_a_queue(store: Path) -> None:
+    assert not queue.is_worked(store) and not (store / "queue.lock").exists(), "looking writes nothing"
     held = hold(store / "queue.lock")
     assert held is not None and queue.is_worked(store)
     with pytest.raises(BadInput, match="worked on already"):
@@ -335,6 +336,23 @@ def test_after_a_power_cut_the_run_under_way_goes_on_before_the_others(
     ]
     assert said.index(f"run {next_one} started") > 1
     assert {history.run(connection, run).status for run in (cut, next_one)} == {"finished"}
+
+
+def test_a_process_that_has_the_id_of_a_dead_worker_by_now_is_not_waited_for(
+    connection: Connection, store: Path, waits: Wait, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a start of the machine the ids are given out again."""
+    monkeypatch.setattr(launch, "start", work_here)
+    monkeypatch.setattr(queue, "EVERY_S", 0.0)
+    cut = waits()
+    recorder = Recorder(store, cut)
+    assert recorder.claim(os.getpid(), socket.gethostname())
+    recorder.close()
+    assert history.run(connection, cut).status == "running"
+    connection.execute("UPDATE run SET heartbeat = ?", (time.time() - 86_400 * 365,))
+    assert history.run(connection, cut).status == "interrupted"
+    queue.work(store, print, once=True)
+    assert history.run(connection, cut).status == "finished"
 
 
 def die(store: Path, run: int) -> None:

@@ -1,6 +1,8 @@
 """Local generation: the same answers whatever the batch, the adapter's company, or the memory."""
 
 import json
+import math
+import shutil
 import tomllib
 from dataclasses import replace
 from functools import wraps
@@ -10,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from peft import PeftModel
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
 from engine.data.example import Example
@@ -408,6 +411,20 @@ def test_the_probe_tells_an_adapter_from_one_without_effect(
     assert works.prompts == 4
     assert works.max_difference > works.mean_difference > 0
     assert local(base, no_effect).probe(QUESTIONS).max_difference == 0
+
+
+def test_the_probe_of_an_adapter_that_breaks_the_model_finds_no_number(
+    base: Path, adapter: Path, tmp_path: Path
+) -> None:
+    broken = shutil.copytree(adapter, tmp_path / "broken")
+    weights = load_file(broken / "adapter_model.safetensors")
+    save_file({name: each * 1e25 for name, each in weights.items()}, broken / "adapter_model.safetensors")
+    assert math.isnan(local(base, broken).probe(QUESTIONS).max_difference)
+
+
+def test_a_probe_without_prompts_has_no_number(base: Path, adapter: Path) -> None:
+    found = local(base, adapter).probe([])
+    assert found.prompts == 0 and math.isnan(found.max_difference) and math.isnan(found.mean_difference)
 
 
 def test_models_of_one_path_never_share_cached_answers(tmp_path: Path) -> None:

@@ -119,6 +119,8 @@ def test_a_server_holds_every_adapter_and_the_union_of_their_layers(
     flags = Compute(tensor_parallel_size=2, gpu_memory_utilization=0.5, max_model_len=64)
     held = holding(ON_CPU, [model(base)], flags, None)
     assert (held.limit, held.length) == (64, 65)  # a text that is read has to be followed by a token
+    beyond = holding(ON_CPU, [model(base)], Compute(max_model_len=10**6), None)
+    assert beyond.length == CONTEXT + 1, "more than the model reads takes memory for nothing"
     assert held.options == {"tensor_parallel_size": 2, "gpu_memory_utilization": 0.5}
 
 

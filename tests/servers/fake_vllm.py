@@ -3,7 +3,7 @@
 `installed_in` makes an environment whose package `vllm` is this file. It answers with tokens that its model's
 name decides. FAKE_VLLM in its environment says how it fares: `waits` (to load until there is a file `go`),
 `broken` (an error at the start), `dies` or `hangs` (after so many answers, once), `always` (each time),
-`mixes` (up its models).
+`mixes` (up its models), `fails` (on a prompt that begins with a lower token).
 """
 
 import json
@@ -87,6 +87,8 @@ def main() -> None:
                 return self.tell(401, {"error": "Unauthorized"})
             if len(body["prompt"]) + body["max_tokens"] > length:
                 return self.tell(400, {"error": f"the maximum context length is {length} tokens"})
+            if "stop_token_ids" in body and body["prompt"][0] < ways.get("fails", 0):
+                return self.tell(500, {"error": {"message": "nan is not JSON compliant"}})
             with lock:
                 state["under_way"] += 1
                 mixed = "mixes" in ways and state["under_way"] > 1

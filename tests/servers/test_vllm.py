@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import pytest
 from engine.errors import BadInput, CannotRun, Paused
 from engine.plan.plan import Compute
 from engine.servers import control, started
-from engine.servers.client import CallFailed
+from engine.servers.client import CallFailed, Client
 from engine.servers.engines import Engine, Holding, Vllm, installed
 from engine.servers.started import StartedServer
 from engine.servers.wire import Reply
@@ -203,6 +204,18 @@ def test_a_server_that_hangs_is_ended_and_started_again(ways: Ways) -> None:
     found = answers(ways.server(hangs=4), 30, timeout_s=0.5)
     assert len(found) == 30 and all(isinstance(reply, Reply) for reply in found.values())
     assert "it did not answer any more: no answer within 0.5 s" in ways.told[1][1]
+    assert control.waiting() is None, "nobody waits for the one that was ended"
+
+
+def test_a_server_that_fails_on_some_prompts_goes_on_with_the_others(
+    ways: Ways, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(started, "_NOTICE_S", 0.05)
+    monkeypatch.setattr(started, "Client", partial(Client, backoff_s=0.05))
+    found = answers(ways.server(fails=5), 30)
+    failed = [place for place, reply in found.items() if isinstance(reply, CallFailed)]
+    assert sorted(found) == list(range(30)) and sorted(failed) == list(range(5))
+    assert [level for level, _ in ways.told] == ["info"], "it is not started again"
 
 
 def test_models_that_get_one_another_s_answers_are_refused(ways: Ways) -> None:

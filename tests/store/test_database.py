@@ -108,6 +108,8 @@ def test_a_full_disk_is_named_and_keeps_what_was_written(tmp_path: Path) -> None
         kept = recorder.rows(records.Event, message="kept")
         assert len(kept) == 1
         recorder.close()
+        with pytest.raises(StoreError, match="the disk that holds the store"):
+            database.prepare(small / "another")
     finally:
         subprocess.run(["umount", str(small)], check=True)
 

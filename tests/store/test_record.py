@@ -154,9 +154,10 @@ def test_a_worker_s_last_words_are_the_run_s_error_where_the_store_could_not_tak
     ("beat", "said"), [(1.0, None), (40.0, "no heartbeat for 40 s, process {pid} is stopped"), (-1e6, None)]
 )
 def test_a_worker_that_is_stopped_is_told_by_its_silence(
-    folder: Path, recorder: Recorder, beat: float, said: str | None
+    folder: Path, recorder: Recorder, beat: float, said: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also after the clock was set back: then nobody knows how long it has been silent."""
+    monkeypatch.setattr(history, "_began", lambda pid: 0.0)  # long before, in place of waiting
     child = subprocess.Popen([sys.executable, "-S", "-c", "input()"], stdin=subprocess.PIPE)
     try:
         os.kill(child.pid, signal.SIGSTOP)

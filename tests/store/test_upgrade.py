@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import sqlite3
+import time
 import traceback
 from collections.abc import Callable
 from contextlib import closing
@@ -195,8 +196,8 @@ def test_who_has_the_store_open_sees_the_upgrade(old: Path) -> None:
 def test_a_store_is_not_upgraded_under_a_worker_of_the_earlier_version(old: Path) -> None:
     with closing(database.connect(old)) as connection:
         connection.execute(
-            "UPDATE run SET status = 'running', worker_pid = ?, worker_host = ?, heartbeat = 1.0",
-            (os.getpid(), socket.gethostname()),
+            "UPDATE run SET status = 'running', worker_pid = ?, worker_host = ?, heartbeat = ?",
+            (os.getpid(), socket.gethostname(), time.time()),
         )
     (old / "run-1.lock").touch()
     with pytest.raises(StoreError, match="an earlier Assay is working on run 1"):

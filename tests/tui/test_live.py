@@ -13,6 +13,7 @@ from textual.pilot import Pilot
 
 from store import people, records
 from store.database import connect
+from store.read import history
 from store.read.history import attach
 from store.read.judging import JudgeFailure, JudgeUse
 from store.read.live import LatestAnswer, latest_answers
@@ -206,7 +207,10 @@ async def test_a_worker_that_was_killed_shows_as_interrupted_with_the_way_on(own
         assert "r resumes it" in ui.text
 
 
-async def test_a_worker_that_gives_no_sign_of_life_shows_with_the_way_on(own_store: Path) -> None:
+async def test_a_worker_that_gives_no_sign_of_life_shows_with_the_way_on(
+    own_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "_began", lambda pid: 0.0)  # long before, in place of waiting
     with sqlite3.connect(own_store / "assay.db") as connection:
         connection.execute("UPDATE run SET heartbeat = ? WHERE id = 3", (time.time() - 60,))
     connection.close()

@@ -48,7 +48,7 @@ def pull(
 
     with _Bars() as bars:
         found = remote.pull(place, store_folder(context, store), runs, assay, bars.update, _said)
-    _print(found, "added to this store", "there", "here already", as_json=json)
+    _print(found, "added to this store", ("here", "there"), as_json=json)
 
 
 def push(
@@ -64,7 +64,7 @@ def push(
 
     with _Bars() as bars:
         found = remote.push(place, store_folder(context, store), runs, assay, bars.update, _said)
-    _print(found, "added to the store there", "here", "there already", as_json=json)
+    _print(found, "added to the store there", ("there", "here"), as_json=json)
 
 
 def serve(side: Annotated[str, typer.Argument(metavar="send|receive")]) -> int:
@@ -81,11 +81,18 @@ def _said(line: str) -> None:
     err(printable(line))
 
 
-def _print(found: "Moved", added: str, origin: str, known: str, *, as_json: bool) -> None:
+def _print(found: "Moved", added: str, sides: tuple[str, str], *, as_json: bool) -> None:
+    """`sides`: where the runs are now, and where they come from."""
     if as_json:
-        print_json({**asdict(found.merged), "bytes": found.bytes, "traffic": found.traffic})
+        more = {"bytes": found.bytes, "traffic": found.traffic, "behind": list(found.behind)}
+        print_json({**asdict(found.merged), **more})
         return
-    told_merged(found.merged, added, origin, known)
+    taker, origin = sides
+    told_merged(found.merged, added, origin, f"{taker} already")
+    for run in found.behind:
+        out(f"run {run} is {taker} as it was when it came, and has finished {origin} since")
+    if found.behind:
+        out(f"to take it anew, remove it {taker}: `assay delete RUN`, then `assay delete --purge`")
     if found.traffic:
         out(
             f"not moved: {found.traffic:,} events of production traffic; `assay import store` takes these too"

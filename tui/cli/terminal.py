@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from engine.compare.forgetting import DROP, NONE_RIGHT, Conclusion
 from engine.data.leak import TIER_WORDS
@@ -206,11 +206,16 @@ def _print_candidates(found: OverviewSection) -> None:
         [
             candidate.name,
             candidate.result,
-            "" if candidate.probe is None else f"up to {number(candidate.probe.get('max_difference'))}",
+            "" if candidate.probe is None else _effect(candidate.probe),
         ]
         for candidate in found.candidates
     ]
     print_table([Column("candidate"), Column("result"), Column("adapter's effect on logits")], rows)
+
+
+def _effect(probe: Mapping[str, Any]) -> str:
+    largest = probe.get("max_difference") if probe.get("prompts") else None
+    return MISSING if largest is None else f"up to {number(largest)}"
 
 
 def _print_sweep(found: SweepSection | None) -> None:
