@@ -258,9 +258,14 @@ def question(request: Request, rules: Rules) -> dict[str, Any]:
 
 
 def token_ids(engine: Engine, reply: Reply | CallFailed) -> list[int]:
-    """The answer's tokens, the end token included. Raises CannotRun where the server sent none."""
+    """The answer's tokens, the end token included. Raises CannotRun where the server sent none.
+
+    A number that no vocabulary has is no token.
+    """
     tokens = choice_of(engine, reply).get("token_ids")
-    if not isinstance(tokens, list) or not all(type(token) is int for token in tokens):
+    if not isinstance(tokens, list) or not all(
+        type(token) is int and 0 <= token < 1 << 31 for token in tokens
+    ):
         raise CannotRun(f"{engine.name}'s answers have no token ids", engine.newer)
     return tokens
 

@@ -105,6 +105,7 @@ def test_the_noise_floor_of_local_models_is_measured(assay: Assay, tmp_path: Pat
     [found] = assay("noise", plan, "--sample", "3", "--json").json
     assert (found["model"], found["changed"], found["n"], found["share"]) == ("base", 0, 3, 0.0)
     assert "smaller differences mean nothing" in assay("noise", plan, "--sample", "3", "--quiet").out
+    assert assay("noise", plan, "--sample", "1").code == 2  # one alone has no batch
 
 
 def test_the_measurement_tells_how_it_gets_on(assay: Assay, tmp_path: Path) -> None:

@@ -193,6 +193,9 @@ def test_an_answer_that_the_server_broke_off_is_missing(base: Path, server: Star
     assert (broken.text, broken.reason) == (None, "finish reason abort")
     assert cut.text is not None and cut.finish_reason == "length"
     assert read([5, 6, 5, 6, 5, 6], "abort").finish_reason == "length"  # all that was asked for came
+    for no_token in (-1, 1 << 32):
+        with pytest.raises(CannotRun, match="no token ids"):
+            read([5, no_token], "length")
 
 
 def test_what_the_plan_allows_at_most_limits_prompts_and_answers(base: Path, tmp_path: Path) -> None:

@@ -236,7 +236,7 @@ def _show(proposal: Proposal) -> None:
                 paragraph(line, "  ", "- ")
 
 
-Sample = Annotated[int, typer.Option("--sample", min=1, metavar="N", help="How many examples to measure on.")]
+Sample = Annotated[int, typer.Option("--sample", min=2, metavar="N", help="How many examples to measure on.")]
 
 
 def noise(plan: Plan, sample: Sample = 50, settings: Settings = None, json: Json = False) -> None:
