@@ -8,8 +8,8 @@ takes longer than it may, the reason is told, and the others go on.
 "of the roofline" is the time in which the device could read, at the bandwidth that a copy of a large tensor
 has, all that the decode steps read (the weights at each step, and every row's keys and values), as a share of
 the time that they took. The memory is the largest that torch had reserved, or the process's where there is no
-GPU. The base and two adapters answer a quarter of the prompts, and the time of all three is compared with
-three times the base's without adapters.
+GPU. The base and two adapters answer a quarter of the prompts, and the time that a token takes is compared
+with that of the base without adapters.
 
 Without a GPU the model is "tiny" and in 32 bits, so that the script itself can be tried.
 """
@@ -116,27 +116,31 @@ def quarter(bench: Bench) -> Bench:
 
 
 def with_adapters(bench: Bench, way: Way) -> float:
-    """Seconds of the base and of two adapters on it, as a multiple of three times the base's alone."""
-    alone = statistics.median(seconds(way) for _ in range(3))
+    """The seconds that a token of the base and of two adapters takes, as a multiple of the base's alone.
+
+    By token: a random adapter's answers have other lengths.
+    """
+
+    def run() -> tuple[float, int]:
+        bench.tokens.clear()
+        began = time.perf_counter()
+        way()
+        return time.perf_counter() - began, sum(bench.tokens.values())
+
+    alone = statistics.median(taken / tokens for taken, tokens in (run() for _ in range(3)))
     lora = LoraConfig(r=16, target_modules=TARGETS, init_lora_weights=False)
     peft = get_peft_model(bench.model, lora, adapter_name="one")
     peft.add_adapter("two", lora)
     peft.eval()
     try:
         with peft.disable_adapter():
-            spent = seconds(way)
+            runs = [run()]
         for adapter in ("one", "two"):
             peft.set_adapter(adapter)
-            spent += seconds(way)
+            runs.append(run())
     finally:
         peft.unload()
-    return spent / (3 * alone)
-
-
-def seconds(way: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    way()
-    return time.perf_counter() - began
+    return sum(taken for taken, _ in runs) / sum(tokens for _, tokens in runs) / alone
 
 
 class TooLong(Exception):
@@ -178,7 +182,7 @@ class Measuring:
         return {
             SLOTS: self._with_slots,
             **({SERVED: self._with_vllm} if self._vllm else {}),
-            ADAPTERS: lambda: f"{with_adapters(self._part, self._few):.2f}x of three times the base alone",
+            ADAPTERS: lambda: f"{with_adapters(self._part, self._few):.2f}x of the base alone, by token",
             HARNESS: lambda: self._answered(HARNESS, self.bench.lm_eval_of(32)),
             STATIC: lambda: self._answered(STATIC, self.bench.static_of(32)),
         }
