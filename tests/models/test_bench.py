@@ -1,6 +1,7 @@
 """The benches of generation: every way answers alike, and the GPU's script runs in its tiny form."""
 
 import io
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -62,10 +63,36 @@ def test_the_script_for_gpus_runs_without_one(
     monkeypatch.setattr("bench.gpu.quiet", lambda: None)
     monkeypatch.setattr("bench.gpu.COPIED", 2**16)
     monkeypatch.setitem(SHAPES, "tiny", SHORT)
-    gpu.main(["--prompts", "4"])
+    gpu.main(["--prompts", "4", "--within", "1e6"])
     out = capsys.readouterr().out
-    for said in ("| slots |", "| lm-eval hf, batch 32 |", "of the roofline", "peak memory", "two adapters"):
+    for said in ("| slots |", "| lm-eval hf, batch 32 |", "of the roofline", "peak memory", "two adapters: "):
         assert said in out
+    assert "not measured" not in out
+
+
+def test_a_part_that_fails_or_takes_too_long_is_told_and_the_others_go_on(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    measuring = gpu.Measuring(Bench(SHORT, 4), Path("no-vllm-here"))
+
+    def endless() -> str:
+        while True:
+            time.sleep(0.01)
+
+    measuring.tell("endless", endless, 0.05)
+    measuring.tell(SERVED, measuring.parts[SERVED], 60)
+    measuring.tell("short", lambda: "1 token", 60)
+    first, second, *_, last = capsys.readouterr().out.splitlines()
+    assert first == "endless: not measured: 0 s were not enough" and last == "short: 1 token"
+    assert second.startswith(f"{SERVED}: not measured: BadInput: ") and measuring.failed == [SERVED]
+
+
+def test_a_quarter_of_the_prompts_leaves_what_the_whole_bench_has_counted() -> None:
+    bench = Bench(SHORT, 4)
+    bench.slots_of(2)()
+    counted, part = dict(bench.tokens), gpu.quarter(bench)
+    part.slots_of(2)()
+    assert bench.tokens == counted and len(counted) == 4 and len(part.tokens) == 1
 
 
 def test_decoding_reads_the_weights_at_each_step_and_each_row_so_far() -> None:
