@@ -11,7 +11,6 @@ import os
 import re
 import shlex
 import shutil
-import sqlite3
 import subprocess
 import sys
 import tarfile
@@ -499,7 +498,7 @@ def _packed(store: Path, parcel: _Parcel) -> Iterator[IO[bytes]]:
                 for path in (folder / database.FILE, *sorted(folder.glob("logs/*"))):
                     made.add(path, path.relative_to(folder), filter=_bare)
             file = kept.enter_context(packed.open("rb"))
-        except (OSError, sqlite3.OperationalError, StoreError) as error:
+        except (OSError, database.Unavailable, StoreError) as error:
             reason = error.message if isinstance(error, StoreError) else refused(error) or error
             raise CannotRun(
                 f"run {parcel.run.id} can't be packed in {tempfile.gettempdir()}: {reason}",
