@@ -82,6 +82,56 @@ def test_a_terminal_that_goes_away_unheard_ends_the_app(hostile_store: Path) -> 
         app.wait()
 
 
+CONTINUED = """
+import os, signal, sys, threading
+from textual.app import App
+from tui.app.terminal import ThriftyDriver
+
+class Told(App):
+    def on_mount(self):
+        if sys.argv[1] == "working":
+            os.kill(os.getpid(), signal.SIGCONT)
+            self.set_timer(0.5, self.leave)
+        else:
+            self.exit(0)
+
+    def leave(self):
+        self.exit(sum(thread.name == "textual-input" for thread in threading.enumerate()) - 1)
+
+    def on_unmount(self):
+        self._loop.run_in_executor(None, self.when_closed)
+
+    def when_closed(self):
+        self._driver.exit_event.wait()
+        if sys.argv[1] == "leaving":
+            os.kill(os.getpid(), signal.SIGCONT)
+
+sys.exit(Told(driver_class=ThriftyDriver).run())
+"""
+
+
+@pytest.mark.parametrize("when", ["leaving", "working"])
+def test_a_process_that_is_told_to_continue_reads_its_terminal_once_and_ends(when: str) -> None:
+    """A shell that ends tells its jobs so, also one that is just leaving."""
+    master, slave = pty.openpty()
+    app = subprocess.Popen(
+        [sys.executable, "-c", CONTINUED, when],
+        **{"stdin": slave, "stdout": slave, "stderr": slave},
+        env=os.environ | {"TERM": "xterm-256color"},
+        start_new_session=True,
+    )
+    os.close(slave)
+    try:
+        found = b""
+        while LEFT not in found:
+            found += os.read(master, 1 << 16)
+        assert app.wait(DEADLINE) == 0
+    finally:
+        app.kill()
+        app.wait()
+        os.close(master)
+
+
 def test_q_leaves_with_0(hostile_store: Path) -> None:
     with terminal(hostile_store, "runs") as opened:
         opened.until("crit")

@@ -366,14 +366,36 @@ class ThriftyDriver(LinuxDriver):
     _painted: Painted
     _size: os.terminal_size | None = None
     _held = ""  # the begin of an update of which nothing is written yet
+    _shows = False  # whether the terminal is this app's now
 
     def start_application_mode(self) -> None:
+        self._shows = True
         self._painted = Painted(erases=_erases())
         self.exit_event.clear()  # `close` has set it where the app comes back from a shell or an editor
         for name in ("COLUMNS", "LINES"):  # believed before the terminal, and of no resize do they tell
             os.environ.pop(name, None)
         super().start_application_mode()  # type: ignore[no-untyped-call]  # Textual leaves it untyped
         self._forget_on_resize()
+
+    def stop_application_mode(self) -> None:
+        self._shows = False
+        super().stop_application_mode()
+
+    def _sigcont_application(self, *_: object) -> None:
+        """Comes back where it was suspended, or stopped without a word (`kill -STOP`).
+
+        A process that is leaving is told to continue too when its terminal goes. Starting again then would
+        leave a thread that nobody ends, and the process with it.
+        """
+        if self._shows:  # not at once: it may come in the middle of a write
+            self._loop.call_soon_threadsafe(self._restart)
+        elif self._must_signal_resume and self._auto_restart:
+            self.resume_application_mode()
+
+    def _restart(self) -> None:
+        if self._shows:
+            self.suspend_application_mode()
+            self.resume_application_mode()
 
     def _forget_on_resize(self) -> None:
         """A terminal that shrank and grew back has its old size, and has lost what it showed."""
