@@ -66,7 +66,8 @@ def noise_floor(
 ) -> NoiseFloor:
     """Answers the examples one by one, then all together, then in two batches of another order.
 
-    An answer counts as changed when it is not the same in all three. Nothing is taken from a cache.
+    An answer counts as changed when it is not the same in all three. Nothing is taken from a cache. One
+    answer alone has no batch, so its share is missing.
     """
     fresh = model.without_cache()
     alone = texts(fresh, examples, replace(settings, deterministic=True), ALONE, between)
@@ -77,12 +78,13 @@ def noise_floor(
     parted = [texts(fresh, part, batched, BATCHED, between) for part in (shuffled[:half], shuffled[half:])]
     ways = [together, parted[0] | parted[1]]
     answered = [name for name in alone if all(name in way for way in ways)]
-    places = [_first_change(fresh, alone[name], [way[name] for way in ways]) for name in answered]
+    compared = answered if len(answered) > 1 else []
+    places = [_first_change(fresh, alone[name], [way[name] for way in ways]) for name in compared]
     changed = [place for place in places if place is not None]
-    found = share_of(len(changed), len(answered))
+    found = share_of(len(changed), len(compared))
     return NoiseFloor(
         changed=len(changed),
-        n=len(answered),
+        n=len(compared),
         share=found.value,
         low=found.low,
         high=found.high,

@@ -59,6 +59,13 @@ def test_without_answers_there_is_no_share(base: Path) -> None:
     assert (found.n, found.share, found.unanswered) == (0, None, 1)
 
 
+@pytest.mark.parametrize("unanswerable", [0, 1])
+def test_one_answer_alone_has_no_batch_and_so_no_share(base: Path, unanswerable: int) -> None:
+    asked = [QUESTIONS[0], *[ask("cat " * 200, "long")] * unanswerable]
+    found = noise_floor(opened(base, "float32"), asked, SETTINGS)
+    assert (found.n, found.share, found.unanswered) == (0, None, unanswerable)
+
+
 def test_nothing_comes_from_the_cache_and_nothing_is_put_there(base: Path, tmp_path: Path) -> None:
     with ResponseCache(tmp_path) as cache:
         model = opened(base, "float32", cache)
